@@ -1,0 +1,29 @@
+//go:build !linux || kcpgeneric
+
+package kcp
+
+import (
+	"net"
+	"net/netip"
+)
+
+// batchIO is the batched system calls of a UDP socket: none here. The build tag
+// kcpgeneric selects this file on Linux too.
+type batchIO struct{ six bool }
+
+func newBatchIO(*net.UDPConn) *batchIO { return nil }
+
+func (s *socket) sendBatch(batch []outbound, _ bool) (int, error) { return s.sendEach(batch) }
+
+func (s *socket) readBatches(in inbox) error { return s.readEach(in) }
+
+// rawAddr is a socket address for batched system calls.
+type rawAddr struct{}
+
+func makeRawAddr(netip.AddrPort, bool) rawAddr { return rawAddr{} }
+
+// growBuffers asks for socketBuffer in both directions; a refusal does no harm.
+func growBuffers(c *net.UDPConn) {
+	c.SetReadBuffer(socketBuffer)
+	c.SetWriteBuffer(socketBuffer)
+}

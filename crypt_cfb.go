@@ -1,0 +1,97 @@
+package kcp
+
+import (
+	"crypto/cipher"
+	"crypto/subtle"
+	"encoding/binary"
+	"sync"
+)
+
+// maxBlockSize is the longest block among the ciphers: AES, SM4 and Twofish. The
+// others have 8 bytes.
+const maxBlockSize = 16
+
+// cfbIV is the initialization vector of every datagram; ciphers with 8-byte blocks
+// take its first half. It never changes: the random nonce that every datagram
+// starts with makes the first block of ciphertext, and with it all that follows,
+// differ from any other.
+var cfbIV = [maxBlockSize]byte{0xa7, 0x73, 0x4f, 0x9c, 0x12, 0xac, 0x1b, 0x01, 0xa4, 0x15, 0xf2, 0xc1, 0xfc, 0x78, 0xe6, 0x6b}
+
+// cfb is a block cipher in full-block cipher feedback mode. Each block is xored
+// with the keystream E(the ciphertext block before it), the first with E(IV). A
+// short last block takes the head of its keystream block.
+//
+// Encryption is a chain, a block's keystream waits for the ciphertext before it:
+// its speed is the latency of the cipher. Decryption has all the ciphertext at
+// hand. It makes the keystream first and xors at the end, so that the processor
+// overlaps what it does for neighbouring blocks (AES: twice the speed).
+type cfb struct {
+	block cipher.Block
+	first [maxBlockSize]byte // E(IV)
+}
+
+func newCFB(block cipher.Block) *cfb {
+	c := &cfb{block: block}
+	block.Encrypt(c.first[:], cfbIV[:block.BlockSize()])
+	return c
+}
+
+// cfbChunk is how much Decrypt handles at a time: a multiple of both block sizes,
+// and more than the 1500 bytes a datagram has at most.
+const cfbChunk = 1536
+
+// keystreams recycles the room for the keystream, which cannot live on the stack:
+// it passes through cipher.Block, an interface. There is one block more than a
+// chunk has, for the chunk after it.
+var keystreams = sync.Pool{New: func() any { return new([cfbChunk + maxBlockSize]byte) }}
+
+// Encrypt implements BlockCrypt.
+func (c *cfb) Encrypt(dst, src []byte) {
+	buf := keystreams.Get().(*[cfbChunk + maxBlockSize]byte)
+	defer keystreams.Put(buf)
+
+	size := c.block.BlockSize()
+	ks := buf[:size]
+	copy(ks, c.first[:])
+	dst = dst[:len(src)]
+	for len(src) > size {
+		xorBlock(dst[:size], src[:size], ks)
+		c.block.Encrypt(ks, dst)
+		dst, src = dst[size:], src[size:]
+	}
+	subtle.XORBytes(dst, src, ks)
+}
+
+// xorBlock sets dst to src xor ks, one block. Ciphers with 8-byte blocks store two
+// 32-bit words each. A wider load would have to wait until both have left the
+// processor's store buffer, on the critical path of the chain, so it loads words
+// like theirs: a quarter faster with TEA, and never slower.
+func xorBlock(dst, src, ks []byte) {
+	if len(ks) != 8 {
+		subtle.XORBytes(dst, src, ks)
+		return
+	}
+	le := binary.LittleEndian
+	le.PutUint32(dst, le.Uint32(src)^le.Uint32(ks))
+	le.PutUint32(dst[4:], le.Uint32(src[4:])^le.Uint32(ks[4:]))
+}
+
+// Decrypt implements BlockCrypt.
+func (c *cfb) Decrypt(dst, src []byte) {
+	buf := keystreams.Get().(*[cfbChunk + maxBlockSize]byte)
+	defer keystreams.Put(buf)
+
+	size := c.block.BlockSize()
+	ks := buf[:]
+	copy(ks, c.first[:size])
+	dst = dst[:len(src)]
+	for len(src) > 0 {
+		n := min(len(src), cfbChunk)
+		for i := size; i <= n; i += size {
+			c.block.Encrypt(ks[i:], src[i-size:])
+		}
+		subtle.XORBytes(dst, src[:n], ks)
+		copy(ks, ks[n:n+size]) // the next chunk's first block: in place, its ciphertext is gone
+		dst, src = dst[n:], src[n:]
+	}
+}

@@ -1,0 +1,75 @@
+package kcp
+
+import (
+	"crypto/cipher"
+	"encoding/binary"
+	"hash/crc32"
+)
+
+const (
+	nonceSize       = 16 // of the BlockCrypt envelope
+	crcSize         = 4
+	blockHeaderSize = nonceSize + crcSize
+)
+
+// envelope seals and opens datagrams. It is immutable, and safe for use by any
+// number of goroutines as its cipher is.
+type envelope struct {
+	block   BlockCrypt  // nil for none
+	aead    cipher.AEAD // set instead of block
+	entropy Entropy
+	head    int // bytes in front of the payload
+	tail    int // bytes behind it
+}
+
+// newEnvelope returns the envelope of a cipher, nil for none.
+func newEnvelope(block BlockCrypt) (envelope, error) {
+	e := envelope{entropy: currentEntropy()}
+	switch c := block.(type) {
+	case nil:
+	case *aeadCrypt:
+		if c == nil || c.AEAD == nil {
+			return e, errNoAEAD
+		}
+		e.aead, e.head, e.tail = c.AEAD, c.NonceSize(), c.Overhead()
+	default:
+		e.block, e.head = block, blockHeaderSize
+	}
+	return e, nil
+}
+
+// seal closes datagram b, which has head bytes of any value in front and room for
+// tail bytes behind it, in place, and returns it whole. Every call uses a new nonce.
+func (e *envelope) seal(b []byte) []byte {
+	switch {
+	case e.aead != nil:
+		e.entropy.Fill(b[:e.head])
+		return e.aead.Seal(b[:e.head], b[:e.head], b[e.head:], nil)
+	case e.block != nil:
+		e.entropy.Fill(b[:nonceSize])
+		binary.LittleEndian.PutUint32(b[nonceSize:], crc32.ChecksumIEEE(b[blockHeaderSize:]))
+		e.block.Encrypt(b, b)
+	}
+	return b
+}
+
+// open opens datagram b in place and returns its payload; ok is false when it does
+// not authenticate or its checksum is wrong.
+func (e *envelope) open(b []byte) (payload []byte, ok bool) {
+	switch {
+	case e.aead != nil:
+		if len(b) < e.head+e.tail {
+			return nil, false
+		}
+		payload, err := e.aead.Open(b[e.head:e.head], b[:e.head], b[e.head:], nil)
+		return payload, err == nil
+	case e.block != nil:
+		if len(b) < blockHeaderSize {
+			return nil, false
+		}
+		e.block.Decrypt(b, b)
+		sum := binary.LittleEndian.Uint32(b[nonceSize:])
+		return b[blockHeaderSize:], sum == crc32.ChecksumIEEE(b[blockHeaderSize:])
+	}
+	return b, true
+}

@@ -1,0 +1,13 @@
+//go:build !windows
+
+package kcp
+
+import "syscall"
+
+// transientErrors are the system's names of what transient describes.
+var transientErrors = []error{
+	syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EHOSTUNREACH, syscall.ENETUNREACH,
+	syscall.ENETDOWN, syscall.EHOSTDOWN, syscall.EADDRNOTAVAIL, syscall.ENOBUFS,
+	syscall.ENOMEM, syscall.EAGAIN, syscall.EINTR, syscall.EPERM, syscall.EACCES,
+	syscall.EMSGSIZE,
+}

@@ -1,0 +1,157 @@
+package netem
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+// Defaults for the fields of a [Path] that are zero, where zero would not make
+// sense.
+const (
+	// DefaultQueue, in bytes, holds some 40 full-size datagrams.
+	DefaultQueue = 64 << 10
+
+	// DefaultReorderDelay lets later datagrams overtake at any rate well
+	// above a hundred datagrams a second.
+	DefaultReorderDelay = 10 * time.Millisecond
+)
+
+// Bounds that keep sums of a few fields far from overflow.
+const (
+	maxDelay     = time.Hour
+	maxBandwidth = 1 << 40
+	maxOverhead  = math.MaxUint16
+)
+
+var errShared = errors.New("netem: a Bottleneck has Bandwidth, Overhead and Queue only; set the rest in the Path of each link")
+
+// A Path is the behaviour of one direction between two addresses. The zero
+// value is perfect: it delivers every datagram inside WriteTo. Durations are
+// bounded by 0..1h and probabilities, which are per datagram, by 0..1.
+type Path struct {
+	// Delay is the time from the end of a transmission to the arrival.
+	Delay time.Duration
+
+	// Jitter bounds an extra delay, uniform in 0..Jitter and independent for
+	// every datagram. It alone reorders datagrams closer together than that.
+	Jitter time.Duration
+
+	// Loss is the probability of an independent loss. Like Burst it strikes
+	// behind the bottleneck: what is lost has used Bandwidth.
+	Loss float64
+
+	// Burst adds losses that come in bursts.
+	Burst Burst
+
+	// Reorder is the probability that a datagram arrives ReorderDelay late,
+	// so that later ones overtake it. A ReorderDelay of zero means
+	// DefaultReorderDelay.
+	Reorder      float64
+	ReorderDelay time.Duration
+
+	// Duplicate is the probability that a datagram that is not lost arrives
+	// twice, the copy with a jitter of its own. Copies use no Bandwidth.
+	Duplicate float64
+
+	// Bandwidth is the rate of the bottleneck in bytes per second, at most
+	// 2^40; zero is unlimited. Overhead, in bytes, at most 65535, is added
+	// to the payload of each datagram in the queue and on the bottleneck: 28
+	// stands for the headers of IPv4 and UDP, 48 for those of IPv6 and UDP.
+	Bandwidth int64
+	Overhead  int
+
+	// Queue bounds the bytes that wait for the bottleneck, payload and
+	// Overhead, the datagram being transmitted not included; one that does
+	// not fit is dropped (drop-tail). It matters only if Bandwidth is set;
+	// zero means DefaultQueue, and 1 means that nothing can wait.
+	Queue int
+
+	// MTU is the longest payload, without Overhead, in bytes; longer
+	// datagrams are dropped. Zero is unlimited.
+	MTU int
+}
+
+// Burst is the two-state loss model of Gilbert (1960) and Elliott (1963). Each
+// datagram first moves the state, then meets its loss: bursts last 1/Leave
+// datagrams on average, and the share Enter/(Enter+Leave) of all datagrams
+// meets the bad state. Path.Loss is the good state's loss, and strikes in the bad
+// state as well.
+//
+// E. N. Gilbert, "Capacity of a burst-noise channel", Bell System Technical
+// Journal 39 (1960); E. O. Elliott, "Estimates of error rates for codes on
+// burst-noise channels", Bell System Technical Journal 42 (1963).
+type Burst struct {
+	Enter float64 // probability of moving from the good to the bad state
+	Leave float64 // probability of moving from the bad to the good state
+	Loss  float64 // probability of loss in the bad state; zero means 1
+}
+
+// resolve returns p with its defaults filled in, or an error that names the
+// field out of bounds and the bounds.
+func (p Path) resolve() (Path, error) {
+	for _, f := range [...]struct {
+		name  string
+		value time.Duration
+	}{
+		{"Delay", p.Delay},
+		{"Jitter", p.Jitter},
+		{"ReorderDelay", p.ReorderDelay},
+	} {
+		if f.value < 0 || f.value > maxDelay {
+			return Path{}, boundsError(f.name, f.value, maxDelay)
+		}
+	}
+	for _, f := range [...]struct {
+		name  string
+		value float64
+	}{
+		{"Loss", p.Loss},
+		{"Burst.Enter", p.Burst.Enter},
+		{"Burst.Leave", p.Burst.Leave},
+		{"Burst.Loss", p.Burst.Loss},
+		{"Reorder", p.Reorder},
+		{"Duplicate", p.Duplicate},
+	} {
+		if !(f.value >= 0 && f.value <= 1) { // NaN is refused too
+			return Path{}, boundsError(f.name, f.value, 1)
+		}
+	}
+	for _, f := range [...]struct {
+		name       string
+		value, max int64
+	}{
+		{"Bandwidth", p.Bandwidth, maxBandwidth},
+		{"Overhead", int64(p.Overhead), maxOverhead},
+		{"Queue", int64(p.Queue), math.MaxInt32},
+		{"MTU", int64(p.MTU), math.MaxInt32},
+	} {
+		if f.value < 0 || f.value > f.max {
+			return Path{}, boundsError(f.name, f.value, f.max)
+		}
+	}
+	if p.Burst.Loss == 0 {
+		p.Burst.Loss = 1
+	}
+	if p.ReorderDelay == 0 {
+		p.ReorderDelay = DefaultReorderDelay
+	}
+	if p.Queue == 0 {
+		p.Queue = DefaultQueue
+	}
+	return p, nil
+}
+
+// resolveShared is resolve for the path of a shared Bottleneck.
+func (p Path) resolveShared() (Path, error) {
+	r, err := p.resolve()
+	if err == nil && p != (Path{Bandwidth: p.Bandwidth, Overhead: p.Overhead, Queue: p.Queue}) {
+		err = errShared
+	}
+	return r, err
+}
+
+func boundsError(field string, value, max any) error {
+	return fmt.Errorf("netem: Path.%s is %v, want 0..%v", field, value, max)
+}

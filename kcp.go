@@ -1,0 +1,653 @@
+package kcp
+
+import (
+	"math"
+	"time"
+)
+
+// never is the deadline of something that is not due at any time.
+const never = math.MaxInt64
+
+const (
+	// ackBatch is how many acknowledgements wait for a datagram of their own
+	// before the interval is over: every second segment is acknowledged at once
+	// (RFC 5681, section 4.2).
+	ackBatch = 2
+	// deadLinkQuiet is how long nothing may have been heard before a segment's
+	// IKCP_DEADLINK transmissions count as a dead link. On a path of 20 ms the
+	// transmissions alone would be over before a short outage is.
+	deadLinkQuiet = 10 * int64(time.Second)
+	// trimAfter is how long an empty window keeps its memory.
+	trimAfter = int64(time.Second)
+)
+
+// A sink takes the datagrams that a flush writes.
+type sink interface {
+	// room returns a buffer of at least n bytes for the next datagram.
+	room(n int) []byte
+	// emit takes the buffer back; its first n bytes are the datagram, reserved
+	// bytes included.
+	emit(n int)
+}
+
+// ack is an acknowledgement that is due: the serial number and the time stamp of
+// the transmission that arrived.
+type ack struct{ sn, ts uint32 }
+
+// KCP is the ARQ core of one connection: it turns messages into datagrams and
+// back, in order and without loss. It does no I/O, starts no goroutine and holds
+// no lock; a program may drive one by hand over a transport of its own, from one
+// goroutine at a time: Send and Recv messages, feed what arrives to Input, and
+// call Update again and again, at the latest when Check says so.
+//
+// Inside, time is an argument: nanoseconds of any monotonic clock.
+type KCP struct {
+	conv     uint32
+	mtu      int // of a datagram, reserved bytes included
+	mss      int // data of one segment
+	reserved int // bytes left free at the start of each datagram
+	stream   bool
+
+	interval int64 // longest wait of an acknowledgement or a delayed write
+	resend   int   // later acknowledgements that make a segment lost, 0 for off
+	nocwnd   bool  // no congestion window
+
+	snd    sendWindow
+	sndWnd uint32 // limit of segments in flight
+	rmtWnd uint32 // what the peer's receive window has room for
+	wndUna uint32 // una of the segment that said so
+	rcv    recvWindow
+	rtt    rttEstimator
+	cc     reno
+	pacer  pacer
+
+	acks       []ack
+	acksBy     int64 // when acks must be sent at the latest, while there are any
+	tell       bool  // a WINS is due
+	closedWnd  bool  // the last window we announced was 0
+	ask        bool  // a WASK is due
+	probeAt    int64 // when to ask next, 0 while the peer's window is open
+	probeWait  int64
+	heard      bool  // the peer has announced a window
+	lastHeard  int64 // time of the last valid segment
+	lastActive int64 // time of the last flush or input that did something
+	dead       bool  // see deadLinkQuiet
+
+	out  sink
+	buf  []byte // datagram being written, nil for none
+	n    int    // bytes of it so far
+	pool *packetPool
+
+	count Snmp // what happened since the session last folded it away
+
+	updated bool  // Update was called before
+	nextUpd int64 // when Update flushes next
+}
+
+// NewKCP returns a core for the conversation conv, which must be the same at both
+// ends. output is called with every datagram to be sent: its first size bytes,
+// valid until it returns. Windows, MTU and timing start with the published
+// defaults.
+func NewKCP(conv uint32, output func(buf []byte, size int)) *KCP {
+	return newCore(conv, &callbackSink{output: output}, &packets, clock())
+}
+
+// callbackSink hands datagrams to a function.
+type callbackSink struct {
+	output func(buf []byte, size int)
+	buf    []byte
+}
+
+func (s *callbackSink) room(n int) []byte {
+	if len(s.buf) < n {
+		s.buf = make([]byte, n)
+	}
+	return s.buf
+}
+
+func (s *callbackSink) emit(n int) { s.output(s.buf[:n], n) }
+
+func newCore(conv uint32, out sink, pool *packetPool, now int64) *KCP {
+	k := &KCP{
+		conv:       conv,
+		interval:   IKCP_INTERVAL * int64(time.Millisecond),
+		sndWnd:     IKCP_WND_SND,
+		rmtWnd:     IKCP_WND_RCV,
+		out:        out,
+		pool:       pool,
+		lastHeard:  now,
+		lastActive: now,
+	}
+	k.rcv.wnd = IKCP_WND_RCV
+	k.rtt.init()
+	k.cc.init()
+	k.setMtu(IKCP_MTU_DEF)
+	return k
+}
+
+// NoDelay sets how eager the core is. nodelay: 0 for a least RTO of 100 ms that
+// doubles on timeout, else 30 ms that grows by half. interval: milliseconds that
+// an acknowledgement or a delayed write may wait, clamped to 10…5000. resend: the
+// number of later acknowledgements after which a segment is sent again without
+// waiting for its timeout, 0 for never. nc: not 0 switches the congestion window
+// off. A negative argument leaves its setting as it is. The result is 0.
+func (k *KCP) NoDelay(nodelay, interval, resend, nc int) int {
+	if nodelay >= 0 {
+		k.rtt.setNoDelay(nodelay != 0)
+	}
+	if interval >= 0 {
+		k.interval = int64(min(max(interval, 10), 5000)) * int64(time.Millisecond)
+	}
+	if resend >= 0 {
+		k.resend = resend
+	}
+	if nc >= 0 {
+		k.nocwnd = nc != 0
+	}
+	return 0
+}
+
+// WndSize sets the send and receive windows in segments, at most 65535 (a larger
+// value is clamped: the wire's field has 16 bits). A value below 1 leaves its
+// window as it is. The result is 0.
+func (k *KCP) WndSize(sndwnd, rcvwnd int) int {
+	if sndwnd > 0 {
+		k.sndWnd = uint32(min(sndwnd, wndLimit))
+	}
+	if rcvwnd > 0 {
+		k.rcv.wnd = uint32(min(rcvwnd, wndLimit))
+	}
+	return 0
+}
+
+// SetMtu sets the size of the longest datagram in bytes, reserved bytes included.
+// It returns 0, or -1 and changes nothing when mtu is below 50 or above 1500 or
+// leaves no room for data behind the reserved bytes and a segment's header.
+// Segments that were cut before keep their size.
+func (k *KCP) SetMtu(mtu int) int {
+	if mtu < mtuMin || !k.setMtu(mtu) {
+		return -1
+	}
+	return 0
+}
+
+func (k *KCP) setMtu(mtu int) bool {
+	if mtu > mtuLimit || mtu <= k.reserved+IKCP_OVERHEAD {
+		return false
+	}
+	k.mtu, k.mss = mtu, mtu-k.reserved-IKCP_OVERHEAD
+	return true
+}
+
+// ReserveBytes keeps the first n bytes of every datagram free for the caller's own
+// header. It returns false and changes nothing when n is negative or leaves no
+// room for data within the MTU.
+func (k *KCP) ReserveBytes(n int) bool {
+	if n < 0 || n >= k.mtu-IKCP_OVERHEAD {
+		return false
+	}
+	k.reserved = n
+	k.mss = k.mtu - n - IKCP_OVERHEAD
+	return true
+}
+
+// SetStreamMode chooses between message mode (off, the default), in which every
+// Send is one message to the peer's Recv, and stream mode, in which the bytes of a
+// Send fill up the last segment that was not sent yet and boundaries are lost.
+func (k *KCP) SetStreamMode(on bool) { k.stream = on }
+
+// WaitSnd returns how many segments were written and not yet acknowledged.
+func (k *KCP) WaitSnd() int { return k.snd.waiting() }
+
+// PeekSize returns the size in bytes of the message that Recv would return, -1
+// while none is complete.
+func (k *KCP) PeekSize() int { return k.rcv.peek() }
+
+// Send queues a copy of b as one message, or as bytes of the stream in stream
+// mode. It returns 0, -1 when b is empty, and -2 when it needs more than 255
+// segments, in which case nothing is queued.
+func (k *KCP) Send(b []byte) int {
+	if len(b) == 0 {
+		return -1
+	}
+	var tail *packet
+	fill := 0
+	if k.stream && k.snd.queued() > 0 {
+		tail = k.snd.at(k.snd.end - 1).p
+		fill = min(len(b), max(0, k.mss-len(tail.data)))
+	}
+	count := (len(b) - fill + k.mss - 1) / k.mss
+	if count > maxFragments {
+		return -2
+	}
+	if fill > 0 {
+		tail.data = append(tail.data, b[:fill]...)
+		b = b[fill:]
+	}
+	for i := count - 1; i >= 0; i-- {
+		p := k.pool.get()
+		p.data = p.mem[:copy(p.mem[:k.mss], b)]
+		b = b[len(p.data):]
+		if !k.stream {
+			p.frg = uint8(i)
+		}
+		k.snd.push(p)
+	}
+	return 0
+}
+
+// Recv copies the first message to b and returns its size. It returns -1 while no
+// message is complete and -2, leaving the message where it is, when b is too
+// small.
+func (k *KCP) Recv(b []byte) int {
+	size := k.rcv.peek()
+	switch {
+	case size < 0:
+		return -1
+	case size > len(b):
+		return -2
+	}
+	return k.read(b, false)
+}
+
+// read copies in-order data to b: of one message, or in stream mode of as many as
+// fit, also of one that is not complete yet.
+func (k *KCP) read(b []byte, stream bool) int {
+	n := k.rcv.read(b, stream, k.pool)
+	if k.closedWnd && k.rcv.free() > 0 {
+		k.closedWnd, k.tell = false, true
+	}
+	return n
+}
+
+// Input takes one datagram that arrived, without reserved bytes. regular is false
+// for one that was rebuilt from parity: it says nothing about the round trip or
+// the peer's window. ackNoDelay sends acknowledgements at once instead of at the
+// next Update. The result is 0, -1 when a segment is of another conversation or
+// the datagram is shorter than a header, -2 when a segment is longer than what is
+// left, -3 for an unknown cmd; segments before the bad one have taken effect.
+func (k *KCP) Input(data []byte, regular, ackNoDelay bool) int {
+	now := clock()
+	code := k.input(now, data, regular)
+	if ackNoDelay && len(k.acks) > 0 {
+		k.writeAcks()
+		k.endDatagram()
+	}
+	return code
+}
+
+func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
+	if len(data) < IKCP_OVERHEAD {
+		return -1
+	}
+	var (
+		h       header
+		newest  int64 = -1 // when the newest transmission acknowledged was sent
+		una           = k.snd.una
+		settled int
+		limited = k.cwndLimited()
+	)
+	for len(data) >= IKCP_OVERHEAD {
+		h.parse(data)
+		data = data[IKCP_OVERHEAD:]
+		if h.conv != k.conv {
+			code = -1
+			break
+		}
+		if uint64(h.len) > uint64(len(data)) || h.len > mtuLimit {
+			code = -2
+			break
+		}
+		body := data[:h.len]
+		data = data[h.len:]
+		if h.cmd < IKCP_CMD_PUSH || h.cmd > IKCP_CMD_WINS {
+			code = -3
+			break
+		}
+		k.lastHeard = now
+		k.count.InSegs++
+		if d := h.una - k.snd.una; d <= k.snd.nxt-k.snd.una {
+			if d > una-k.snd.una {
+				una = h.una
+			}
+			if regular {
+				k.window(h.una, h.wnd)
+			}
+		}
+		switch h.cmd {
+		case IKCP_CMD_ACK:
+			if sentAt := k.sentAt(h.sn, h.ts); sentAt > newest {
+				newest = sentAt
+			}
+			if p := k.snd.ack(h.sn, h.ts); p != nil {
+				k.pool.put(p)
+				settled++
+			}
+		case IKCP_CMD_PUSH:
+			k.push(now, &h, body)
+		case IKCP_CMD_WASK:
+			k.tell = true
+		}
+	}
+	for sn := k.snd.una; sn != una; sn++ {
+		if p := k.snd.settle(sn); p != nil {
+			k.pool.put(p)
+			settled++
+		}
+	}
+	k.snd.advance()
+	if regular && newest >= 0 {
+		k.rtt.sample(now-newest, k.interval)
+	}
+	if settled > 0 {
+		k.cc.acked(settled, k.snd.una, limited)
+	}
+	k.lastActive = now
+	return code
+}
+
+// sentAt returns when the transmission of segment sn with time stamp ts was sent,
+// -1 if that is not known (any more): only an acknowledgement of the last
+// transmission of a segment in flight gives a round-trip sample (RFC 7323's
+// argument: the echo tells which one it was).
+func (k *KCP) sentAt(sn, ts uint32) int64 {
+	if sn-k.snd.una < k.snd.nxt-k.snd.una {
+		if s := k.snd.at(sn); s.state == segInFlight && s.ts == ts {
+			return s.sentAt
+		}
+	}
+	return -1
+}
+
+// window takes the peer's announcement wnd, made when it had received everything
+// below una. An older announcement that was overtaken is ignored; of two equally
+// old ones the larger counts, as a peer's window only opens between them.
+func (k *KCP) window(una uint32, wnd uint16) {
+	newer := int32(una - k.wndUna)
+	if !k.heard || newer > 0 || newer == 0 && uint32(wnd) > k.rmtWnd {
+		k.heard, k.wndUna, k.rmtWnd = true, una, uint32(wnd)
+	}
+}
+
+// push takes a data segment.
+func (k *KCP) push(now int64, h *header, body []byte) {
+	if !k.rcv.inside(h.sn) {
+		return
+	}
+	if len(k.acks) == 0 {
+		k.acksBy = now + k.interval
+	}
+	k.acks = append(k.acks, ack{h.sn, h.ts})
+	if k.rcv.has(h.sn) {
+		k.count.RepeatSegs++
+		k.acksBy = now // the first acknowledgement may have been lost
+		return
+	}
+	p := k.pool.get()
+	p.data = p.mem[:copy(p.mem[:], body)]
+	p.frg = h.frg
+	k.rcv.insert(h.sn, p)
+	if k.rcv.gap() {
+		k.acksBy = now // the sender's loss detection waits for it (RFC 5681, 4.2)
+	}
+}
+
+// Update sends what is due, at most once an interval; call it every 10 to 100 ms
+// or when Check says so.
+func (k *KCP) Update() { k.update(clock()) }
+
+func (k *KCP) update(now int64) {
+	if !k.updated {
+		k.updated, k.nextUpd = true, now
+	}
+	if now < k.nextUpd {
+		return
+	}
+	k.nextUpd += k.interval
+	if now >= k.nextUpd {
+		k.nextUpd = now + k.interval
+	}
+	k.flush(now)
+}
+
+// Check returns when Update has to be called next if nothing is sent or input
+// before: milliseconds on the clock of CurrentMs, which wraps.
+func (k *KCP) Check() uint32 { return millis(k.check(clock())) }
+
+func (k *KCP) check(now int64) int64 {
+	if !k.updated {
+		return now
+	}
+	_, timeout := k.snd.earliest(&k.rtt)
+	return max(now, min(k.nextUpd, timeout))
+}
+
+// flush writes everything that may be sent at now.
+func (k *KCP) flush(now int64) {
+	k.writeAcks()
+	k.writeProbes(now)
+	k.detectLoss(now)
+	k.writeData(now)
+	k.endDatagram()
+}
+
+// writeAcks acknowledges every PUSH that has arrived since the last time.
+func (k *KCP) writeAcks() {
+	if len(k.acks) == 0 {
+		return
+	}
+	h := k.control(IKCP_CMD_ACK)
+	for _, a := range k.acks {
+		h.sn, h.ts = a.sn, a.ts
+		k.write(&h, nil)
+	}
+	k.acks = k.acks[:0]
+}
+
+// control returns the header of a segment without data.
+func (k *KCP) control(cmd uint8) header {
+	free := k.rcv.free()
+	k.closedWnd = free == 0
+	return header{conv: k.conv, cmd: cmd, wnd: free, una: k.rcv.nxt}
+}
+
+// writeProbes asks for the peer's window while it keeps us waiting, and tells ours.
+func (k *KCP) writeProbes(now int64) {
+	switch {
+	case k.rmtWnd > 0 || k.snd.queued() == 0:
+		k.probeAt = 0
+	case k.probeAt == 0:
+		k.probeWait = IKCP_PROBE_INIT * int64(time.Millisecond)
+		k.probeAt = now + k.probeWait
+	case now >= k.probeAt:
+		k.probeWait = min(k.probeWait+k.probeWait/2, IKCP_PROBE_LIMIT*int64(time.Millisecond))
+		k.probeAt = now + k.probeWait
+		k.ask = true
+	}
+	if k.ask {
+		h := k.control(IKCP_CMD_WASK)
+		k.write(&h, nil)
+	}
+	if k.tell {
+		h := k.control(IKCP_CMD_WINS)
+		k.write(&h, nil)
+	}
+	k.ask, k.tell = false, false
+}
+
+// detectLoss declares lost what timed out and what enough later acknowledgements
+// have overtaken.
+func (k *KCP) detectLoss(now int64) {
+	for k.overtaken() {
+		sn := k.snd.inFlight.head
+		if int(k.snd.laterAcks) >= k.resend {
+			k.count.FastRetransSegs++
+		} else {
+			k.count.EarlyRetransSegs++
+		}
+		k.snd.lose(sn, 0)
+		k.cc.lost(sn, k.snd.nxt, false)
+	}
+	for {
+		sn, deadline := k.snd.earliest(&k.rtt)
+		if deadline > now {
+			return
+		}
+		k.count.LostSegs++
+		k.snd.lose(sn, k.snd.at(sn).level+1)
+		k.cc.lost(sn, k.snd.nxt, true)
+	}
+}
+
+// overtaken says whether the segment sent the longest ago is lost by the number of
+// acknowledgements of later ones: resend of them, or any when nothing new can be
+// sent and too few are in flight to ever give that many (early retransmit, RFC
+// 5827).
+func (k *KCP) overtaken() bool {
+	if k.resend == 0 || k.snd.laterAcks == 0 {
+		return false
+	}
+	return int(k.snd.laterAcks) >= k.resend || k.snd.inFlight.n <= k.resend && !k.mayPush()
+}
+
+// mayPush says whether a segment is queued and both windows have room for it.
+func (k *KCP) mayPush() bool {
+	s := &k.snd
+	return s.queued() > 0 && s.nxt-s.una < min(k.sndWnd, k.rmtWnd) && !k.cwndLimited()
+}
+
+// cwndLimited says whether the congestion window is used up.
+func (k *KCP) cwndLimited() bool { return !k.nocwnd && k.snd.inFlight.n >= k.cc.cwnd }
+
+// writeData sends lost segments again, then new ones, as far as windows and pacer
+// allow.
+func (k *KCP) writeData(now int64) {
+	if k.snd.lost.n == 0 && !k.mayPush() {
+		return
+	}
+	h := k.control(IKCP_CMD_PUSH)
+	h.ts = uint32(now / int64(time.Microsecond))
+	for !k.pacer.blocked(now) {
+		switch {
+		case k.snd.lost.n > 0 && !k.cwndLimited():
+			h.sn = k.snd.lost.head
+			k.count.RetransSegs++
+		case k.mayPush():
+			h.sn = k.snd.nxt
+			k.snd.nxt++
+		default:
+			return
+		}
+		k.snd.sent(h.sn, now, h.ts)
+		s := k.snd.at(h.sn)
+		h.frg, h.len = s.p.frg, uint32(len(s.p.data))
+		k.write(&h, s.p.data)
+		if s.xmit >= IKCP_DEADLINK && now-k.lastHeard >= deadLinkQuiet {
+			k.dead = true
+		}
+	}
+}
+
+// write appends a segment to the datagram being written, or to a new one when it
+// has no room.
+func (k *KCP) write(h *header, data []byte) {
+	size := IKCP_OVERHEAD + len(data)
+	if k.buf != nil && k.n+size > k.mtu {
+		k.endDatagram()
+	}
+	if k.buf == nil {
+		k.buf = k.out.room(max(k.mtu, k.reserved+size))
+		k.n = k.reserved
+	}
+	h.put(k.buf[k.n:])
+	copy(k.buf[k.n+IKCP_OVERHEAD:], data)
+	k.n += size
+	if data != nil {
+		k.pacer.spend(size)
+	}
+	k.count.OutSegs++
+}
+
+// endDatagram hands over the datagram being written, if any.
+func (k *KCP) endDatagram() {
+	if k.buf != nil {
+		k.buf = nil
+		k.out.emit(k.n)
+	}
+}
+
+// wantsFlush says whether what has been written or has arrived is worth a flush
+// now; everything else can wait for deadline.
+func (k *KCP) wantsFlush(now int64) bool {
+	switch {
+	case len(k.acks) >= ackBatch, len(k.acks) > 0 && now >= k.acksBy, k.tell:
+		return true
+	case k.pacer.rate != 0 && k.pacer.blocked(now):
+		return false
+	}
+	return k.mayPush() || k.overtaken() || k.snd.lost.n > 0 && !k.cwndLimited()
+}
+
+// deadline returns when flush has to be called at the latest, never if only an
+// event can make that necessary.
+func (k *KCP) deadline() int64 {
+	_, at := k.snd.earliest(&k.rtt)
+	if len(k.acks) > 0 {
+		at = min(at, k.acksBy)
+	}
+	if k.rmtWnd == 0 && k.snd.queued() > 0 {
+		at = min(at, k.probeAt) // 0, and so at once, before the first wait is set
+	}
+	if k.pacer.rate != 0 && (k.snd.lost.n > 0 || k.mayPush()) {
+		at = min(at, k.pacer.ready())
+	}
+	if k.idle() && k.snd.ring != nil || k.rcv.held == 0 && k.rcv.ring != nil {
+		at = min(at, k.lastActive+trimAfter)
+	}
+	return at
+}
+
+// idle says whether nothing waits to be sent or acknowledged.
+func (k *KCP) idle() bool { return k.snd.waiting() == 0 && len(k.acks) == 0 && !k.tell }
+
+// trim gives memory back after a pause.
+func (k *KCP) trim(now int64) {
+	if now-k.lastActive < trimAfter {
+		return
+	}
+	k.snd.trim()
+	k.rcv.trim()
+	if len(k.acks) == 0 {
+		k.acks = nil
+	}
+}
+
+// release gives all packets back; the core is of no use afterwards.
+func (k *KCP) release() {
+	for sn := k.snd.una; sn != k.snd.end; sn++ {
+		if p := k.snd.at(sn).p; p != nil {
+			k.pool.put(p)
+		}
+	}
+	k.snd = sendWindow{}
+	k.rcv.release(k.pool)
+	k.acks = nil
+}
+
+// readable says whether read would return something, or drop an empty message.
+func (k *KCP) readable(stream bool) bool {
+	if stream {
+		return k.rcv.head != k.rcv.nxt
+	}
+	return k.rcv.peek() >= 0
+}
+
+// discard throws away what has arrived in order, as if it were read.
+func (k *KCP) discard() {
+	for k.rcv.head != k.rcv.nxt {
+		k.rcv.drop(k.pool)
+	}
+	if k.closedWnd {
+		k.closedWnd, k.tell = false, true
+	}
+}

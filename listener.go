@@ -1,0 +1,391 @@
+package kcp
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// acceptBacklog is how many sessions may wait for Accept. What would make one
+	// more is dropped, and its sender tries again.
+	acceptBacklog = 128
+	// afterlife is how long an ended session is remembered, at least, so that its
+	// stragglers do not look like a new one.
+	afterlife = int64(time.Minute)
+	// afterlives bounds the memory that takes, against floods of short sessions.
+	afterlives = 1 << 16
+)
+
+// sessionKey tells the sessions of a listener apart. Many clients use the same conv,
+// and one address may have several.
+type sessionKey struct {
+	from remote
+	conv uint32
+}
+
+// Listener is a net.Listener over one packet socket. Sessions it has accepted go on
+// after it is closed, as TCP's do; its socket is closed with the last of them.
+type Listener struct {
+	cfg  *config
+	sock *socket
+	task *timedTask // wakes Accept at its deadline
+
+	mu       sync.Mutex // guards all below; may be held while no session is locked
+	sessions map[sessionKey]*UDPSession
+	recent   map[remote]*UDPSession // that last received a FEC data shard: parity has no conv
+	ended    endedSessions
+	backlog  []*UDPSession
+	arrived  sync.Cond // Accept waits for it
+	waiting  int       // goroutines that do
+	acceptBy int64     // deadline, never for none
+	closed   bool
+	err      error // why the socket broke
+
+	touched []*UDPSession // scratch of the reader
+	tx      []outbound    // scratch of the reader
+}
+
+func newListener(cfg *config, sock *socket) *Listener {
+	l := &Listener{
+		cfg: cfg, sock: sock,
+		sessions: make(map[sessionKey]*UDPSession),
+		recent:   make(map[remote]*UDPSession),
+		acceptBy: never,
+	}
+	l.arrived.L = &l.mu
+	l.task = cfg.sched.task(func(int64) { l.arrivedBroadcast() })
+	sock.start(l)
+	return l
+}
+
+func (l *Listener) arrivedBroadcast() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.arrived.Broadcast()
+}
+
+// receive takes a batch of datagrams from the socket's reader: each session's go in
+// under one lock where they follow each other, each session is flushed once, and
+// what all of them have to send goes in one batch.
+func (l *Listener) receive(batch []inbound) {
+	var (
+		count   Snmp
+		now     = clock()
+		current *UDPSession // locked
+	)
+	for _, d := range batch {
+		count.InPkts++
+		count.InBytes += uint64(len(d.data))
+		payload, ok := l.cfg.env.open(d.data)
+		if !ok {
+			count.InCsumErrors++
+			continue
+		}
+		if current == nil || !current.expects(d.from, payload) {
+			if current != nil {
+				current.mu.Unlock()
+			}
+			if current = l.route(d, payload, now); current == nil {
+				count.InErrs++
+				continue
+			}
+			current.mu.Lock()
+			if !current.touched {
+				current.touched = true
+				l.touched = append(l.touched, current)
+			}
+		}
+		current.inputLocked(now, payload)
+	}
+	l.cfg.snmp.fold(&count)
+	if current != nil {
+		current.mu.Unlock()
+	}
+	l.settle(now)
+}
+
+// settle is every touched session's drive.
+func (l *Listener) settle(now int64) {
+	if len(l.touched) == 1 {
+		s := l.touched[0]
+		s.mu.Lock()
+		s.touched = false
+		s.settleLocked(now, false)
+		s.unlockAndSend(false)
+	} else if len(l.touched) > 1 {
+		l.settleAll(now)
+	}
+	clear(l.touched)
+	l.touched = l.touched[:0]
+}
+
+// settleAll is settle for several sessions, with one batch for all of them.
+func (l *Listener) settleAll(now int64) {
+	senders := l.touched[:0]
+	for _, s := range l.touched {
+		s.mu.Lock()
+		s.touched = false
+		s.settleLocked(now, false)
+		if s.sending { // whoever does takes along what is queued
+			s.unlockAndSend(false)
+			continue
+		}
+		s.sending = true
+		l.tx = append(l.tx, s.queue...)
+		clear(s.queue)
+		s.queue = s.queue[:0]
+		s.mu.Unlock()
+		senders = append(senders, s)
+	}
+	refused, err := l.cfg.transmit(l.sock, l.tx, false)
+	atomic.AddUint64(&l.cfg.snmp.OutErrs, uint64(refused))
+	clear(l.tx)
+	l.tx = l.tx[:0]
+	for _, s := range senders {
+		s.mu.Lock()
+		s.sentLocked(0, err)
+		s.unlockAndSend(false)
+	}
+}
+
+// route finds the session of a datagram from d.from with that payload, or makes one.
+// It returns nil for a datagram that belongs to none.
+func (l *Listener) route(d inbound, payload []byte, now int64) *UDPSession {
+	h, isFEC := parseFEC(payload)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if isFEC && h.kind == fecTypeParity {
+		return l.recent[d.from]
+	}
+	segments := payload
+	if isFEC {
+		var ok bool
+		if segments, ok = h.body(payload); !ok {
+			return nil
+		}
+	}
+	if len(segments) < oobConvField {
+		return nil
+	}
+	key := sessionKey{d.from, segmentConv(segments)} // a segment starts with its conv, too
+	s := l.sessions[key]
+	if s == nil && !(isFEC && h.kind == fecTypeOOB) {
+		s = l.openLocked(key, d, segments, now)
+	}
+	if s != nil && isFEC && h.kind == fecTypeData && l.recent[d.from] != s {
+		l.recent[d.from] = s
+	}
+	return s
+}
+
+// openLocked makes the session of key for its first datagram, if that is one: only a
+// PUSH that the new session's window takes makes a session.
+func (l *Listener) openLocked(key sessionKey, d inbound, segments []byte, now int64) *UDPSession {
+	if l.closed || len(l.backlog) >= acceptBacklog || !opens(segments) || l.ended.has(key, now) {
+		return nil
+	}
+	s := newSession(l.cfg, l.sock, l, key.conv, l.sock.destination(d.from, d.addr))
+	l.sessions[key] = s
+	l.backlog = append(l.backlog, s)
+	l.cfg.snmp.opened(&l.cfg.snmp.PassiveOpens)
+	l.arrived.Signal()
+	return s
+}
+
+// opens says whether a datagram's segments contain a PUSH that a new session accepts.
+func opens(segments []byte) bool {
+	for len(segments) >= IKCP_OVERHEAD {
+		var h header
+		h.parse(segments)
+		segments = segments[IKCP_OVERHEAD:]
+		if uint64(h.len) > uint64(len(segments)) {
+			return false
+		}
+		if h.cmd == IKCP_CMD_PUSH && h.sn < IKCP_WND_RCV {
+			return true
+		}
+		segments = segments[h.len:]
+	}
+	return false
+}
+
+// expects says whether a datagram is so plainly for s that the table need not be asked.
+func (s *UDPSession) expects(from remote, payload []byte) bool {
+	if h, isFEC := parseFEC(payload); isFEC {
+		if h.kind != fecTypeData {
+			return false
+		}
+		payload = payload[fecHeaderSize:]
+	}
+	return len(payload) >= IKCP_OVERHEAD && segmentConv(payload) == s.core.conv && from == s.to.remote
+}
+
+// remove takes an ended session out of the table.
+func (l *Listener) remove(s *UDPSession) {
+	l.mu.Lock()
+	key := sessionKey{s.to.remote, s.core.conv}
+	delete(l.sessions, key)
+	if l.recent[key.from] == s {
+		delete(l.recent, key.from)
+	}
+	l.ended.add(key, clock())
+	last := l.closed && len(l.sessions) == 0
+	l.mu.Unlock()
+	if last {
+		l.sock.close()
+	}
+}
+
+// readFailed breaks the listener and its sessions when the socket is of no use any
+// more.
+func (l *Listener) readFailed(err error) {
+	l.mu.Lock()
+	l.err = err
+	l.arrived.Broadcast()
+	sessions := make([]*UDPSession, 0, len(l.sessions))
+	for _, s := range l.sessions {
+		sessions = append(sessions, s)
+	}
+	l.mu.Unlock()
+	for _, s := range sessions {
+		s.abort(err)
+	}
+}
+
+// Accept waits for the next session, until the deadline. It is AcceptKCP as a
+// net.Listener has it.
+func (l *Listener) Accept() (net.Conn, error) {
+	s, err := l.AcceptKCP()
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// AcceptKCP waits for the next session, until the deadline. A session is there when
+// the first data of a peer has arrived.
+func (l *Listener) AcceptKCP() (*UDPSession, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		switch {
+		case l.closed:
+			return nil, l.opError("accept", errClosed)
+		case l.acceptBy != never && clock() >= l.acceptBy:
+			return nil, l.opError("accept", errDeadline)
+		case len(l.backlog) > 0:
+			s := l.backlog[0]
+			l.backlog[0] = nil
+			if l.backlog = l.backlog[1:]; len(l.backlog) == 0 {
+				l.backlog = nil
+			}
+			return s, nil
+		case l.err != nil:
+			return nil, l.opError("accept", l.err)
+		}
+		if l.acceptBy != never {
+			l.task.arm(l.acceptBy)
+		}
+		l.arrived.Wait()
+	}
+}
+
+func (l *Listener) opError(op string, err error) error {
+	return &net.OpError{Op: op, Net: "udp", Addr: l.Addr(), Err: err}
+}
+
+// Close stops accepting: Accept fails with net.ErrClosed, and sessions that nobody has
+// accepted are closed. Sessions that were accepted go on; the socket, if it belongs to
+// the listener, is closed with the last of them. A second Close returns net.ErrClosed.
+func (l *Listener) Close() error {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return l.opError("close", errClosed)
+	}
+	l.closed = true
+	orphans := l.backlog
+	l.backlog = nil
+	l.arrived.Broadcast()
+	empty := len(l.sessions) == 0
+	l.mu.Unlock()
+	l.task.disarm()
+	for _, s := range orphans {
+		s.Close()
+	}
+	if empty {
+		return l.sock.close()
+	}
+	return nil
+}
+
+// Addr returns the socket's local address.
+func (l *Listener) Addr() net.Addr { return l.sock.conn.LocalAddr() }
+
+// SetDeadline sets the time at which Accept gives up.
+func (l *Listener) SetDeadline(t time.Time) error { return l.SetReadDeadline(t) }
+
+// SetReadDeadline sets the time at which Accept gives up, also one that is blocked
+// already. The zero time means never.
+func (l *Listener) SetReadDeadline(t time.Time) error {
+	at := clockAt(t, clock())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return l.opError("set", errClosed)
+	}
+	l.acceptBy = at
+	l.arrived.Broadcast()
+	return nil
+}
+
+// SetWriteDeadline returns an error: a listener writes nothing.
+func (l *Listener) SetWriteDeadline(time.Time) error { return errNotSupported }
+
+// SetDSCP sets the differentiated services code point, 0 to 63, of all sessions.
+func (l *Listener) SetDSCP(dscp int) error { return l.sock.setDSCP(dscp) }
+
+// SetReadBuffer sets the socket's receive buffer in bytes.
+func (l *Listener) SetReadBuffer(bytes int) error { return l.sock.setReadBuffer(bytes) }
+
+// SetWriteBuffer sets the socket's send buffer in bytes.
+func (l *Listener) SetWriteBuffer(bytes int) error { return l.sock.setWriteBuffer(bytes) }
+
+// Control calls f with the listener's PacketConn and returns its result. The
+// connection is not to be read, written or closed.
+func (l *Listener) Control(f func(conn net.PacketConn) error) error { return f(l.sock.conn) }
+
+// endedSessions remembers keys for afterlife to twice that, at most afterlives of them.
+type endedSessions struct {
+	young, old map[sessionKey]struct{}
+	since      int64 // when young was started
+}
+
+func (e *endedSessions) add(key sessionKey, now int64) {
+	e.age(now)
+	if e.young == nil {
+		e.young, e.since = make(map[sessionKey]struct{}), now
+	}
+	e.young[key] = struct{}{}
+}
+
+func (e *endedSessions) has(key sessionKey, now int64) bool {
+	e.age(now)
+	_, young := e.young[key]
+	_, old := e.old[key]
+	return young || old
+}
+
+// age forgets what is old enough.
+func (e *endedSessions) age(now int64) {
+	if e.young == nil && e.old == nil {
+		return
+	}
+	if now-e.since >= 2*afterlife {
+		e.young, e.old = nil, nil
+	} else if now-e.since >= afterlife || len(e.young) >= afterlives/2 {
+		e.young, e.old, e.since = nil, e.young, now
+	}
+}

@@ -1,0 +1,42 @@
+package kcp
+
+import "net/netip"
+
+// readSize is the room for one datagram: a byte more than the longest, so that a
+// longer one shows.
+const readSize = mtuLimit + 1
+
+// readEach reads datagrams one at a time by the PacketConn's own method, until it
+// fails for good.
+func (s *socket) readEach(in inbox) error {
+	buf := make([]byte, readSize)
+	batch := make([]inbound, 1)
+	for {
+		d := &batch[0]
+		n, err := s.readOne(buf, d)
+		if err != nil {
+			if s.retryRead(err) {
+				continue
+			}
+			return err
+		}
+		d.data = buf[:n]
+		in.receive(batch)
+	}
+}
+
+func (s *socket) readOne(buf []byte, d *inbound) (n int, err error) {
+	if s.udp != nil {
+		var from netip.AddrPort
+		n, from, err = s.udp.ReadFromUDPAddrPort(buf)
+		d.from.udp = unmap(from)
+		return n, err
+	}
+	n, addr, err := s.conn.ReadFrom(buf)
+	if err == nil {
+		if d.from = remoteOf(addr); d.from.other != "" {
+			d.addr = addr
+		}
+	}
+	return n, err
+}

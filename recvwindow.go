@@ -1,0 +1,118 @@
+package kcp
+
+// recvWindow holds what has arrived and was not read, in one ring indexed by
+// serial number: [head, nxt) is in order and readable, what lies beyond nxt waits
+// for a gap to fill.
+type recvWindow struct {
+	ring []*packet // length a power of two, 0 while never used; nil where nothing has arrived
+	head uint32    // first not read
+	nxt  uint32    // first not received in order
+	wnd  uint32    // size of the window
+	held int       // packets in the ring
+}
+
+func (w *recvWindow) at(sn uint32) **packet { return &w.ring[sn&uint32(len(w.ring)-1)] }
+
+// free is the number of slots left, as announced to the peer.
+func (w *recvWindow) free() uint16 {
+	if used := w.nxt - w.head; used < w.wnd {
+		return uint16(w.wnd - used)
+	}
+	return 0
+}
+
+// inside says whether the window reaches to sn. Everything before it is inside too.
+func (w *recvWindow) inside(sn uint32) bool {
+	return before(sn, w.nxt) || sn-w.head < w.wnd
+}
+
+// has says whether segment sn, which is inside, has arrived before.
+func (w *recvWindow) has(sn uint32) bool {
+	if before(sn, w.nxt) {
+		return true
+	}
+	return sn-w.head < uint32(len(w.ring)) && *w.at(sn) != nil
+}
+
+// insert takes p as segment sn, which is inside and has not arrived before.
+func (w *recvWindow) insert(sn uint32, p *packet) {
+	for sn-w.head >= uint32(len(w.ring)) {
+		w.grow()
+	}
+	*w.at(sn) = p
+	w.held++
+	for w.nxt-w.head < uint32(len(w.ring)) && *w.at(w.nxt) != nil {
+		w.nxt++
+	}
+}
+
+func (w *recvWindow) grow() {
+	old := *w
+	w.ring = make([]*packet, max(8, 2*len(old.ring)))
+	for i := range uint32(len(old.ring)) {
+		*w.at(w.head + i) = *old.at(w.head + i)
+	}
+}
+
+// trim gives back the ring's memory when nothing is in it.
+func (w *recvWindow) trim() {
+	if w.held == 0 {
+		w.ring = nil
+	}
+}
+
+// gap says whether something has arrived beyond a segment that has not.
+func (w *recvWindow) gap() bool { return w.held > int(w.nxt-w.head) }
+
+// peek returns the size of the first message, -1 while it is not complete.
+func (w *recvWindow) peek() int {
+	size := 0
+	for sn := w.head; sn != w.nxt; sn++ {
+		p := *w.at(sn)
+		size += len(p.data)
+		if p.frg == 0 {
+			return size
+		}
+	}
+	return -1
+}
+
+// read copies in-order data to b and returns how much; packets that are used up go
+// back to pool. It ends behind the first message, unless stream is set.
+func (w *recvWindow) read(b []byte, stream bool, pool *packetPool) (n int) {
+	for w.head != w.nxt {
+		p := *w.at(w.head)
+		m := copy(b[n:], p.data)
+		n += m
+		if m < len(p.data) {
+			p.data = p.data[m:]
+			return n
+		}
+		last := p.frg == 0
+		w.drop(pool)
+		if last && !stream {
+			return n
+		}
+	}
+	return n
+}
+
+// drop discards the first segment, which is in order.
+func (w *recvWindow) drop(pool *packetPool) {
+	at := w.at(w.head)
+	pool.put(*at)
+	*at = nil
+	w.held--
+	w.head++
+}
+
+// release gives everything back to pool.
+func (w *recvWindow) release(pool *packetPool) {
+	for _, p := range w.ring {
+		if p != nil {
+			pool.put(p)
+		}
+	}
+	w.ring, w.held = nil, 0
+	w.head = w.nxt
+}

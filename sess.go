@@ -1,0 +1,597 @@
+package kcp
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// lingerTime is how long a closed session goes on to deliver what was written.
+const lingerTime = 5 * time.Second
+
+// OOBCallBackType is called with the payload of each out-of-band datagram, valid
+// until it returns.
+type OOBCallBackType func(b []byte)
+
+// UDPSession is one connection: a net.Conn over a KCP core, with FEC and encryption
+// around it. All methods may be called from any goroutine at any time.
+//
+// Three things drive a session: a caller (Write, Read, Close, a setter), a socket's
+// reader with datagrams, and a timer. Each takes the lock, feeds what it has to the
+// core, flushes once if that is worth it, and sends what came out when the lock is
+// released: see settleLocked and unlockAndSend.
+//
+// Lock order: a Listener's table is never locked while a session is, nor one session
+// while another is.
+type UDPSession struct {
+	cfg      *config
+	sock     *socket
+	listener *Listener // that accepted it, nil if it was dialled
+	to       destination
+	task     *timedTask // runs onTimer
+
+	mu   sync.Mutex // guards all below
+	core *KCP
+	enc  *fecEncoder // nil without FEC
+	dec  *fecDecoder // nil until the peer sends FEC
+
+	stream     bool
+	ackNoDelay bool
+	writeDelay bool
+	dup        int // extra copies of each datagram
+	oob        OOBCallBackType
+
+	readable, writable sync.Cond
+	readers, writers   int   // goroutines that wait on them
+	readBy, writeBy    int64 // deadlines, never for none
+	writing            bool  // a Write is under way; others wait for their turn
+
+	err         error // why the session broke, nil while it works
+	closed      bool  // Close was called
+	lingerUntil int64 // when a closed session gives up
+	ended       bool  // nothing is sent or accepted any more, memory is released
+	gone        bool  // leave was called
+
+	current *packet    // datagram that the core writes into
+	queue   []outbound // datagrams to be sent
+	spare   []outbound // an empty slice to take queue's place
+	sending bool       // a driver is sending; what is queued meanwhile it sends too
+	oobs    []*packet  // out-of-band payloads to be handed to oob
+	flushBy int64      // when a delayed write must go, never for none
+	armed   int64      // what task is armed for at the latest, never for not at all
+	touched bool       // in a reader's batch that is not settled yet
+}
+
+// newSession makes a session that nothing drives yet.
+func newSession(cfg *config, sock *socket, l *Listener, conv uint32, to destination) *UDPSession {
+	s := &UDPSession{
+		cfg: cfg, sock: sock, listener: l, to: to,
+		readBy: never, writeBy: never, flushBy: never, armed: never,
+	}
+	s.readable.L, s.writable.L = &s.mu, &s.mu
+	s.core = newCore(conv, s, &packets, clock())
+	s.core.ReserveBytes(cfg.headroom())
+	if cfg.fec != nil {
+		s.enc = newFECEncoder(cfg.fec, cfg.env.head, &packets)
+	}
+	s.setMtuLocked(IKCP_MTU_DEF)
+	s.task = cfg.sched.task(s.onTimer)
+	return s
+}
+
+// room and emit make the session its core's sink.
+func (s *UDPSession) room(int) []byte {
+	s.current = packets.get()
+	return s.current.mem[:]
+}
+
+func (s *UDPSession) emit(n int) {
+	p := s.current
+	s.current = nil
+	p.data = p.mem[:n]
+	var parity []*packet
+	if s.enc != nil {
+		parity = s.enc.encode(p.data, s.core.lastActive)
+	}
+	s.enqueueLocked(p)
+	for _, p := range parity {
+		s.core.pacer.spend(len(p.data))
+		s.enqueueLocked(p)
+	}
+}
+
+// enqueueLocked appends a datagram, to be sealed, to what is to be sent.
+func (s *UDPSession) enqueueLocked(p *packet) {
+	s.queue = append(s.queue, outbound{p, &s.to})
+	for range s.dup {
+		c := packets.get()
+		c.data = c.mem[:copy(c.mem[:], p.data)]
+		s.queue = append(s.queue, outbound{c, &s.to})
+	}
+}
+
+// inputLocked takes one datagram's opened payload.
+func (s *UDPSession) inputLocked(now int64, payload []byte) {
+	if s.ended || s.err != nil {
+		return
+	}
+	h, isFEC := parseFEC(payload)
+	if !isFEC {
+		s.segmentsLocked(now, payload, true)
+		return
+	}
+	shard := payload[fecShardStart:]
+	if h.kind != fecTypeParity {
+		body, ok := h.body(payload)
+		if !ok {
+			s.core.count.FECErrs++
+			return
+		}
+		if h.kind == fecTypeOOB {
+			s.oobLocked(body)
+			return
+		}
+		s.segmentsLocked(now, body, true)
+		shard = shard[:h.size]
+	}
+	if s.dec == nil {
+		s.dec = &fecDecoder{code: s.cfg.fec, pool: &packets, count: &s.core.count}
+	}
+	s.dec.add(h, shard, func(segments []byte) { s.segmentsLocked(now, segments, false) })
+}
+
+func (s *UDPSession) segmentsLocked(now int64, b []byte, regular bool) {
+	if s.core.input(now, b, regular) < 0 {
+		s.core.count.KCPInErrors++
+	}
+}
+
+// oobLocked queues an out-of-band payload for the handler, which is called without
+// the lock.
+func (s *UDPSession) oobLocked(body []byte) {
+	if len(body) < oobConvField || segmentConv(body) != s.core.conv {
+		s.core.count.InErrs++
+		return
+	}
+	if s.oob != nil {
+		p := packets.get()
+		p.data = p.mem[:copy(p.mem[:], body[oobConvField:])]
+		s.oobs = append(s.oobs, p)
+	}
+}
+
+// settleLocked is the last that a driver does before unlockAndSend: it flushes if
+// flush is set or there is reason to, wakes who can go on, ends a closed session
+// that is done, and sees to it that the timer runs when something is due.
+func (s *UDPSession) settleLocked(now int64, flush bool) {
+	if s.ended {
+		return
+	}
+	if s.closed {
+		s.core.discard()
+	}
+	if s.err == nil {
+		if flush || now >= s.flushBy || s.ackNoDelay && len(s.core.acks) > 0 ||
+			now >= s.core.deadline() || s.core.wantsFlush(now) {
+			s.core.lastActive = now
+			s.core.flush(now)
+			s.flushBy = never
+		}
+		if s.core.dead {
+			s.failLocked(syscall.ETIMEDOUT)
+		}
+	}
+	if s.readers > 0 && (s.core.readable(s.stream) || now >= s.readBy) {
+		s.readable.Broadcast()
+	}
+	if s.writers > 0 && (s.core.WaitSnd() <= s.lowWaterLocked() || now >= s.writeBy) {
+		s.writable.Broadcast()
+	}
+	if s.closed && (s.err != nil || s.core.WaitSnd() == 0 || now >= s.lingerUntil) {
+		s.endLocked()
+	}
+	s.cfg.snmp.fold(&s.core.count)
+	s.scheduleLocked()
+}
+
+// lowWaterLocked is the number of unacknowledged segments at which a waiting Write
+// goes on: low enough that it finds room for more than a few.
+func (s *UDPSession) lowWaterLocked() int {
+	wnd := int(s.core.sndWnd)
+	return wnd - max(1, wnd/4)
+}
+
+// scheduleLocked arms the timer for the next thing that is due.
+func (s *UDPSession) scheduleLocked() {
+	if s.ended {
+		return
+	}
+	at := int64(never)
+	if s.err == nil {
+		at = min(s.core.deadline(), s.flushBy)
+		if s.dec != nil && s.dec.holding() || s.enc != nil && len(s.enc.parity) > 0 || s.spare != nil {
+			at = min(at, s.core.lastActive+trimAfter)
+		}
+	}
+	if s.readers > 0 {
+		at = min(at, s.readBy)
+	}
+	if s.writers > 0 {
+		at = min(at, s.writeBy)
+	}
+	if s.closed {
+		at = min(at, s.lingerUntil)
+	}
+	if at < s.armed {
+		s.armed = at
+		s.task.arm(at)
+	}
+}
+
+// onTimer is the timer's drive.
+func (s *UDPSession) onTimer(now int64) {
+	s.mu.Lock()
+	s.armed = never
+	if now-s.core.lastActive >= trimAfter {
+		s.trimLocked(now)
+	}
+	s.settleLocked(now, false)
+	s.unlockAndSend(false)
+}
+
+// trimLocked gives back the memory that a pause leaves idle.
+func (s *UDPSession) trimLocked(now int64) {
+	s.core.trim(now)
+	if s.enc != nil {
+		s.enc.trim(now)
+	}
+	if s.dec != nil {
+		s.dec.release()
+	}
+	s.spare = nil
+}
+
+// unlockAndSend releases the lock and sends what is queued, in order: if another
+// driver is sending already, that one does it. wait says whether a full socket may
+// keep the caller waiting. Nothing of the session may be touched afterwards.
+func (s *UDPSession) unlockAndSend(wait bool) {
+	for len(s.queue) > 0 && !s.sending {
+		batch := s.takeLocked()
+		s.mu.Unlock()
+		refused, err := s.cfg.transmit(s.sock, batch, wait)
+		s.mu.Lock()
+		s.putBackLocked(batch)
+		s.sentLocked(refused, err)
+	}
+	oobs, handler := s.oobs, s.oob
+	s.oobs = nil
+	leave := s.ended && !s.gone && !s.sending
+	s.gone = s.gone || leave
+	s.mu.Unlock()
+	for _, p := range oobs {
+		if handler != nil {
+			handler(p.data)
+		}
+		packets.put(p)
+	}
+	if leave {
+		s.leave()
+	}
+}
+
+// takeLocked takes what is queued, to be sent without the lock.
+func (s *UDPSession) takeLocked() []outbound {
+	batch := s.queue
+	s.queue, s.spare = s.spare, nil
+	s.sending = true
+	return batch
+}
+
+// putBackLocked keeps the slice that takeLocked returned for the next time.
+func (s *UDPSession) putBackLocked(batch []outbound) {
+	clear(batch)
+	s.spare = batch[:0]
+}
+
+// sentLocked records that the sending is over.
+func (s *UDPSession) sentLocked(refused int, err error) {
+	s.sending = false
+	s.core.count.OutErrs += uint64(refused)
+	if err != nil && !s.closed {
+		s.failLocked(err)
+	}
+}
+
+// failLocked breaks the session: everything but reads of what has arrived returns
+// err from now on.
+func (s *UDPSession) failLocked(err error) {
+	if s.err == nil {
+		s.err = err
+		s.readable.Broadcast()
+		s.writable.Broadcast()
+	}
+}
+
+// endLocked releases what the session holds. leave follows without the lock.
+func (s *UDPSession) endLocked() {
+	s.ended = true
+	s.task.disarm()
+	s.core.release()
+	if s.enc != nil {
+		s.enc.skip()
+	}
+	if s.dec != nil {
+		s.dec.release()
+	}
+}
+
+// leave takes an ended session away from whatever fed it.
+func (s *UDPSession) leave() {
+	if s.listener != nil {
+		s.listener.remove(s)
+	} else {
+		s.sock.close()
+	}
+}
+
+// receive takes a batch of datagrams for a dialled session from its socket's reader.
+func (s *UDPSession) receive(batch []inbound) {
+	var count Snmp
+	now := clock()
+	locked := false
+	for _, d := range batch {
+		count.InPkts++
+		count.InBytes += uint64(len(d.data))
+		if !s.sock.connected && d.from != s.to.remote {
+			count.InErrs++
+			continue
+		}
+		payload, ok := s.cfg.env.open(d.data)
+		if !ok {
+			count.InCsumErrors++
+			continue
+		}
+		if !locked {
+			s.mu.Lock()
+			locked = true
+		}
+		s.inputLocked(now, payload)
+	}
+	s.cfg.snmp.fold(&count)
+	if locked {
+		s.settleLocked(now, false)
+		s.unlockAndSend(false)
+	}
+}
+
+// readFailed breaks a dialled session whose socket is of no use any more.
+func (s *UDPSession) readFailed(err error) { s.abort(err) }
+
+// abort breaks the session with err and ends it if it was closed.
+func (s *UDPSession) abort(err error) {
+	s.mu.Lock()
+	s.failLocked(err)
+	s.settleLocked(clock(), false)
+	s.unlockAndSend(false)
+}
+
+// Read reads what has arrived in order. In stream mode it fills b as far as it can,
+// else it ends with the message (of a peer's session: with what one segment
+// carried), the rest of which the next Read returns if b was too short. It blocks
+// while there is nothing, until the read deadline.
+func (s *UDPSession) Read(b []byte) (n int, err error) {
+	s.mu.Lock()
+	for {
+		switch {
+		case s.closed:
+			err = errClosed
+		case s.readBy != never && clock() >= s.readBy:
+			err = errDeadline
+		case len(b) == 0:
+		case s.core.readable(s.stream):
+			if n = s.core.read(b, s.stream); n == 0 {
+				continue // an empty message
+			}
+			atomic.AddUint64(&s.cfg.snmp.BytesReceived, uint64(n))
+		case s.err != nil:
+			err = s.err
+		default:
+			s.waitLocked(&s.readable, &s.readers)
+			continue
+		}
+		break
+	}
+	if !s.core.tell {
+		s.mu.Unlock()
+	} else { // the peer waits for the window that this Read opened
+		s.settleLocked(clock(), true)
+		s.unlockAndSend(true)
+	}
+	return n, s.opError("read", err)
+}
+
+// waitLocked waits on c, at most until the deadline that goes with it.
+func (s *UDPSession) waitLocked(c *sync.Cond, waiters *int) {
+	*waiters++
+	s.scheduleLocked()
+	c.Wait()
+	*waiters--
+}
+
+// Write queues b and sends as much of it as the windows allow, at once unless
+// SetWriteDelay holds it back. It blocks while the send window is full, until the
+// write deadline; n says how much was queued.
+func (s *UDPSession) Write(b []byte) (n int, err error) {
+	return s.writeBuffers([][]byte{b})
+}
+
+// WriteBuffers is Write for the concatenation of v. Outside stream mode each element
+// starts a segment of its own.
+func (s *UDPSession) WriteBuffers(v [][]byte) (n int, err error) {
+	return s.writeBuffers(v)
+}
+
+func (s *UDPSession) writeBuffers(v [][]byte) (n int, err error) {
+	s.mu.Lock()
+	for s.writing && err == nil {
+		if err = s.writeErrLocked(); err == nil {
+			s.waitLocked(&s.writable, &s.writers)
+		}
+	}
+	if err == nil {
+		s.writing = true
+		for i := 0; i < len(v) && err == nil; i++ {
+			var m int
+			m, err = s.writeLocked(v[i])
+			n += m
+		}
+		s.writing = false
+		if s.writers > 0 {
+			s.writable.Broadcast()
+		}
+		if n > 0 {
+			atomic.AddUint64(&s.cfg.snmp.BytesSent, uint64(n))
+			s.writtenLocked()
+		}
+	}
+	s.unlockAndSend(true)
+	return n, s.opError("write", err)
+}
+
+// writeLocked queues b, a segment at a time as there is room for it.
+func (s *UDPSession) writeLocked(b []byte) (n int, err error) {
+	for {
+		if err := s.writeErrLocked(); err != nil {
+			return n, err
+		}
+		for n < len(b) && s.core.WaitSnd() < int(s.core.sndWnd) {
+			m := min(len(b)-n, s.core.mss)
+			s.core.Send(b[n : n+m])
+			n += m
+		}
+		if n == len(b) {
+			return n, nil
+		}
+		s.writtenLocked()
+		if s.core.WaitSnd() < int(s.core.sndWnd) {
+			continue
+		}
+		if len(s.queue) > 0 && !s.sending { // sends, and takes the lock again
+			batch := s.takeLocked()
+			s.mu.Unlock()
+			refused, err := s.cfg.transmit(s.sock, batch, true)
+			s.mu.Lock()
+			s.putBackLocked(batch)
+			s.sentLocked(refused, err)
+			continue
+		}
+		s.waitLocked(&s.writable, &s.writers)
+	}
+}
+
+// writtenLocked flushes what was written, or leaves it to the timer.
+func (s *UDPSession) writtenLocked() {
+	now := clock()
+	if s.writeDelay && s.core.WaitSnd() < int(s.core.sndWnd) {
+		s.flushBy = min(s.flushBy, now+s.core.interval)
+		s.scheduleLocked()
+		return
+	}
+	s.settleLocked(now, true)
+}
+
+// writeErrLocked returns why nothing can be written.
+func (s *UDPSession) writeErrLocked() error {
+	switch {
+	case s.closed:
+		return errClosed
+	case s.writeBy != never && clock() >= s.writeBy:
+		return errDeadline
+	}
+	return s.err
+}
+
+// opError wraps err as package net does, nil as nil.
+func (s *UDPSession) opError(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &net.OpError{Op: op, Net: "udp", Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: err}
+}
+
+// Close ends the session. Reads and writes, blocked ones too, fail with net.ErrClosed
+// from now on, and what the peer sends is thrown away. What was written before is
+// still delivered, in the background, until the peer has acknowledged it or 5 seconds
+// have passed; then the socket is closed if it belongs to the session. The peer is
+// not told. A second Close returns net.ErrClosed.
+func (s *UDPSession) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return s.opError("close", errClosed)
+	}
+	now := clock()
+	s.closed, s.lingerUntil = true, now+int64(lingerTime)
+	s.cfg.snmp.closed()
+	s.readable.Broadcast()
+	s.writable.Broadcast()
+	s.settleLocked(now, true)
+	s.unlockAndSend(true)
+	return nil
+}
+
+// LocalAddr returns the socket's local address.
+func (s *UDPSession) LocalAddr() net.Addr { return s.sock.conn.LocalAddr() }
+
+// RemoteAddr returns the peer's address.
+func (s *UDPSession) RemoteAddr() net.Addr { return s.to.netAddr() }
+
+// GetConv returns the conversation id.
+func (s *UDPSession) GetConv() uint32 { return s.core.conv }
+
+// SetDeadline sets the read and the write deadline; see net.Conn.
+func (s *UDPSession) SetDeadline(t time.Time) error { return s.setDeadlines(t, true, true) }
+
+// SetReadDeadline sets the time at which Read gives up, also one that is blocked
+// already. The zero time means never.
+func (s *UDPSession) SetReadDeadline(t time.Time) error { return s.setDeadlines(t, true, false) }
+
+// SetWriteDeadline sets the time at which Write gives up, also one that is blocked
+// already. The zero time means never.
+func (s *UDPSession) SetWriteDeadline(t time.Time) error { return s.setDeadlines(t, false, true) }
+
+func (s *UDPSession) setDeadlines(t time.Time, read, write bool) error {
+	at := clockAt(t, clock())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return s.opError("set", errClosed)
+	}
+	if read {
+		s.readBy = at
+		s.readable.Broadcast()
+	}
+	if write {
+		s.writeBy = at
+		s.writable.Broadcast()
+	}
+	return nil
+}
+
+// transmit seals and sends a batch and puts the packets back.
+func (c *config) transmit(sock *socket, batch []outbound, wait bool) (refused int, err error) {
+	var count Snmp
+	for _, o := range batch {
+		o.p.data = c.env.seal(o.p.data)
+		count.OutPkts++
+		count.OutBytes += uint64(len(o.p.data))
+	}
+	c.snmp.fold(&count)
+	refused, err = sock.send(batch, wait)
+	for _, o := range batch {
+		packets.put(o.p)
+	}
+	return refused, err
+}

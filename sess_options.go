@@ -1,0 +1,181 @@
+package kcp
+
+import (
+	"encoding/binary"
+	"net"
+	"time"
+
+	"github.com/pkg/errors"
+)
+
+// configure changes a setting under the lock and lets it take effect.
+func (s *UDPSession) configure(set func()) {
+	s.mu.Lock()
+	set()
+	s.settleLocked(clock(), false)
+	s.unlockAndSend(false)
+}
+
+// SetStreamMode chooses stream mode, in which small writes fill up segments that
+// were not sent yet and reads return whatever has arrived, or message mode (the
+// default), in which every Write starts a segment and a Read returns at most one.
+// It concerns this end only.
+func (s *UDPSession) SetStreamMode(enable bool) {
+	s.configure(func() {
+		s.stream = enable
+		s.core.SetStreamMode(enable)
+	})
+}
+
+// SetNoDelay sets how eager the session is; see (*KCP).NoDelay. Common choices are
+// (1, 10, 2, 1) for low latency and (0, 40, 2, 1) for less overhead.
+func (s *UDPSession) SetNoDelay(nodelay, interval, resend, nc int) {
+	s.configure(func() { s.core.NoDelay(nodelay, interval, resend, nc) })
+}
+
+// SetWindowSize sets the largest numbers of segments in flight and waiting to be
+// read, at most 65535 (larger ones are clamped). A value below 1 leaves its window as
+// it is. A full receive window stops the peer.
+func (s *UDPSession) SetWindowSize(sndwnd, rcvwnd int) {
+	s.configure(func() { s.core.WndSize(sndwnd, rcvwnd) })
+}
+
+// SetMtu sets the size of the longest datagram in bytes, everything inside UDP
+// included. It returns false and changes nothing when mtu is above 1500 or leaves no
+// room for data behind the headers of cipher, FEC and segment.
+func (s *UDPSession) SetMtu(mtu int) (ok bool) {
+	s.configure(func() { ok = s.setMtuLocked(mtu) })
+	return ok
+}
+
+func (s *UDPSession) setMtuLocked(mtu int) bool {
+	return mtu <= mtuLimit && s.core.setMtu(mtu-s.cfg.env.tail)
+}
+
+// SetACKNoDelay makes every arrival be acknowledged at once instead of every second
+// one, or after the interval.
+func (s *UDPSession) SetACKNoDelay(nodelay bool) { s.configure(func() { s.ackNoDelay = nodelay }) }
+
+// SetWriteDelay holds writes back until the interval is over or the send window is
+// full, so that small ones share datagrams (in stream mode, segments).
+func (s *UDPSession) SetWriteDelay(delay bool) {
+	s.configure(func() {
+		s.writeDelay = delay
+		if !delay && s.flushBy != never {
+			s.flushBy = 0
+		}
+	})
+}
+
+// SetDUP sends every datagram dup more times: for tests, or for a path where bytes
+// do not matter. A negative dup counts as 0.
+func (s *UDPSession) SetDUP(dup int) { s.configure(func() { s.dup = max(dup, 0) }) }
+
+// SetRateLimit limits what the session sends to bytesPerSecond, parity included,
+// averaged over some milliseconds; 0 is no limit. Acknowledgements are not limited.
+func (s *UDPSession) SetRateLimit(bytesPerSecond uint32) {
+	s.configure(func() { s.core.pacer.setRate(int64(bytesPerSecond), clock()) })
+}
+
+// SetDSCP sets the differentiated services code point, 0 to 63, of the socket. An
+// accepted session refuses: the socket is its listener's.
+func (s *UDPSession) SetDSCP(dscp int) error {
+	return s.onSocket(func(sock *socket) error { return sock.setDSCP(dscp) })
+}
+
+// SetReadBuffer sets the socket's receive buffer in bytes. An accepted session
+// refuses: the socket is its listener's.
+func (s *UDPSession) SetReadBuffer(bytes int) error {
+	return s.onSocket(func(sock *socket) error { return sock.setReadBuffer(bytes) })
+}
+
+// SetWriteBuffer sets the socket's send buffer in bytes. An accepted session
+// refuses: the socket is its listener's.
+func (s *UDPSession) SetWriteBuffer(bytes int) error {
+	return s.onSocket(func(sock *socket) error { return sock.setWriteBuffer(bytes) })
+}
+
+func (s *UDPSession) onSocket(set func(*socket) error) error {
+	if s.listener != nil {
+		return errNotOwner
+	}
+	return set(s.sock)
+}
+
+// Control calls f with the session's PacketConn, an accepted session's listener's,
+// and returns its result. The connection is not to be read, written or closed.
+func (s *UDPSession) Control(f func(conn net.PacketConn) error) error { return f(s.sock.conn) }
+
+// GetRTO returns the retransmission timeout in milliseconds.
+func (s *UDPSession) GetRTO() uint32 { return uint32(s.rtt().rto / int64(time.Millisecond)) }
+
+// GetSRTT returns the smoothed round-trip time in milliseconds, 0 before it was
+// measured.
+func (s *UDPSession) GetSRTT() int32 { return int32(s.rtt().srtt / int64(time.Millisecond)) }
+
+// GetSRTTVar returns the round-trip time's mean deviation in milliseconds.
+func (s *UDPSession) GetSRTTVar() int32 { return int32(s.rtt().rttvar / int64(time.Millisecond)) }
+
+func (s *UDPSession) rtt() rttEstimator {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.core.rtt
+}
+
+// GetOOBMaxSize returns the longest payload of SendOOB in bytes, 0 without FEC.
+func (s *UDPSession) GetOOBMaxSize() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.oobMaxLocked()
+}
+
+func (s *UDPSession) oobMaxLocked() int {
+	if s.enc == nil {
+		return 0
+	}
+	return max(0, s.core.mtu-s.core.reserved-oobConvField)
+}
+
+// SendOOB sends b as a datagram beside the stream: at once, unordered, and without
+// repair if it is lost. The session needs FEC, whose framing it uses; the peer needs
+// a handler. b is at most GetOOBMaxSize bytes long.
+func (s *UDPSession) SendOOB(b []byte) error {
+	s.mu.Lock()
+	switch most := s.oobMaxLocked(); {
+	case s.closed:
+		s.mu.Unlock()
+		return s.opError("write", errClosed)
+	case s.err != nil:
+		defer s.mu.Unlock()
+		return s.opError("write", s.err)
+	case s.enc == nil:
+		s.mu.Unlock()
+		return errOOBNeedsFEC
+	case len(b) > most:
+		s.mu.Unlock()
+		return errors.Errorf("kcp: out-of-band payload of %d bytes: at most %d", len(b), most)
+	}
+	p := packets.get()
+	p.data = p.mem[:s.core.reserved+oobConvField+len(b)]
+	at := s.cfg.env.head
+	putFECHeader(p.data[at:], oobSeqid, fecTypeOOB)
+	binary.LittleEndian.PutUint16(p.data[at+fecShardStart:], uint16(fecSizeField+oobConvField+len(b)))
+	binary.LittleEndian.PutUint32(p.data[at+fecHeaderSize:], s.core.conv)
+	copy(p.data[at+fecHeaderSize+oobConvField:], b)
+	s.enqueueLocked(p)
+	s.unlockAndSend(true)
+	return nil
+}
+
+// SetOOBHandler sets the function that is called with the payload of every
+// out-of-band datagram that arrives, nil to drop them. It is called from a goroutine
+// that reads for others too, so it must not block; it may call SendOOB.
+func (s *UDPSession) SetOOBHandler(callback OOBCallBackType) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return s.opError("set", errClosed)
+	}
+	s.oob = callback
+	return nil
+}

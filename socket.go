@@ -1,0 +1,183 @@
+package kcp
+
+import (
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/pkg/errors"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+)
+
+// socket is what sessions and listeners know of a net.PacketConn: it sends batches
+// of datagrams and has a reader goroutine that hands batches to an inbox. Where
+// the platform has batched system calls and the PacketConn is a plain UDP socket
+// they are used; any other PacketConn is driven through its own methods.
+type socket struct {
+	conn      net.PacketConn
+	udp       *net.UDPConn // conn, if it is one and no wrapper around one
+	owned     bool         // made by this package, and closed with its user
+	connected bool         // to the one peer it has
+	batch     *batchIO     // nil where there is none
+	stopping  atomic.Bool  // close was called
+}
+
+// inbox takes what the reader of a socket reads. Both methods are called on the
+// reader's goroutine; receive's batch is the inbox's until it returns.
+type inbox interface {
+	receive(batch []inbound)
+	// readFailed ends the reading with an error that will not pass.
+	readFailed(err error)
+}
+
+// inbound is a received datagram.
+type inbound struct {
+	data []byte
+	from remote
+	addr net.Addr // only where from is not a UDP address
+}
+
+// outbound is a datagram to be sent.
+type outbound struct {
+	p  *packet
+	to *destination
+}
+
+// remote identifies a peer's address, comparable whatever the PacketConn is.
+type remote struct {
+	udp   netip.AddrPort // IPv4 never as IPv4-mapped
+	other string         // for addresses of other networks
+}
+
+func remoteOf(addr net.Addr) remote {
+	if a, ok := addr.(*net.UDPAddr); ok && a != nil {
+		return remote{udp: unmap(a.AddrPort())}
+	}
+	return remote{other: addr.Network() + " " + addr.String()}
+}
+
+func unmap(ap netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// destination is a peer's address in every form that sending needs.
+type destination struct {
+	remote
+	addr net.Addr // the address as it came, nil where it can be made from remote
+	raw  rawAddr  // for batched system calls
+}
+
+// netAddr returns the address for people and for WriteTo.
+func (d *destination) netAddr() net.Addr {
+	if d.addr != nil {
+		return d.addr
+	}
+	return net.UDPAddrFromAddrPort(d.udp)
+}
+
+// socketBuffer is what an owned socket asks of the kernel in each direction: more
+// than a window of 4096 segments. The kernel may grant less.
+const socketBuffer = 7 << 20
+
+// newSocket wraps conn. An owned one gets large buffers; of any other nothing is
+// changed.
+func newSocket(conn net.PacketConn, owned bool) *socket {
+	s := &socket{conn: conn, owned: owned}
+	if udp, ok := conn.(*net.UDPConn); ok {
+		s.udp = udp
+		s.connected = udp.RemoteAddr() != nil
+		s.batch = newBatchIO(udp)
+		if owned {
+			growBuffers(udp)
+		}
+	}
+	return s
+}
+
+// destination prepares addr for sending.
+func (s *socket) destination(from remote, addr net.Addr) destination {
+	d := destination{remote: from, addr: addr}
+	if s.batch != nil && !s.connected {
+		d.raw = makeRawAddr(from.udp, s.batch.six)
+	}
+	return d
+}
+
+// start begins to read into in.
+func (s *socket) start(in inbox) { go s.readLoop(in) }
+
+// readLoop reads until the socket is closed, stopped or broken.
+func (s *socket) readLoop(in inbox) {
+	var err error
+	if s.batch != nil {
+		err = s.readBatches(in)
+	} else {
+		err = s.readEach(in)
+	}
+	if s.stopping.Load() {
+		if !s.owned {
+			s.conn.SetReadDeadline(time.Time{}) // undo what close did to wake us
+		}
+		return
+	}
+	in.readFailed(err)
+}
+
+// close ends the reading, and the socket if it is ours.
+func (s *socket) close() error {
+	s.stopping.Store(true)
+	if s.owned {
+		return s.conn.Close()
+	}
+	return s.conn.SetReadDeadline(time.Unix(1, 0))
+}
+
+// retryRead says whether reading can go on after err: a UDP socket reports earlier
+// sends' failures this way.
+func (s *socket) retryRead(err error) bool {
+	return !s.stopping.Load() && transient(err)
+}
+
+// transient says whether err, of a send or read, leaves the socket usable: a report
+// from the path (ICMP), full buffers, a firewall, a network that is down just now.
+func transient(err error) bool {
+	for _, t := range transientErrors {
+		if errors.Is(err, t) {
+			return true
+		}
+	}
+	return false
+}
+
+// setDSCP sets the code point, 0 to 63, of what the socket sends (RFC 2474), in
+// IPv4 and IPv6.
+func (s *socket) setDSCP(dscp int) error {
+	if dscp < 0 || dscp > 63 {
+		return errors.Errorf("kcp: DSCP %d: must be 0 to 63", dscp)
+	}
+	if s.udp == nil {
+		return errNotSupported
+	}
+	err4 := ipv4.NewPacketConn(s.conn).SetTOS(dscp << 2)
+	err6 := ipv6.NewPacketConn(s.conn).SetTrafficClass(dscp << 2)
+	if err4 != nil && err6 != nil {
+		return errors.Wrap(err4, "kcp: DSCP")
+	}
+	return nil
+}
+
+func (s *socket) setReadBuffer(bytes int) error {
+	if c, ok := s.conn.(interface{ SetReadBuffer(int) error }); ok {
+		return c.SetReadBuffer(bytes)
+	}
+	return errNotSupported
+}
+
+func (s *socket) setWriteBuffer(bytes int) error {
+	if c, ok := s.conn.(interface{ SetWriteBuffer(int) error }); ok {
+		return c.SetWriteBuffer(bytes)
+	}
+	return errNotSupported
+}
