@@ -1,0 +1,191 @@
+package kcp
+
+import "time"
+
+// This file is the sending half of the core: what a flush writes, and when the next one
+// is due.
+
+// flush writes everything that may be sent at now.
+func (k *KCP) flush(now int64) {
+	k.writeAcks()
+	k.writeProbes(now)
+	k.detectLoss(now)
+	k.writeData(now)
+	k.endDatagram()
+}
+
+// writeAcks acknowledges every PUSH that has arrived since the last time.
+func (k *KCP) writeAcks() {
+	if len(k.acks) == 0 {
+		return
+	}
+	h := k.control(IKCP_CMD_ACK)
+	for _, a := range k.acks {
+		h.sn, h.ts = a.sn, a.ts
+		k.write(&h, nil)
+	}
+	k.acks = k.acks[:0]
+}
+
+// control returns the header of a segment without data.
+func (k *KCP) control(cmd uint8) header {
+	free := k.rcv.free()
+	k.closedWnd = free == 0
+	return header{conv: k.conv, cmd: cmd, wnd: free, una: k.rcv.nxt}
+}
+
+// writeProbes asks for the peer's window while it keeps us waiting, and tells ours.
+func (k *KCP) writeProbes(now int64) {
+	switch {
+	case k.rmtWnd > 0 || k.snd.queued() == 0:
+		k.probeAt = 0
+	case k.probeAt == 0:
+		k.probeWait = IKCP_PROBE_INIT * int64(time.Millisecond)
+		k.probeAt = now + k.probeWait
+	case now >= k.probeAt:
+		k.probeWait = min(k.probeWait+k.probeWait/2, IKCP_PROBE_LIMIT*int64(time.Millisecond))
+		k.probeAt = now + k.probeWait
+		k.ask = true
+	}
+	if k.ask {
+		h := k.control(IKCP_CMD_WASK)
+		k.write(&h, nil)
+	}
+	if k.tell {
+		h := k.control(IKCP_CMD_WINS)
+		k.write(&h, nil)
+	}
+	k.ask, k.tell = false, false
+}
+
+// detectLoss declares lost what timed out and what enough later acknowledgements
+// have overtaken.
+func (k *KCP) detectLoss(now int64) {
+	for k.overtaken() {
+		sn := k.snd.inFlight.head
+		if int(k.snd.laterAcks) >= k.resend {
+			k.count.FastRetransSegs++
+		} else {
+			k.count.EarlyRetransSegs++
+		}
+		k.snd.lose(sn, 0)
+		k.cc.lost(sn, k.snd.nxt, false)
+	}
+	for {
+		sn, deadline := k.snd.earliest(&k.rtt)
+		if deadline > now {
+			return
+		}
+		k.count.LostSegs++
+		k.snd.lose(sn, k.snd.at(sn).level+1)
+		k.cc.lost(sn, k.snd.nxt, true)
+	}
+}
+
+// overtaken says whether the segment sent the longest ago is lost by the number of
+// acknowledgements of later ones: resend of them, or any when nothing new can be
+// sent and too few are in flight to ever give that many (early retransmit, RFC
+// 5827).
+func (k *KCP) overtaken() bool {
+	if k.resend == 0 || k.snd.laterAcks == 0 {
+		return false
+	}
+	return int(k.snd.laterAcks) >= k.resend || k.snd.inFlight.n <= k.resend && !k.mayPush()
+}
+
+// mayPush says whether a segment is queued and both windows have room for it.
+func (k *KCP) mayPush() bool {
+	s := &k.snd
+	return s.queued() > 0 && s.nxt-s.una < min(k.sndWnd, k.rmtWnd) && !k.cwndLimited()
+}
+
+// cwndLimited says whether the congestion window is used up.
+func (k *KCP) cwndLimited() bool { return !k.nocwnd && k.snd.inFlight.n >= k.cc.cwnd }
+
+// writeData sends lost segments again, then new ones, as far as windows and pacer
+// allow.
+func (k *KCP) writeData(now int64) {
+	if k.snd.lost.n == 0 && !k.mayPush() {
+		return
+	}
+	h := k.control(IKCP_CMD_PUSH)
+	h.ts = uint32(now / int64(time.Microsecond))
+	for !k.pacer.blocked(now) {
+		switch {
+		case k.snd.lost.n > 0 && !k.cwndLimited():
+			h.sn = k.snd.lost.head
+			k.count.RetransSegs++
+		case k.mayPush():
+			h.sn = k.snd.nxt
+			k.snd.nxt++
+		default:
+			return
+		}
+		k.snd.sent(h.sn, now, h.ts)
+		s := k.snd.at(h.sn)
+		h.frg, h.len = s.p.frg, uint32(len(s.p.data))
+		k.write(&h, s.p.data)
+		if s.xmit >= IKCP_DEADLINK && now-k.lastHeard >= deadLinkQuiet {
+			k.dead = true
+		}
+	}
+}
+
+// write appends a segment to the datagram being written, or to a new one when it
+// has no room.
+func (k *KCP) write(h *header, data []byte) {
+	size := IKCP_OVERHEAD + len(data)
+	if k.buf != nil && k.n+size > k.mtu {
+		k.endDatagram()
+	}
+	if k.buf == nil {
+		k.buf = k.out.room(max(k.mtu, k.reserved+size))
+		k.n = k.reserved
+	}
+	h.put(k.buf[k.n:])
+	copy(k.buf[k.n+IKCP_OVERHEAD:], data)
+	k.n += size
+	if data != nil {
+		k.pacer.spend(size)
+	}
+	k.count.OutSegs++
+}
+
+// endDatagram hands over the datagram being written, if any.
+func (k *KCP) endDatagram() {
+	if k.buf != nil {
+		k.buf = nil
+		k.out.emit(k.n)
+	}
+}
+
+// wantsFlush says whether what has been written or has arrived is worth a flush
+// now; everything else can wait for deadline.
+func (k *KCP) wantsFlush(now int64) bool {
+	switch {
+	case len(k.acks) >= ackBatch, len(k.acks) > 0 && now >= k.acksBy, k.tell:
+		return true
+	case k.pacer.rate != 0 && k.pacer.blocked(now):
+		return false
+	}
+	return k.mayPush() || k.overtaken() || k.snd.lost.n > 0 && !k.cwndLimited()
+}
+
+// deadline returns when flush has to be called at the latest, never if only an
+// event can make that necessary.
+func (k *KCP) deadline() int64 {
+	_, at := k.snd.earliest(&k.rtt)
+	if len(k.acks) > 0 {
+		at = min(at, k.acksBy)
+	}
+	if k.rmtWnd == 0 && k.snd.queued() > 0 {
+		at = min(at, k.probeAt) // 0, and so at once, before the first wait is set
+	}
+	if k.pacer.rate != 0 && (k.snd.lost.n > 0 || k.mayPush()) {
+		at = min(at, k.pacer.ready())
+	}
+	if k.idle() && k.snd.ring != nil || k.rcv.held == 0 && k.rcv.ring != nil {
+		at = min(at, k.lastActive+trimAfter)
+	}
+	return at
+}
