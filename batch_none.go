@@ -11,7 +11,7 @@ import (
 // kcpgeneric selects this file on Linux too.
 type batchIO struct{ six bool }
 
-func newBatchIO(*net.UDPConn) *batchIO { return nil }
+func newBatchIO(*net.UDPConn, bool) *batchIO { return nil }
 
 func (s *socket) sendBatch(batch []outbound, _ bool) (int, error) { return s.sendEach(batch) }
 

@@ -2,11 +2,14 @@ package kcp
 
 import "time"
 
-// epoch is the origin of the package's clock.
+// epoch is when the process started, and clockBase what the clock read then: so much that
+// it is positive even in a testing/synctest bubble, where the year is 2000.
 var epoch = time.Now()
 
-// clock reads the monotonic clock: nanoseconds since epoch.
-func clock() int64 { return int64(time.Since(epoch)) }
+const clockBase = 1 << 41 * int64(time.Millisecond) // 69 years; a whole number of CurrentMs's wraps
+
+// clock reads the monotonic clock in nanoseconds.
+func clock() int64 { return clockBase + int64(time.Since(epoch)) }
 
 // clockAt returns the reading of the clock at t, given its reading now. The zero
 // time is never.
@@ -15,10 +18,7 @@ func clockAt(t time.Time, now int64) int64 {
 		return never
 	}
 	d := int64(time.Until(t))
-	if d > never-now { // now is not negative outside tests; either way nobody waits that long
-		return never - 1
-	}
-	return now + d
+	return now + min(d, never-1-now)
 }
 
 // millis converts a reading of the clock to the milliseconds of CurrentMs.

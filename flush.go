@@ -30,7 +30,7 @@ func (k *KCP) writeAcks() {
 // control returns the header of a segment without data.
 func (k *KCP) control(cmd uint8) header {
 	free := k.rcv.free()
-	k.closedWnd = free == 0
+	k.announced, k.edge = true, k.rcv.nxt+uint32(free)
 	return header{conv: k.conv, cmd: cmd, wnd: free, una: k.rcv.nxt}
 }
 
@@ -99,20 +99,23 @@ func (k *KCP) mayPush() bool {
 	return s.queued() > 0 && s.nxt-s.una < min(k.sndWnd, k.rmtWnd) && !k.cwndLimited()
 }
 
+// mayResend says whether a segment is lost and the congestion window has room for it.
+func (k *KCP) mayResend() bool { return k.snd.lost.n > 0 && !k.cwndLimited() }
+
 // cwndLimited says whether the congestion window is used up.
 func (k *KCP) cwndLimited() bool { return !k.nocwnd && k.snd.inFlight.n >= k.cc.cwnd }
 
 // writeData sends lost segments again, then new ones, as far as windows and pacer
 // allow.
 func (k *KCP) writeData(now int64) {
-	if k.snd.lost.n == 0 && !k.mayPush() {
+	if !k.mayResend() && !k.mayPush() {
 		return
 	}
 	h := k.control(IKCP_CMD_PUSH)
 	h.ts = uint32(now / int64(time.Microsecond))
 	for !k.pacer.blocked(now) {
 		switch {
-		case k.snd.lost.n > 0 && !k.cwndLimited():
+		case k.mayResend():
 			h.sn = k.snd.lost.head
 			k.count.RetransSegs++
 		case k.mayPush():
@@ -163,12 +166,12 @@ func (k *KCP) endDatagram() {
 // now; everything else can wait for deadline.
 func (k *KCP) wantsFlush(now int64) bool {
 	switch {
-	case len(k.acks) >= ackBatch, len(k.acks) > 0 && now >= k.acksBy, k.tell:
+	case len(k.acks) >= ackBatch, len(k.acks) > 0 && now >= k.acksBy, k.tell, k.overtaken():
 		return true
 	case k.pacer.rate != 0 && k.pacer.blocked(now):
 		return false
 	}
-	return k.mayPush() || k.overtaken() || k.snd.lost.n > 0 && !k.cwndLimited()
+	return k.mayPush() || k.mayResend()
 }
 
 // deadline returns when flush has to be called at the latest, never if only an
@@ -181,7 +184,7 @@ func (k *KCP) deadline() int64 {
 	if k.rmtWnd == 0 && k.snd.queued() > 0 {
 		at = min(at, k.probeAt) // 0, and so at once, before the first wait is set
 	}
-	if k.pacer.rate != 0 && (k.snd.lost.n > 0 || k.mayPush()) {
+	if k.pacer.rate != 0 && (k.mayResend() || k.mayPush()) {
 		at = min(at, k.pacer.ready())
 	}
 	if k.idle() && k.snd.ring != nil || k.rcv.held == 0 && k.rcv.ring != nil {

@@ -13,6 +13,9 @@ const (
 	// before the interval is over: every second segment is acknowledged at once
 	// (RFC 5681, section 4.2).
 	ackBatch = 2
+	// ackDelay is the longest that an acknowledgement waits, also where the interval is
+	// longer: well below the least RTO of 100 ms that deployed senders have by default.
+	ackDelay = 20 * int64(time.Millisecond)
 	// deadLinkQuiet is how long nothing may have been heard before a segment's
 	// IKCP_DEADLINK transmissions count as a dead link. On a path of 20 ms the
 	// transmissions alone would be over before a short outage is.
@@ -62,11 +65,12 @@ type KCP struct {
 	pacer  pacer
 
 	acks       []ack
-	acksBy     int64 // when acks must be sent at the latest, while there are any
-	tell       bool  // a WINS is due
-	closedWnd  bool  // the last window we announced was 0
-	ask        bool  // a WASK is due
-	probeAt    int64 // when to ask next, 0 while the peer's window is open
+	acksBy     int64  // when acks must be sent at the latest, while there are any
+	tell       bool   // a WINS is due
+	announced  bool   // edge is set
+	edge       uint32 // first serial number beyond the window we announced last
+	ask        bool   // a WASK is due
+	probeAt    int64  // when to ask next, 0 while the peer's window is open
 	probeWait  int64
 	heard      bool  // the peer has announced a window
 	lastHeard  int64 // time of the last valid segment
@@ -254,9 +258,7 @@ func (k *KCP) Recv(b []byte) int {
 // fit, also of one that is not complete yet.
 func (k *KCP) read(b []byte, stream bool) int {
 	n := k.rcv.read(b, stream, k.pool)
-	if k.closedWnd && k.rcv.free() > 0 {
-		k.closedWnd, k.tell = false, true
-	}
+	k.tellOpened()
 	return n
 }
 
@@ -282,8 +284,9 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 	}
 	var (
 		h       header
-		newest  int64 = -1 // when the newest transmission acknowledged was sent
-		una           = k.snd.una
+		newest  int64 // when the newest transmission acknowledged was sent
+		acked   bool  // newest is set
+		una     = k.snd.una
 		settled int
 		limited = k.cwndLimited()
 	)
@@ -316,8 +319,8 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		}
 		switch h.cmd {
 		case IKCP_CMD_ACK:
-			if sentAt := k.sentAt(h.sn, h.ts); sentAt > newest {
-				newest = sentAt
+			if sentAt, ok := k.sentAt(h.sn, h.ts); ok && (!acked || sentAt > newest) {
+				acked, newest = true, sentAt
 			}
 			if p := k.snd.ack(h.sn, h.ts); p != nil {
 				k.pool.put(p)
@@ -336,7 +339,7 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		}
 	}
 	k.snd.advance()
-	if regular && newest >= 0 {
+	if regular && acked {
 		k.rtt.sample(now-newest, k.interval)
 	}
 	if settled > 0 {
@@ -346,17 +349,17 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 	return code
 }
 
-// sentAt returns when the transmission of segment sn with time stamp ts was sent,
-// -1 if that is not known (any more): only an acknowledgement of the last
+// sentAt returns when the transmission of segment sn with time stamp ts was sent, if
+// that is known (still): only an acknowledgement of the last
 // transmission of a segment in flight gives a round-trip sample (RFC 7323's
 // argument: the echo tells which one it was).
-func (k *KCP) sentAt(sn, ts uint32) int64 {
+func (k *KCP) sentAt(sn, ts uint32) (at int64, ok bool) {
 	if sn-k.snd.una < k.snd.nxt-k.snd.una {
 		if s := k.snd.at(sn); s.state == segInFlight && s.ts == ts {
-			return s.sentAt
+			return s.sentAt, true
 		}
 	}
-	return -1
+	return 0, false
 }
 
 // window takes the peer's announcement wnd, made when it had received everything
@@ -375,7 +378,7 @@ func (k *KCP) push(now int64, h *header, body []byte) {
 		return
 	}
 	if len(k.acks) == 0 {
-		k.acksBy = now + k.interval
+		k.acksBy = now + min(k.interval, ackDelay)
 	}
 	k.acks = append(k.acks, ack{h.sn, h.ts})
 	if k.rcv.has(h.sn) {
@@ -462,7 +465,20 @@ func (k *KCP) discard() {
 	for k.rcv.head != k.rcv.nxt {
 		k.rcv.drop(k.pool)
 	}
-	if k.closedWnd {
-		k.closedWnd, k.tell = false, true
+	k.tellOpened()
+}
+
+// tellOpened makes a WINS due when reading has opened the window for a peer that may be
+// waiting for it: one that has less than a quarter of the window left, as soon as there is
+// a quarter more for it (RFC 9293, 3.8.6.2.2, against silly windows) or nothing more to be
+// read before it sends.
+func (k *KCP) tellOpened() {
+	if !k.announced {
+		return
+	}
+	left, free := max(0, int(int32(k.edge-k.rcv.nxt))), int(k.rcv.free())
+	quarter := max(1, int(k.rcv.wnd/4))
+	if left < quarter && (free-left >= quarter || free > left && k.rcv.peek() < 0) {
+		k.tell = true
 	}
 }

@@ -12,56 +12,81 @@ import (
 )
 
 // rxBatch is the buffers and the argument of one recvmmsg. A reader holds one only
-// while there is something to read, so an idle socket costs nothing but its
-// goroutine.
+// while there is something to read, so an idle socket costs nothing but its goroutine.
 type rxBatch struct {
-	hdrs  [batchSize]mmsghdr
-	iovs  [batchSize]unix.Iovec
-	names [batchSize][unix.SizeofSockaddrInet6]byte
-	bufs  [batchSize][readSize]byte
-	in    [batchSize]inbound
+	hdrs     []mmsghdr
+	iovs     []unix.Iovec
+	names    [][unix.SizeofSockaddrInet6]byte
+	controls []control
+	bufs     [][]byte
+	in       []inbound
 }
 
-var rxBatches = sync.Pool{New: func() any {
-	b := new(rxBatch)
+// A batch has many buffers for one datagram each, or for a socket with UDP_GRO a few for
+// as much as the kernel puts together.
+var (
+	rxPlain = sync.Pool{New: func() any { return newRxBatch(64, readSize) }}
+	rxGRO   = sync.Pool{New: func() any { return newRxBatch(4, 1<<16) }}
+)
+
+func newRxBatch(messages, size int) *rxBatch {
+	b := &rxBatch{
+		hdrs:     make([]mmsghdr, messages),
+		iovs:     make([]unix.Iovec, messages),
+		names:    make([][unix.SizeofSockaddrInet6]byte, messages),
+		controls: make([]control, messages),
+		bufs:     make([][]byte, messages),
+	}
+	slab := make([]byte, messages*size)
 	for i := range b.hdrs {
+		b.bufs[i], slab = slab[:size:size], slab[size:]
 		b.iovs[i].Base = &b.bufs[i][0]
-		b.iovs[i].SetLen(readSize)
-		b.hdrs[i].hdr.Iov = &b.iovs[i]
-		b.hdrs[i].hdr.SetIovlen(1)
-		b.hdrs[i].hdr.Name = &b.names[i][0]
+		b.iovs[i].SetLen(size)
+		h := &b.hdrs[i].hdr
+		h.Iov = &b.iovs[i]
+		h.SetIovlen(1)
+		h.Name = &b.names[i][0]
+		h.Control = &b.controls[i].b[0]
 	}
 	return b
-}}
+}
 
-// recv reads what is there, at least one datagram.
+// recv reads what is there, at least one message.
 func (b *rxBatch) recv(fd uintptr) (n int, errno syscall.Errno) {
 	for i := range b.hdrs {
 		b.hdrs[i].hdr.Namelen = unix.SizeofSockaddrInet6
+		b.hdrs[i].hdr.SetControllen(len(b.controls[i].b))
 	}
 	for {
 		r, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.hdrs[0])),
-			batchSize, unix.MSG_DONTWAIT, 0, 0)
+			uintptr(len(b.hdrs)), unix.MSG_DONTWAIT, 0, 0)
 		if errno != unix.EINTR {
 			return int(r), errno
 		}
 	}
 }
 
-// inbound returns the first n datagrams read.
+// inbound returns the datagrams of the first n messages.
 func (b *rxBatch) inbound(n int) []inbound {
+	b.in = b.in[:0]
 	for i := range n {
 		h := &b.hdrs[i]
-		b.in[i] = inbound{
-			data: b.bufs[i][:h.len],
-			from: remote{udp: parseRawAddr(b.names[i][:h.hdr.Namelen])},
+		if h.hdr.Flags&unix.MSG_CTRUNC != 0 {
+			continue // where one datagram ends and the next begins is lost
 		}
+		from := remote{udp: parseRawAddr(b.names[i][:min(h.hdr.Namelen, unix.SizeofSockaddrInet6)])}
+		size := segmentSize(b.controls[i].b[:h.hdr.Controllen])
+		b.in = split(b.in, b.bufs[i][:h.len], size, from)
 	}
-	return b.in[:n]
+	return b.in
 }
 
 // readBatches reads by recvmmsg until it fails for good.
 func (s *socket) readBatches(in inbox) error {
+	pool := &rxPlain
+	if s.batch.gro {
+		pool = &rxGRO
+	}
 	var (
 		b     *rxBatch
 		n     int
@@ -69,10 +94,10 @@ func (s *socket) readBatches(in inbox) error {
 	)
 	read := func(fd uintptr) bool {
 		if b == nil {
-			b = rxBatches.Get().(*rxBatch)
+			b = pool.Get().(*rxBatch)
 		}
 		if n, errno = b.recv(fd); errno == unix.EAGAIN {
-			rxBatches.Put(b)
+			pool.Put(b)
 			b = nil
 			return false
 		}
@@ -80,7 +105,7 @@ func (s *socket) readBatches(in inbox) error {
 	}
 	defer func() {
 		if b != nil {
-			rxBatches.Put(b)
+			pool.Put(b)
 		}
 	}()
 	for {

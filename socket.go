@@ -67,6 +67,8 @@ type destination struct {
 	remote
 	addr net.Addr // the address as it came, nil where it can be made from remote
 	raw  rawAddr  // for batched system calls
+
+	plain uint32 // atomic: set when the way there refuses segmentation offload
 }
 
 // netAddr returns the address for people and for WriteTo.
@@ -88,7 +90,7 @@ func newSocket(conn net.PacketConn, owned bool) *socket {
 	if udp, ok := conn.(*net.UDPConn); ok {
 		s.udp = udp
 		s.connected = udp.RemoteAddr() != nil
-		s.batch = newBatchIO(udp)
+		s.batch = newBatchIO(udp, owned)
 		if owned {
 			growBuffers(udp)
 		}
