@@ -10,6 +10,7 @@ type reno struct {
 	credit   int    // acknowledgements towards the next step of congestion avoidance
 	recover  uint32 // losses below this serial number have been answered
 	reacting bool   // recover is valid
+	slow     bool   // the answer was that to a timeout: slow start again
 }
 
 // renoInitial is the initial window of RFC 6928.
@@ -21,13 +22,10 @@ func (c *reno) init() { c.cwnd, c.ssthresh = renoInitial, wndLimit }
 // unacknowledged one and limited says whether the window was what held the sender
 // back, without which it must not grow (RFC 7661).
 func (c *reno) acked(n int, una uint32, limited bool) {
-	if c.reacting {
-		if before(una, c.recover) {
-			return
-		}
+	if c.reacting && !before(una, c.recover) {
 		c.reacting = false
 	}
-	if !limited {
+	if !limited || c.reacting && !c.slow {
 		return
 	}
 	if c.cwnd < c.ssthresh {
@@ -40,16 +38,16 @@ func (c *reno) acked(n int, una uint32, limited bool) {
 }
 
 // lost answers the loss of segment sn, with nxt the next to be sent for the first
-// time; timeout says that a timer had to tell.
+// time; timeout says that a timer had to tell. After that the window grows from 1
+// again while what was in flight is repaired, as there may be a lot of it.
 func (c *reno) lost(sn, nxt uint32, timeout bool) {
-	if c.reacting && before(sn, c.recover) {
-		return
+	if answered := c.reacting && before(sn, c.recover); !answered {
+		c.reacting, c.slow, c.recover, c.credit = true, false, nxt, 0
+		c.ssthresh = max(c.cwnd/2, IKCP_THRESH_MIN)
+		c.cwnd = c.ssthresh
 	}
-	c.reacting, c.recover, c.credit = true, nxt, 0
-	c.ssthresh = max(c.cwnd/2, IKCP_THRESH_MIN)
-	c.cwnd = c.ssthresh
-	if timeout {
-		c.cwnd = 1
+	if timeout && !c.slow {
+		c.slow, c.cwnd = true, 1
 	}
 }
 
@@ -74,11 +72,12 @@ func (p *pacer) blocked(now int64) bool {
 	if p.rate == 0 {
 		return false
 	}
-	elapsed := min(now-p.filled, int64(time.Second))
 	burst := max(p.rate*int64(pacerBurst)/int64(time.Second), 2*mtuLimit)
-	if gain := p.rate * elapsed / int64(time.Second); gain > 0 {
-		p.tokens = min(p.tokens+gain, burst)
-		p.filled = now
+	if now >= p.at(burst) {
+		p.tokens, p.filled = burst, now
+	} else if gain := p.rate * (now - p.filled) / int64(time.Second); gain > 0 {
+		p.tokens += gain
+		p.filled += gain * int64(time.Second) / p.rate // the rest of a byte is not lost
 	}
 	return p.tokens <= 0
 }
@@ -91,6 +90,9 @@ func (p *pacer) spend(n int) {
 }
 
 // ready returns when blocked turns false.
-func (p *pacer) ready() int64 {
-	return p.filled + (1-p.tokens)*int64(time.Second)/p.rate + 1
+func (p *pacer) ready() int64 { return p.at(1) }
+
+// at returns when there are that many tokens, rounded up.
+func (p *pacer) at(tokens int64) int64 {
+	return p.filled + ((tokens-p.tokens)*int64(time.Second)+p.rate-1)/p.rate
 }

@@ -65,11 +65,11 @@ func DialWithOptions(raddr string, block BlockCrypt, dataShards, parityShards in
 	}
 	addr, err := net.ResolveUDPAddr("udp", raddr)
 	if err != nil {
-		return nil, errors.WithMessage(err, "kcp: dial")
+		return nil, err
 	}
 	conn, err := net.DialUDP("udp", nil, addr)
 	if err != nil {
-		return nil, errors.WithMessage(err, "kcp: dial")
+		return nil, err
 	}
 	return cfg.dial(randomConv(), addr, newSocket(conn, true)), nil
 }
@@ -81,7 +81,7 @@ func DialWithOptions(raddr string, block BlockCrypt, dataShards, parityShards in
 func NewConn(raddr string, block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*UDPSession, error) {
 	addr, err := net.ResolveUDPAddr("udp", raddr)
 	if err != nil {
-		return nil, errors.WithMessage(err, "kcp: new connection")
+		return nil, err
 	}
 	return NewConn2(addr, block, dataShards, parityShards, conn)
 }
@@ -158,11 +158,11 @@ func ListenWithOptions(laddr string, block BlockCrypt, dataShards, parityShards 
 	}
 	addr, err := net.ResolveUDPAddr("udp", laddr)
 	if err != nil {
-		return nil, errors.WithMessage(err, "kcp: listen")
+		return nil, err
 	}
 	conn, err := net.ListenUDP("udp", addr)
 	if err != nil {
-		return nil, errors.WithMessage(err, "kcp: listen")
+		return nil, err
 	}
 	return newListener(cfg, newSocket(conn, true)), nil
 }

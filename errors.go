@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"syscall"
 
 	"github.com/pkg/errors"
 )
@@ -15,7 +16,8 @@ import (
 //   - net.ErrClosed and io.ErrClosedPipe: the session or listener was closed here
 //   - os.ErrDeadlineExceeded: a deadline passed; Timeout() is true
 //   - syscall.ETIMEDOUT: the peer was not heard of any more; Timeout() is true
-//   - syscall.ECONNABORTED: the caller's PacketConn failed
+//   - syscall.ECONNABORTED: the PacketConn failed, or was closed by somebody else; its
+//     own error is found as well
 //
 // Constructors and setters return plain errors that name the setting and its bound.
 var (
@@ -39,3 +41,10 @@ func (closedError) Error() string { return net.ErrClosed.Error() }
 func (closedError) Is(target error) bool {
 	return target == net.ErrClosed || target == io.ErrClosedPipe
 }
+
+// brokenError is the error that made a PacketConn useless.
+type brokenError struct{ cause error }
+
+func (e brokenError) Error() string { return e.cause.Error() }
+
+func (e brokenError) Unwrap() []error { return []error{syscall.ECONNABORTED, e.cause} }

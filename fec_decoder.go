@@ -4,6 +4,11 @@ package kcp
 // those of three later groups and still be of use.
 const fecWindow = 4
 
+// fecStraggler is how many seqids behind the newest a shard may arrive that was
+// overtaken, and is of no use any more. What seems older was not overtaken: the peer
+// has started again, or what seemed newer was not its.
+const fecStraggler = 1 << 12
+
 // fecDecoder rebuilds lost datagrams of a peer from its parity. It holds copies of
 // the shards of at most fecWindow groups, follows the peer when its shard counts
 // are not the ones expected, and needs not be told of any. The session's lock
@@ -65,8 +70,9 @@ func (d *fecDecoder) add(h fecHeader, shard []byte, deliver func([]byte)) {
 	d.drop(g)
 }
 
-// fits says whether a shard of that kind belongs at seqid under the peer's code,
-// as far as is known, and looks for the right code where it doesn't.
+// fits says whether a shard of that kind belongs at seqid under the peer's code, and
+// looks for the right code where it doesn't. Nothing fits while the code is in doubt:
+// what the wrong one rebuilds can look like a datagram of the peer's.
 func (d *fecDecoder) fits(seqid uint32, isData bool) bool {
 	matches := d.code != nil && (seqid%d.code.shards() < uint32(d.code.data)) == isData
 	if matches && d.shape == nil {
@@ -91,7 +97,7 @@ func (d *fecDecoder) fits(seqid uint32, isData bool) bool {
 	if d.shape.agreed > fecShapeWindow {
 		d.shape = nil // the misfits were noise
 	}
-	return matches
+	return false
 }
 
 // group returns the group that starts at base, nil if newer ones have displaced it.
@@ -100,7 +106,7 @@ func (d *fecDecoder) group(base, n uint32) *fecGroup {
 	if g.used && g.base == base {
 		return g
 	}
-	if g.used && before(base, g.base) {
+	if g.used && g.base-base < fecStraggler {
 		return nil
 	}
 	if g.used && !g.done && g.data < d.code.data {

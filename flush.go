@@ -37,7 +37,7 @@ func (k *KCP) control(cmd uint8) header {
 // writeProbes asks for the peer's window while it keeps us waiting, and tells ours.
 func (k *KCP) writeProbes(now int64) {
 	switch {
-	case k.rmtWnd > 0 || k.snd.queued() == 0:
+	case k.rmtWnd > 0 || k.snd.waiting() == 0:
 		k.probeAt = 0
 	case k.probeAt == 0:
 		k.probeWait = IKCP_PROBE_INIT * int64(time.Millisecond)
@@ -77,7 +77,14 @@ func (k *KCP) detectLoss(now int64) {
 			return
 		}
 		k.count.LostSegs++
-		k.snd.lose(sn, k.snd.at(sn).level+1)
+		s := k.snd.at(sn)
+		level := s.level + 1
+		if k.progress > s.sentAt {
+			// The path works: this one was lost, or found no room in a window
+			// smaller than we took it for.
+			level, s.xmit = 0, 1
+		}
+		k.snd.lose(sn, level)
 		k.cc.lost(sn, k.snd.nxt, true)
 	}
 }
@@ -99,8 +106,28 @@ func (k *KCP) mayPush() bool {
 	return s.queued() > 0 && s.nxt-s.una < min(k.sndWnd, k.rmtWnd) && !k.cwndLimited()
 }
 
-// mayResend says whether a segment is lost and the congestion window has room for it.
-func (k *KCP) mayResend() bool { return k.snd.lost.n > 0 && !k.cwndLimited() }
+// mayResend says whether a segment is lost that both windows have room for.
+func (k *KCP) mayResend() bool {
+	_, ok := k.resendable()
+	return ok && !k.cwndLimited()
+}
+
+// resendable returns the segment that was declared lost first. One beyond the peer's
+// window, which is smaller than we took it for, waits: the peer would drop it, and a
+// short queue on the path perhaps what it waits for instead.
+func (k *KCP) resendable() (sn uint32, ok bool) {
+	if k.rmtWnd == 0 {
+		return 0, false
+	}
+	sn = k.snd.lost.head
+	for range k.snd.lost.n {
+		if sn-k.snd.una < k.rmtWnd {
+			return sn, true
+		}
+		sn = k.snd.at(sn).links[linkOrder].next
+	}
+	return 0, false
+}
 
 // cwndLimited says whether the congestion window is used up.
 func (k *KCP) cwndLimited() bool { return !k.nocwnd && k.snd.inFlight.n >= k.cc.cwnd }
@@ -116,7 +143,7 @@ func (k *KCP) writeData(now int64) {
 	for !k.pacer.blocked(now) {
 		switch {
 		case k.mayResend():
-			h.sn = k.snd.lost.head
+			h.sn, _ = k.resendable()
 			k.count.RetransSegs++
 		case k.mayPush():
 			h.sn = k.snd.nxt
@@ -128,10 +155,21 @@ func (k *KCP) writeData(now int64) {
 		s := k.snd.at(h.sn)
 		h.frg, h.len = s.p.frg, uint32(len(s.p.data))
 		k.write(&h, s.p.data)
-		if s.xmit >= IKCP_DEADLINK && now-k.lastHeard >= deadLinkQuiet {
+		if s.xmit >= IKCP_DEADLINK && now-k.lastHeard >= k.quiet(s) {
 			k.dead = true
 		}
 	}
+}
+
+// quiet returns how long a live peer may be silent when s is sent again: as long as
+// nothing was sent that it had to answer. A peer whose window has shrunk below what is
+// in flight answers nothing but probes.
+func (k *KCP) quiet(s *sendSegment) int64 {
+	wait := k.rtt.backoff(s.level)
+	if k.probeAt != 0 {
+		wait = max(wait, k.probeWait)
+	}
+	return deadLinkQuiet + wait
 }
 
 // write appends a segment to the datagram being written, or to a new one when it
@@ -149,6 +187,10 @@ func (k *KCP) write(h *header, data []byte) {
 	copy(k.buf[k.n+IKCP_OVERHEAD:], data)
 	k.n += size
 	if data != nil {
+		if !k.paced {
+			k.paced = true
+			k.pacer.spend(k.reserved)
+		}
 		k.pacer.spend(size)
 	}
 	k.count.OutSegs++
@@ -159,6 +201,7 @@ func (k *KCP) endDatagram() {
 	if k.buf != nil {
 		k.buf = nil
 		k.out.emit(k.n)
+		k.paced = false
 	}
 }
 
@@ -171,7 +214,7 @@ func (k *KCP) wantsFlush(now int64) bool {
 	case k.pacer.rate != 0 && k.pacer.blocked(now):
 		return false
 	}
-	return k.mayPush() || k.mayResend()
+	return k.mayPush() && !k.corked || k.mayResend()
 }
 
 // deadline returns when flush has to be called at the latest, never if only an
@@ -181,10 +224,10 @@ func (k *KCP) deadline() int64 {
 	if len(k.acks) > 0 {
 		at = min(at, k.acksBy)
 	}
-	if k.rmtWnd == 0 && k.snd.queued() > 0 {
+	if k.rmtWnd == 0 && k.snd.waiting() > 0 {
 		at = min(at, k.probeAt) // 0, and so at once, before the first wait is set
 	}
-	if k.pacer.rate != 0 && (k.mayResend() || k.mayPush()) {
+	if k.pacer.rate != 0 && (k.mayResend() || k.mayPush() && !k.corked) {
 		at = min(at, k.pacer.ready())
 	}
 	if k.idle() && k.snd.ring != nil || k.rcv.held == 0 && k.rcv.ring != nil {

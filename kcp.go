@@ -70,17 +70,20 @@ type KCP struct {
 	announced  bool   // edge is set
 	edge       uint32 // first serial number beyond the window we announced last
 	ask        bool   // a WASK is due
+	corked     bool   // what was written waits for the shell to flush
 	probeAt    int64  // when to ask next, 0 while the peer's window is open
 	probeWait  int64
 	heard      bool  // the peer has announced a window
 	lastHeard  int64 // time of the last valid segment
+	progress   int64 // when snd.una moved last
 	lastActive int64 // time of the last flush or input that did something
 	dead       bool  // see deadLinkQuiet
 
-	out  sink
-	buf  []byte // datagram being written, nil for none
-	n    int    // bytes of it so far
-	pool *packetPool
+	out   sink
+	buf   []byte // datagram being written, nil for none
+	n     int    // bytes of it so far
+	paced bool   // it holds data, and the pacer was charged for it
+	pool  *packetPool
 
 	count Snmp // what happened since the session last folded it away
 
@@ -209,7 +212,8 @@ func (k *KCP) PeekSize() int { return k.rcv.peek() }
 
 // Send queues a copy of b as one message, or as bytes of the stream in stream
 // mode. It returns 0, -1 when b is empty, and -2 when it needs more than 255
-// segments, in which case nothing is queued.
+// segments, in which case nothing is queued. A message of more segments than the
+// peer's receive window has never gets there: the peer's Recv waits for its end.
 func (k *KCP) Send(b []byte) int {
 	if len(b) == 0 {
 		return -1
@@ -319,7 +323,7 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		}
 		switch h.cmd {
 		case IKCP_CMD_ACK:
-			if sentAt, ok := k.sentAt(h.sn, h.ts); ok && (!acked || sentAt > newest) {
+			if sentAt, ok := k.sentAt(now, h.sn, h.ts); ok && (!acked || sentAt > newest) {
 				acked, newest = true, sentAt
 			}
 			if p := k.snd.ack(h.sn, h.ts); p != nil {
@@ -338,7 +342,11 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 			settled++
 		}
 	}
+	was := k.snd.una
 	k.snd.advance()
+	if k.snd.una != was {
+		k.progress = now
+	}
 	if regular && acked {
 		k.rtt.sample(now-newest, k.interval)
 	}
@@ -349,17 +357,24 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 	return code
 }
 
-// sentAt returns when the transmission of segment sn with time stamp ts was sent, if
-// that is known (still): only an acknowledgement of the last
-// transmission of a segment in flight gives a round-trip sample (RFC 7323's
-// argument: the echo tells which one it was).
-func (k *KCP) sentAt(sn, ts uint32) (at int64, ok bool) {
-	if sn-k.snd.una < k.snd.nxt-k.snd.una {
-		if s := k.snd.at(sn); s.state == segInFlight && s.ts == ts {
-			return s.sentAt, true
-		}
+// sentAt returns when the transmission of segment sn with time stamp ts was sent: the echo
+// tells which one it was, so that an acknowledgement of an earlier transmission gives a
+// round-trip sample too (RFC 7323). Without those a path slower than the first timeout would
+// never be measured. ok is false for segments that are not waiting for an acknowledgement, and
+// for time stamps that cannot be theirs.
+func (k *KCP) sentAt(now int64, sn, ts uint32) (at int64, ok bool) {
+	if sn-k.snd.una >= k.snd.nxt-k.snd.una {
+		return 0, false
 	}
-	return 0, false
+	s := k.snd.at(sn)
+	if s.state == segAcked {
+		return 0, false
+	}
+	if s.ts == ts {
+		return s.sentAt, true
+	}
+	at = s.sentAt - int64(s.ts-ts)*int64(time.Microsecond)
+	return at, s.xmit > 1 && now-at <= rtoMax
 }
 
 // window takes the peer's announcement wnd, made when it had received everything
@@ -413,16 +428,14 @@ func (k *KCP) update(now int64) {
 	k.flush(now)
 }
 
-// Check returns when Update has to be called next if nothing is sent or input
-// before: milliseconds on the clock of CurrentMs, which wraps.
-func (k *KCP) Check() uint32 { return millis(k.check(clock())) }
-
-func (k *KCP) check(now int64) int64 {
-	if !k.updated {
-		return now
+// Check returns when Update has something to do next: milliseconds on the clock of
+// CurrentMs, which wraps. Calls in between do nothing.
+func (k *KCP) Check() uint32 {
+	now := clock()
+	if !k.updated || now >= k.nextUpd {
+		return millis(now)
 	}
-	_, timeout := k.snd.earliest(&k.rtt)
-	return max(now, min(k.nextUpd, timeout))
+	return millis(k.nextUpd + int64(time.Millisecond) - 1) // not a part of one too early
 }
 
 // idle says whether nothing waits to be sent or acknowledged.
@@ -447,7 +460,7 @@ func (k *KCP) release() {
 			k.pool.put(p)
 		}
 	}
-	k.snd = sendWindow{}
+	k.snd = sendWindow{una: k.snd.una, nxt: k.snd.una, end: k.snd.una}
 	k.rcv.release(k.pool)
 	k.acks = nil
 }

@@ -38,7 +38,6 @@ type Listener struct {
 	ended    endedSessions
 	backlog  []*UDPSession
 	arrived  sync.Cond // Accept waits for it
-	waiting  int       // goroutines that do
 	acceptBy int64     // deadline, never for none
 	closed   bool
 	err      error // why the socket broke
@@ -113,7 +112,7 @@ func (l *Listener) settle(now int64) {
 		s.mu.Lock()
 		s.touched = false
 		s.settleLocked(now, false)
-		s.unlockAndSend(false)
+		s.unlockAndHandOver()
 	} else if len(l.touched) > 1 {
 		l.settleAll(now)
 	}
@@ -129,7 +128,7 @@ func (l *Listener) settleAll(now int64) {
 		s.touched = false
 		s.settleLocked(now, false)
 		if s.sending { // whoever does takes along what is queued
-			s.unlockAndSend(false)
+			s.unlockAndHandOver()
 			continue
 		}
 		s.sending = true
@@ -141,12 +140,15 @@ func (l *Listener) settleAll(now int64) {
 	}
 	refused, err := l.cfg.transmit(l.sock, l.tx, false)
 	atomic.AddUint64(&l.cfg.snmp.OutErrs, uint64(refused))
+	for _, o := range l.tx {
+		packets.put(o.p)
+	}
 	clear(l.tx)
 	l.tx = l.tx[:0]
 	for _, s := range senders {
 		s.mu.Lock()
 		s.sentLocked(0, err)
-		s.unlockAndSend(false)
+		s.unlockAndHandOver()
 	}
 }
 
@@ -183,7 +185,7 @@ func (l *Listener) route(d inbound, payload []byte, now int64) *UDPSession {
 // openLocked makes the session of key for its first datagram, if that is one: only a
 // PUSH that the new session's window takes makes a session.
 func (l *Listener) openLocked(key sessionKey, d inbound, segments []byte, now int64) *UDPSession {
-	if l.closed || len(l.backlog) >= acceptBacklog || !opens(segments) || l.ended.has(key, now) {
+	if l.closed || len(l.backlog) >= acceptBacklog || !opens(key.conv, segments) || l.ended.straggler(key, segments, now) {
 		return nil
 	}
 	s := newSession(l.cfg, l.sock, l, key.conv, l.sock.destination(d.from, d.addr))
@@ -194,14 +196,15 @@ func (l *Listener) openLocked(key sessionKey, d inbound, segments []byte, now in
 	return s
 }
 
-// opens says whether a datagram's segments contain a PUSH that a new session accepts.
-func opens(segments []byte) bool {
+// opens says whether a datagram's segments contain a PUSH that a new session of conv
+// accepts.
+func opens(conv uint32, segments []byte) bool {
 	for len(segments) >= IKCP_OVERHEAD {
 		var h header
 		h.parse(segments)
 		segments = segments[IKCP_OVERHEAD:]
-		if uint64(h.len) > uint64(len(segments)) {
-			return false
+		if h.conv != conv || h.cmd < IKCP_CMD_PUSH || h.cmd > IKCP_CMD_WINS || uint64(h.len) > uint64(len(segments)) {
+			return false // the session rejects it from here on
 		}
 		if h.cmd == IKCP_CMD_PUSH && h.sn < IKCP_WND_RCV {
 			return true
@@ -224,13 +227,18 @@ func (s *UDPSession) expects(from remote, payload []byte) bool {
 
 // remove takes an ended session out of the table.
 func (l *Listener) remove(s *UDPSession) {
+	s.mu.Lock()
+	confirmed := s.core.snd.una != 0
+	s.mu.Unlock()
 	l.mu.Lock()
 	key := sessionKey{s.to.remote, s.core.conv}
-	delete(l.sessions, key)
+	if l.sessions[key] == s {
+		delete(l.sessions, key)
+	}
 	if l.recent[key.from] == s {
 		delete(l.recent, key.from)
 	}
-	l.ended.add(key, clock())
+	l.ended.add(key, confirmed, clock())
 	last := l.closed && len(l.sessions) == 0
 	l.mu.Unlock()
 	if last {
@@ -241,6 +249,7 @@ func (l *Listener) remove(s *UDPSession) {
 // readFailed breaks the listener and its sessions when the socket is of no use any
 // more.
 func (l *Listener) readFailed(err error) {
+	err = brokenError{err}
 	l.mu.Lock()
 	l.err = err
 	l.arrived.Broadcast()
@@ -357,25 +366,36 @@ func (l *Listener) SetWriteBuffer(bytes int) error { return l.sock.setWriteBuffe
 // connection is not to be read, written or closed.
 func (l *Listener) Control(f func(conn net.PacketConn) error) error { return f(l.sock.conn) }
 
-// endedSessions remembers keys for afterlife to twice that, at most afterlives of them.
+// endedSessions remembers sessions for afterlife to twice that, at most afterlives of them:
+// whether the peer had confirmed anything of ours.
 type endedSessions struct {
-	young, old map[sessionKey]struct{}
+	young, old map[sessionKey]bool
 	since      int64 // when young was started
 }
 
-func (e *endedSessions) add(key sessionKey, now int64) {
+func (e *endedSessions) add(key sessionKey, confirmed bool, now int64) {
 	e.age(now)
 	if e.young == nil {
-		e.young, e.since = make(map[sessionKey]struct{}), now
+		e.young = make(map[sessionKey]bool)
+		if e.old == nil { // else young began when old ended
+			e.since = now
+		}
 	}
-	e.young[key] = struct{}{}
+	e.young[key] = confirmed
 }
 
-func (e *endedSessions) has(key sessionKey, now int64) bool {
+// straggler says whether segments, which came for key, may be of the session that ended. They
+// are not when they start from the beginning at both ends and the old peer was further than
+// that: programs reconnect from the same port with the same conv.
+func (e *endedSessions) straggler(key sessionKey, segments []byte, now int64) bool {
 	e.age(now)
-	_, young := e.young[key]
-	_, old := e.old[key]
-	return young || old
+	confirmed, ended := e.young[key]
+	if !ended {
+		confirmed, ended = e.old[key]
+	}
+	var h header
+	h.parse(segments)
+	return ended && !(confirmed && h.cmd == IKCP_CMD_PUSH && h.sn == 0 && h.una == 0)
 }
 
 // age forgets what is old enough.

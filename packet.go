@@ -11,15 +11,32 @@ type packet struct {
 	mem  [mtuLimit]byte
 }
 
-// packetPool recycles packets. The core is given one, so that it reaches for no
-// global.
-type packetPool struct{ pool sync.Pool }
+// packetPool recycles packets. The one that all share may be used by any goroutine. A
+// session puts one of its own before it, guarded by its lock, as most packets circulate
+// within a session: between its windows, and between a flush and the socket.
+type packetPool struct {
+	parent *packetPool // nil for the shared one
+	free   []*packet   // at most poolOwn; used with a parent only
+	pool   sync.Pool   // used without
+}
+
+// poolOwn is how many free packets a session keeps: what a few batches of acknowledgements
+// set free. They go to the parent after a pause.
+const poolOwn = 128
 
 // packets is the pool that all sessions share.
 var packets packetPool
 
 // get returns a packet with no data and arbitrary bytes in mem.
 func (pp *packetPool) get() *packet {
+	if last := len(pp.free) - 1; last >= 0 {
+		p := pp.free[last]
+		pp.free = pp.free[:last]
+		return p
+	}
+	if pp.parent != nil {
+		return pp.parent.get()
+	}
 	if p, ok := pp.pool.Get().(*packet); ok {
 		return p
 	}
@@ -34,5 +51,20 @@ func (pp *packetPool) put(p *packet) {
 		}
 	}
 	p.data, p.frg = nil, 0
-	pp.pool.Put(p)
+	switch {
+	case pp.parent == nil:
+		pp.pool.Put(p)
+	case len(pp.free) < poolOwn:
+		pp.free = append(pp.free, p)
+	default:
+		pp.parent.put(p)
+	}
+}
+
+// trim gives a session's free packets to the parent.
+func (pp *packetPool) trim() {
+	for _, p := range pp.free {
+		pp.parent.put(p)
+	}
+	pp.free = nil
 }

@@ -2,10 +2,13 @@ package kcp
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,6 +28,8 @@ type world struct {
 	net   *netem.Network
 	sched *TimedSched
 	snmp  *Snmp
+
+	watching sync.Mutex // held while what watch was given runs
 }
 
 // virtual runs f in virtual time, over a network on which every path is path. It fails
@@ -82,12 +87,18 @@ func (w *world) dial(cfg *config, l *Listener) *UDPSession {
 	return cfg.dial(rand.Uint32(), l.Addr(), newSocket(w.bind("10.0.0.1:0"), true))
 }
 
-// pair opens a listener and a session to it, and accepts that. Both ends have said
-// something, so their windows and round-trip time are known.
+// pair is join with one configuration for both ends.
 func (w *world) pair(cfg *config) (client, server *UDPSession) {
 	w.Helper()
-	l := w.listen(cfg, "10.0.0.2:2000")
-	client = w.dial(cfg, l)
+	return w.join(cfg, cfg)
+}
+
+// join opens a listener and a session to it, and accepts that. Both ends have said
+// something, so their windows and round-trip time are known.
+func (w *world) join(dialling, listening *config) (client, server *UDPSession) {
+	w.Helper()
+	l := w.listen(listening, "10.0.0.2:2000")
+	client = w.dial(dialling, l)
 	hello := []byte("hello")
 	for _, step := range []func() error{
 		func() error { _, err := client.Write(hello); return err },
@@ -102,6 +113,75 @@ func (w *world) pair(cfg *config) (client, server *UDPSession) {
 		}
 	}
 	return client, server
+}
+
+// watch calls f, one call at a time, with every datagram that is written; f may
+// change it, and drops it by returning false.
+func (w *world) watch(f func(from, to netip.AddrPort, b []byte) bool) {
+	w.net.SetTap(func(from, to netip.AddrPort, b []byte) bool {
+		w.watching.Lock()
+		defer w.watching.Unlock()
+		return f(from, to, b)
+	})
+}
+
+// sleep lets time pass, and then sees all that has happened.
+func (w *world) sleep(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// settle waits until all that is under way has arrived and been answered.
+func (w *world) settle() { w.sleep(time.Second) }
+
+// check reports err, if it is one.
+func (w *world) check(err error) {
+	w.Helper()
+	if err != nil {
+		w.Error(err)
+	}
+}
+
+// patience bounds what a whole-connection test waits for, so that one that stalls
+// fails with an error instead of a deadlock.
+const patience = time.Hour
+
+// exchange carries size bytes in both directions at once.
+func exchange(a, b *UDPSession, size int) error {
+	for _, s := range []*UDPSession{a, b} {
+		s.SetDeadline(time.Now().Add(patience))
+		defer s.SetDeadline(time.Time{})
+	}
+	back := make(chan error, 1)
+	go func() { back <- carry(b, a, size) }()
+	err := carry(a, b, size)
+	return errors.Join(err, <-back)
+}
+
+// hurry makes sessions as eager as possible, with windows of wnd.
+func hurry(wnd int, sessions ...*UDPSession) {
+	for _, s := range sessions {
+		s.SetNoDelay(1, 10, 2, 1)
+		s.SetWindowSize(wnd, wnd)
+	}
+}
+
+// closeAll closes whatever a test has opened.
+func closeAll(closers ...io.Closer) {
+	for _, c := range closers {
+		c.Close()
+	}
+}
+
+// segmentsOf returns the headers of a plain datagram's segments.
+func segmentsOf(b []byte) (headers []header) {
+	for len(b) >= IKCP_OVERHEAD {
+		var h header
+		h.parse(b)
+		headers = append(headers, h)
+		b = b[min(IKCP_OVERHEAD+int(h.len), len(b)):]
+	}
+	return headers
 }
 
 // random returns n bytes that depend on n and seed only.

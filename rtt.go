@@ -32,9 +32,12 @@ func (e *rttEstimator) setNoDelay(on bool) {
 	}
 }
 
-// sample takes one round trip into account. granularity is RFC 6298's G: the
-// interval by which a peer may delay an acknowledgement.
-func (e *rttEstimator) sample(rtt, granularity int64) {
+// timerSlack is how late timers and schedulers commonly are.
+const timerSlack = 5 * int64(time.Millisecond)
+
+// sample takes one round trip into account. interval is the time by which a peer with
+// our settings may delay an acknowledgement; with timerSlack it makes RFC 6298's G.
+func (e *rttEstimator) sample(rtt, interval int64) {
 	rtt = max(rtt, 1)
 	if e.srtt == 0 {
 		e.srtt, e.rttvar = rtt, rtt/2
@@ -43,7 +46,7 @@ func (e *rttEstimator) sample(rtt, granularity int64) {
 		e.rttvar += (max(delta, -delta) - e.rttvar) / 4
 		e.srtt = max(1, e.srtt+delta/8)
 	}
-	e.rto = min(max(e.srtt+max(granularity, 4*e.rttvar), e.floor), rtoMax)
+	e.rto = min(max(e.srtt+max(interval+timerSlack, 4*e.rttvar), e.floor), rtoMax)
 }
 
 // backoff returns the timeout of a segment that has already timed out level times

@@ -83,6 +83,20 @@ func (h *header) parse(b []byte) {
 // segmentConv reads the conv of the segment that b starts with.
 func segmentConv(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
 
+// wellFormed says whether b is nothing but whole segments of the conversation conv.
+func wellFormed(conv uint32, b []byte) bool {
+	for len(b) >= IKCP_OVERHEAD {
+		var h header
+		h.parse(b)
+		b = b[IKCP_OVERHEAD:]
+		if h.conv != conv || h.cmd < IKCP_CMD_PUSH || h.cmd > IKCP_CMD_WINS || uint64(h.len) > uint64(len(b)) {
+			return false
+		}
+		b = b[h.len:]
+	}
+	return len(b) == 0
+}
+
 // before says whether serial number a comes before b, by signed difference as
 // serial numbers wrap (RFC 1982).
 func before(a, b uint32) bool { return int32(a-b) < 0 }

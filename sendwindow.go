@@ -38,7 +38,7 @@ type sendSegment struct {
 	p         *packet
 	sentAt    int64  // time of the last transmission
 	ts        uint32 // its ts field
-	xmit      uint32 // transmissions so far
+	xmit      uint32 // transmissions so far, or since una has moved on
 	laterAcks uint32 // see sendWindow.laterAcks
 	links     [linkKinds]link
 	state     segState

@@ -1,6 +1,7 @@
 package kcp
 
 import (
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -33,6 +34,7 @@ type UDPSession struct {
 	task     *timedTask // runs onTimer
 
 	mu   sync.Mutex // guards all below
+	pool packetPool
 	core *KCP
 	enc  *fecEncoder // nil without FEC
 	dec  *fecDecoder // nil until the peer sends FEC
@@ -71,10 +73,11 @@ func newSession(cfg *config, sock *socket, l *Listener, conv uint32, to destinat
 		readBy: never, writeBy: never, flushBy: never, armed: never,
 	}
 	s.readable.L, s.writable.L = &s.mu, &s.mu
-	s.core = newCore(conv, s, &packets, clock())
+	s.pool.parent = &packets
+	s.core = newCore(conv, s, &s.pool, clock())
 	s.core.ReserveBytes(cfg.headroom())
 	if cfg.fec != nil {
-		s.enc = newFECEncoder(cfg.fec, cfg.env.head, &packets)
+		s.enc = newFECEncoder(cfg.fec, cfg.env.head, &s.pool)
 	}
 	s.setMtuLocked(IKCP_MTU_DEF)
 	s.task = cfg.sched.task(s.onTimer)
@@ -83,7 +86,7 @@ func newSession(cfg *config, sock *socket, l *Listener, conv uint32, to destinat
 
 // room and emit make the session its core's sink.
 func (s *UDPSession) room(int) []byte {
-	s.current = packets.get()
+	s.current = s.pool.get()
 	return s.current.mem[:]
 }
 
@@ -95,9 +98,12 @@ func (s *UDPSession) emit(n int) {
 	if s.enc != nil {
 		parity = s.enc.encode(p.data, s.core.lastActive)
 	}
+	if s.core.paced {
+		s.core.pacer.spend(s.cfg.env.tail + s.dup*(n+s.cfg.env.tail))
+	}
 	s.enqueueLocked(p)
 	for _, p := range parity {
-		s.core.pacer.spend(len(p.data))
+		s.core.pacer.spend((1 + s.dup) * (len(p.data) + s.cfg.env.tail))
 		s.enqueueLocked(p)
 	}
 }
@@ -106,7 +112,7 @@ func (s *UDPSession) emit(n int) {
 func (s *UDPSession) enqueueLocked(p *packet) {
 	s.queue = append(s.queue, outbound{p, &s.to})
 	for range s.dup {
-		c := packets.get()
+		c := s.pool.get()
 		c.data = c.mem[:copy(c.mem[:], p.data)]
 		s.queue = append(s.queue, outbound{c, &s.to})
 	}
@@ -137,9 +143,16 @@ func (s *UDPSession) inputLocked(now int64, payload []byte) {
 		shard = shard[:h.size]
 	}
 	if s.dec == nil {
-		s.dec = &fecDecoder{code: s.cfg.fec, pool: &packets, count: &s.core.count}
+		s.dec = &fecDecoder{code: s.cfg.fec, pool: &s.pool, count: &s.core.count}
 	}
-	s.dec.add(h, shard, func(segments []byte) { s.segmentsLocked(now, segments, false) })
+	s.dec.add(h, shard, func(segments []byte) {
+		// What was rebuilt under shard counts that are not the peer's is noise.
+		if wellFormed(s.core.conv, segments) {
+			s.segmentsLocked(now, segments, false)
+		} else {
+			s.core.count.FECErrs++
+		}
+	})
 }
 
 func (s *UDPSession) segmentsLocked(now int64, b []byte, regular bool) {
@@ -155,7 +168,7 @@ func (s *UDPSession) oobLocked(body []byte) {
 		s.core.count.InErrs++
 		return
 	}
-	if s.oob != nil {
+	if s.oob != nil && !s.closed {
 		p := packets.get()
 		p.data = p.mem[:copy(p.mem[:], body[oobConvField:])]
 		s.oobs = append(s.oobs, p)
@@ -177,7 +190,7 @@ func (s *UDPSession) settleLocked(now int64, flush bool) {
 			now >= s.core.deadline() || s.core.wantsFlush(now) {
 			s.core.lastActive = now
 			s.core.flush(now)
-			s.flushBy = never
+			s.flushBy, s.core.corked = never, false
 		}
 		if s.core.dead {
 			s.failLocked(syscall.ETIMEDOUT)
@@ -193,7 +206,7 @@ func (s *UDPSession) settleLocked(now int64, flush bool) {
 		s.endLocked()
 	}
 	s.cfg.snmp.fold(&s.core.count)
-	s.scheduleLocked()
+	s.scheduleLocked(now)
 }
 
 // lowWaterLocked is the number of unacknowledged segments at which a waiting Write
@@ -203,22 +216,24 @@ func (s *UDPSession) lowWaterLocked() int {
 	return wnd - max(1, wnd/4)
 }
 
-// scheduleLocked arms the timer for the next thing that is due.
-func (s *UDPSession) scheduleLocked() {
+// scheduleLocked arms the timer for the next thing that is due. Who waits until woken or
+// earlier has been woken, and may not have run yet.
+func (s *UDPSession) scheduleLocked(woken int64) {
 	if s.ended {
 		return
 	}
 	at := int64(never)
 	if s.err == nil {
 		at = min(s.core.deadline(), s.flushBy)
-		if s.dec != nil && s.dec.holding() || s.enc != nil && len(s.enc.parity) > 0 || s.spare != nil {
+		if s.dec != nil && s.dec.holding() || s.enc != nil && len(s.enc.parity) > 0 ||
+			s.spare != nil || s.pool.free != nil {
 			at = min(at, s.core.lastActive+trimAfter)
 		}
 	}
-	if s.readers > 0 {
+	if s.readers > 0 && s.readBy > woken {
 		at = min(at, s.readBy)
 	}
-	if s.writers > 0 {
+	if s.writers > 0 && s.writeBy > woken {
 		at = min(at, s.writeBy)
 	}
 	if s.closed {
@@ -250,6 +265,7 @@ func (s *UDPSession) trimLocked(now int64) {
 	if s.dec != nil {
 		s.dec.release()
 	}
+	s.pool.trim()
 	s.spare = nil
 }
 
@@ -265,19 +281,26 @@ func (s *UDPSession) unlockAndSend(wait bool) {
 		s.putBackLocked(batch)
 		s.sentLocked(refused, err)
 	}
-	oobs, handler := s.oobs, s.oob
-	s.oobs = nil
 	leave := s.ended && !s.gone && !s.sending
 	s.gone = s.gone || leave
 	s.mu.Unlock()
+	if leave {
+		s.leave()
+	}
+}
+
+// unlockAndHandOver releases the lock, sends as unlockAndSend does and calls the
+// out-of-band handler. Only a reader may do that: the caller of a Write, say, may hold a
+// mutex that the handler takes.
+func (s *UDPSession) unlockAndHandOver() {
+	oobs, handler := s.oobs, s.oob
+	s.oobs = nil
+	s.unlockAndSend(false)
 	for _, p := range oobs {
 		if handler != nil {
 			handler(p.data)
 		}
 		packets.put(p)
-	}
-	if leave {
-		s.leave()
 	}
 }
 
@@ -289,8 +312,11 @@ func (s *UDPSession) takeLocked() []outbound {
 	return batch
 }
 
-// putBackLocked keeps the slice that takeLocked returned for the next time.
+// putBackLocked takes back what takeLocked returned and transmit has sent.
 func (s *UDPSession) putBackLocked(batch []outbound) {
+	for _, o := range batch {
+		s.pool.put(o.p)
+	}
 	clear(batch)
 	s.spare = batch[:0]
 }
@@ -300,7 +326,7 @@ func (s *UDPSession) sentLocked(refused int, err error) {
 	s.sending = false
 	s.core.count.OutErrs += uint64(refused)
 	if err != nil && !s.closed {
-		s.failLocked(err)
+		s.failLocked(brokenError{err})
 	}
 }
 
@@ -325,6 +351,7 @@ func (s *UDPSession) endLocked() {
 	if s.dec != nil {
 		s.dec.release()
 	}
+	s.pool.trim()
 }
 
 // leave takes an ended session away from whatever fed it.
@@ -362,12 +389,12 @@ func (s *UDPSession) receive(batch []inbound) {
 	s.cfg.snmp.fold(&count)
 	if locked {
 		s.settleLocked(now, false)
-		s.unlockAndSend(false)
+		s.unlockAndHandOver()
 	}
 }
 
 // readFailed breaks a dialled session whose socket is of no use any more.
-func (s *UDPSession) readFailed(err error) { s.abort(err) }
+func (s *UDPSession) readFailed(err error) { s.abort(brokenError{err}) }
 
 // abort breaks the session with err and ends it if it was closed.
 func (s *UDPSession) abort(err error) {
@@ -415,7 +442,7 @@ func (s *UDPSession) Read(b []byte) (n int, err error) {
 // waitLocked waits on c, at most until the deadline that goes with it.
 func (s *UDPSession) waitLocked(c *sync.Cond, waiters *int) {
 	*waiters++
-	s.scheduleLocked()
+	s.scheduleLocked(math.MinInt64)
 	c.Wait()
 	*waiters--
 }
@@ -495,8 +522,8 @@ func (s *UDPSession) writeLocked(b []byte) (n int, err error) {
 func (s *UDPSession) writtenLocked() {
 	now := clock()
 	if s.writeDelay && s.core.WaitSnd() < int(s.core.sndWnd) {
-		s.flushBy = min(s.flushBy, now+s.core.interval)
-		s.scheduleLocked()
+		s.flushBy, s.core.corked = min(s.flushBy, now+s.core.interval), true
+		s.scheduleLocked(math.MinInt64)
 		return
 	}
 	s.settleLocked(now, true)
@@ -580,7 +607,7 @@ func (s *UDPSession) setDeadlines(t time.Time, read, write bool) error {
 	return nil
 }
 
-// transmit seals and sends a batch and puts the packets back.
+// transmit seals and sends a batch. The packets remain the caller's.
 func (c *config) transmit(sock *socket, batch []outbound, wait bool) (refused int, err error) {
 	var count Snmp
 	for _, o := range batch {
@@ -589,9 +616,5 @@ func (c *config) transmit(sock *socket, batch []outbound, wait bool) (refused in
 		count.OutBytes += uint64(len(o.p.data))
 	}
 	c.snmp.fold(&count)
-	refused, err = sock.send(batch, wait)
-	for _, o := range batch {
-		packets.put(o.p)
-	}
-	return refused, err
+	return sock.send(batch, wait)
 }

@@ -71,8 +71,9 @@ func (s *UDPSession) SetWriteDelay(delay bool) {
 // do not matter. A negative dup counts as 0.
 func (s *UDPSession) SetDUP(dup int) { s.configure(func() { s.dup = max(dup, 0) }) }
 
-// SetRateLimit limits what the session sends to bytesPerSecond, parity included,
-// averaged over some milliseconds; 0 is no limit. Acknowledgements are not limited.
+// SetRateLimit limits the bytes of the datagrams that carry data to bytesPerSecond,
+// parity and copies included, averaged over some milliseconds; 0 is no limit.
+// Acknowledgements are not limited.
 func (s *UDPSession) SetRateLimit(bytesPerSecond uint32) {
 	s.configure(func() { s.core.pacer.setRate(int64(bytesPerSecond), clock()) })
 }
@@ -155,7 +156,7 @@ func (s *UDPSession) SendOOB(b []byte) error {
 		s.mu.Unlock()
 		return errors.Errorf("kcp: out-of-band payload of %d bytes: at most %d", len(b), most)
 	}
-	p := packets.get()
+	p := s.pool.get()
 	p.data = p.mem[:s.core.reserved+oobConvField+len(b)]
 	at := s.cfg.env.head
 	putFECHeader(p.data[at:], oobSeqid, fecTypeOOB)

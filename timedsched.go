@@ -27,8 +27,11 @@ func NewTimedSched(parallel int) *TimedSched {
 // Put runs f at deadline, or at once if that has passed. f must not block, as
 // others wait behind it. After Close nothing is run.
 func (ts *TimedSched) Put(f func(), deadline time.Time) {
-	now := clock()
-	ts.task(func(int64) { f() }).arm(clockAt(deadline, now))
+	at := clock()
+	if !deadline.IsZero() { // which is no deadline elsewhere, but here has passed
+		at = clockAt(deadline, at)
+	}
+	ts.task(func(int64) { f() }).arm(at)
 }
 
 // Close drops what is scheduled and ends the goroutines.

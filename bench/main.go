@@ -45,12 +45,16 @@ func main() {
 	secs := flag.Float64("secs", 2, "seconds for each measurement")
 	count := flag.Int("count", 5, "repetitions of each; the medians are printed")
 	filter := flag.String("filter", "", "run only what matches this regular expression")
+	quick := flag.Bool("quick", false, "measure for an instant only, to see that everything works")
 	asJSON := flag.Bool("json", false, "print JSON instead of a table")
 	flag.Parse()
 	match, err := regexp.Compile(*filter)
 	if err != nil || flag.NArg() != 1 || flag.Arg(0) != "speed" || *secs <= 0 || *count < 1 {
 		flag.Usage()
 		os.Exit(2)
+	}
+	if *quick {
+		*secs, *count, warmup = 0.05, 1, 10*time.Millisecond
 	}
 	runs := make(map[string][]result)
 	var order []string

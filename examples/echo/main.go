@@ -1,0 +1,193 @@
+// Echo is about the shortest good server and client: the server sends back what it
+// gets, the client sends lines and prints what comes back. Without flags both run in
+// this process, over loopback:
+//
+//	echo                  both, with three lines to send
+//	echo -listen :4000    the server alone
+//	echo -dial HOST:4000  the client alone; it sends what it reads from stdin
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/pbkdf2"
+	"crypto/sha256"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/xtaci/kcp-go/v5"
+)
+
+const (
+	// idle is how long a session may be silent. A peer that ends does not say so,
+	// and the server has to find out somehow.
+	idle = time.Minute
+	// patience is how long an echo may take. There is no handshake either: that
+	// nobody answers is how a client learns that there is no server.
+	patience = 5 * time.Second
+)
+
+func main() { os.Exit(status()) }
+
+// status runs the program and returns its exit status.
+func status() int {
+	listen := flag.String("listen", "", "only serve, on this `address`, such as :4000")
+	dial := flag.String("dial", "", "only be a client, of the server at this `address`, such as localhost:4000")
+	key := flag.String("key", "it's no secret", "`passphrase` that both ends share")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, *listen, *dial, *key, flag.Args())
+	if err != nil && ctx.Err() == nil {
+		fmt.Fprintln(os.Stderr, "echo:", err)
+		return 1
+	}
+	return 0
+}
+
+func run(ctx context.Context, listen, dial, key string, rest []string) error {
+	if len(rest) > 0 {
+		return fmt.Errorf("unexpected argument %q", rest[0])
+	}
+	if listen != "" && dial != "" {
+		return errors.New("-listen and -dial are two programs: leave out both to run them in one")
+	}
+	block, err := newCipher(key)
+	if err != nil {
+		return err
+	}
+	switch {
+	case listen != "":
+		l, err := kcp.ListenWithOptions(listen, block, 0, 0)
+		if err != nil {
+			return fmt.Errorf("-listen: %w", err)
+		}
+		fmt.Println("Serves echoes on", l.Addr())
+		return serve(ctx, l)
+	case dial != "":
+		fmt.Println("Sends the lines of stdin to", dial, "and prints the echoes.")
+		if err := client(ctx, dial, block, os.Stdin, os.Stdout); err != nil {
+			return fmt.Errorf("-dial: %w", err)
+		}
+		return nil
+	default:
+		return both(ctx, block, os.Stdout)
+	}
+}
+
+// newCipher returns the cipher of a passphrase. It authenticates: datagrams made with
+// another one are dropped unseen.
+func newCipher(passphrase string) (kcp.BlockCrypt, error) {
+	const iterations = 100_000 // make guessing slow
+	key, err := pbkdf2.Key(sha256.New, passphrase, []byte("kcp-go echo"), iterations, 32)
+	if err != nil {
+		return nil, err
+	}
+	return kcp.NewAESGCMCrypt(key)
+}
+
+// both runs a server and a client of it.
+func both(ctx context.Context, block kcp.BlockCrypt, out io.Writer) error {
+	ctx, stop := context.WithCancel(ctx)
+	l, err := kcp.ListenWithOptions("127.0.0.1:0", block, 0, 0)
+	if err != nil {
+		stop()
+		return err
+	}
+	served := make(chan error, 1)
+	go func() { served <- serve(ctx, l) }()
+	fmt.Fprintln(out, "Sends three lines to an echo server in this process, on", l.Addr())
+	lines := strings.NewReader("hello\nThis is a session over UDP,\nencrypted, in order and without loss.\n")
+	err = client(ctx, l.Addr().String(), block, lines, out)
+	stop()
+	return errors.Join(err, <-served)
+}
+
+// serve echoes until ctx is done.
+func serve(ctx context.Context, l *kcp.Listener) error {
+	defer l.Close()
+	defer context.AfterFunc(ctx, func() { l.Close() })()
+	for {
+		s, err := l.AcceptKCP()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		go echo(ctx, s)
+	}
+}
+
+// echo sends back what s gets until it has been idle for too long.
+func echo(ctx context.Context, s *kcp.UDPSession) {
+	defer s.Close()
+	defer context.AfterFunc(ctx, func() { s.Close() })()
+	tune(s)
+	b := make([]byte, 4096)
+	for {
+		s.SetReadDeadline(time.Now().Add(idle))
+		n, err := s.Read(b)
+		if err != nil {
+			return
+		}
+		if _, err := s.Write(b[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// client sends the lines of in to the server at addr, one after the other, and prints
+// the echoes on out.
+func client(ctx context.Context, addr string, block kcp.BlockCrypt, in io.Reader, out io.Writer) error {
+	s, err := kcp.DialWithOptions(addr, block, 0, 0)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	tune(s)
+	done := make(chan error, 1)
+	go func() { done <- exchange(s, in, out) }() // may be left behind, reading from in
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func exchange(s net.Conn, in io.Reader, out io.Writer) error {
+	lines, echoes := bufio.NewScanner(in), bufio.NewReader(s)
+	for lines.Scan() {
+		start := time.Now()
+		s.SetDeadline(start.Add(patience))
+		if _, err := fmt.Fprintln(s, lines.Text()); err != nil {
+			return err
+		}
+		echo, err := echoes.ReadString('\n')
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("no answer from %v in %v: is a server there, with the same -key?", s.RemoteAddr(), patience)
+		}
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%s  (%v)\n", strings.TrimSuffix(echo, "\n"), time.Since(start).Round(10*time.Microsecond))
+	}
+	return lines.Err()
+}
+
+// tune makes s answer fast: what it writes goes out at once, what two later segments
+// overtook is sent again, and there is no congestion control that such small amounts
+// would need.
+func tune(s *kcp.UDPSession) {
+	s.SetStreamMode(true)
+	s.SetNoDelay(1, 10, 2, 1)
+}

@@ -1,0 +1,25 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"testing"
+)
+
+func TestRun(t *testing.T) {
+	var out strings.Builder
+	if err := run(t.Context(), 4, 1<<18, &out); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(out.String(), "matches"); got != 4 {
+		t.Errorf("%d streams match, want 4:\n%s", got, &out)
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := run(ctx, 2, 1<<30, new(strings.Builder)); err == nil {
+		t.Error("no error")
+	}
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/xtaci/kcp-go/v5"
+)
+
+// progress shows how far a transfer is. The receiver adds to received; one goroutine
+// calls the methods.
+type progress struct {
+	received atomic.Int64 // bytes that have arrived, in order
+	total    int64
+	segment  int // bytes of payload in a full segment
+	srtt     func() int32
+
+	out   io.Writer
+	width func() int // of the terminal, 0 if out is none
+
+	start  time.Time
+	last   time.Time // when something had arrived since the time before
+	recent []sample  // of the last second, the oldest first
+}
+
+type sample struct {
+	at    time.Time
+	bytes int64
+}
+
+func newProgress(out io.Writer, width func() int, total int64, mtu int, srtt func() int32) *progress {
+	now := time.Now()
+	return &progress{
+		total:   total,
+		segment: mtu - kcp.IKCP_OVERHEAD, // a little less with a cipher or FEC
+		srtt:    srtt,
+		out:     out,
+		width:   width,
+		start:   now,
+		last:    now,
+		recent:  []sample{{now, 0}},
+	}
+}
+
+// interval returns how often to show: often where the line is redrawn in place.
+func (p *progress) interval() time.Duration {
+	if p.width() > 0 {
+		return 100 * time.Millisecond
+	}
+	return time.Second
+}
+
+// show takes a sample and prints a line for it, in place of the last one on a terminal.
+func (p *progress) show() {
+	now := sample{time.Now(), p.received.Load()}
+	if now.bytes > p.recent[len(p.recent)-1].bytes {
+		p.last = now.at
+	}
+	p.recent = append(p.recent, now)
+	for len(p.recent) > 2 && now.at.Sub(p.recent[1].at) >= time.Second {
+		p.recent = p.recent[1:]
+	}
+	share, line := p.line()
+	width := p.width()
+	if width == 0 {
+		fmt.Fprintln(p.out, bar(share, 20)+strings.TrimRight(line, " "))
+		return
+	}
+	const widest = 50
+	free := width - 1 // the last column, or some terminals wrap
+	line = line[:min(len(line), free)]
+	fmt.Fprintf(p.out, "\r%s%s\x1b[K", bar(share, min(free-len(line), widest)), line)
+}
+
+// end shows how it ended, leaves the line, and returns how long it took.
+func (p *progress) end() time.Duration {
+	took := time.Since(p.start)
+	p.show()
+	if p.width() > 0 {
+		fmt.Fprintln(p.out)
+	}
+	return took
+}
+
+func bar(share float64, columns int) string {
+	full := int(share * float64(columns))
+	return strings.Repeat("█", full) + strings.Repeat("░", columns-full)
+}
+
+// line describes the last sample. All lines are equally long, so that nothing moves.
+func (p *progress) line() (share float64, line string) {
+	first, last := p.recent[0], p.recent[len(p.recent)-1]
+	share = 1
+	if p.total > 0 {
+		share = float64(last.bytes) / float64(p.total)
+	}
+	current := perSecond(last.bytes-first.bytes, last.at.Sub(first.at))
+	left := "stalled"
+	switch {
+	case last.bytes == p.total:
+		left = "done"
+	case current > 0:
+		seconds := float64(p.total-last.bytes) / current
+		left = time.Duration(seconds*float64(time.Second)).Round(time.Second).String() + " left"
+	}
+	return share, fmt.Sprintf(" %3.0f%%  %7s/s, mean %7s/s  RTT %3d ms  resent %4.1f%%  %-8s",
+		100*share, si(current), si(perSecond(last.bytes, last.at.Sub(p.start))), p.srtt(), 100*p.resent(), left)
+}
+
+// resent returns the share of segments sent again among those sent with payload.
+func (p *progress) resent() float64 {
+	needed := float64(p.received.Load())/float64(p.segment) + 1
+	again := float64(kcp.DefaultSnmp.Copy().RetransSegs)
+	return again / (again + needed)
+}
+
+func perSecond(bytes int64, d time.Duration) float64 {
+	if d <= 0 {
+		return 0
+	}
+	return float64(bytes) / d.Seconds()
+}
+
+// amount formats a number of bytes as the user is likely to have given it.
+func amount(bytes int64) string {
+	if bytes > 0 && bytes%(1<<20) == 0 {
+		return fmt.Sprint(bytes>>20, " MiB")
+	}
+	return si(float64(bytes))
+}
+
+// si formats a number of bytes with three digits: 950 B, 4.21 MB.
+func si(bytes float64) string {
+	units := []string{"B", "kB", "MB", "GB", "TB", "PB"}
+	for len(units) > 1 && bytes >= 999.5 {
+		bytes /= 1000
+		units = units[1:]
+	}
+	return fmt.Sprintf("%.3g %s", bytes, units[0])
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestTransfer(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "payload")
+	if err := os.WriteFile(file, bytes.Repeat([]byte("kcp"), 100_000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for width, flags := range []string{
+		"-size 300KiB -rtt 4ms -bandwidth 20MB",
+		"-size 300KiB -rtt 4ms -jitter 2ms -loss 20% -bandwidth 0 -fec 10/3 -crypt aes-128-gcm",
+		"-size 0 -rtt 0 -loss 0",
+		"-size 1 -udp -crypt chacha20-poly1305 -mtu 128",
+		"-udp -file " + file,
+	} {
+		t.Run(flags, func(t *testing.T) {
+			o, err := parse(strings.Fields(flags))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out strings.Builder
+			if err := run(t.Context(), o, &out, func() int { return 60 * width }); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range []string{"100%", "SHA-256 matches: "} {
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("%q is not in\n%s", want, &out)
+				}
+			}
+		})
+	}
+}
+
+// A line must fit into its terminal, or it could not be redrawn in place.
+func TestProgressFits(t *testing.T) {
+	for width := 1; width < 200; width++ {
+		var out strings.Builder
+		p := newProgress(&out, func() int { return width }, 1e9, 1400, func() int32 { return 60 })
+		p.received.Store(5e8)
+		p.show()
+		line := strings.TrimSuffix(strings.TrimPrefix(out.String(), "\r"), "\x1b[K")
+		if n := utf8.RuneCountInString(line); n > width-1 {
+			t.Errorf("%d columns on a terminal of %d: %q", n, width, line)
+		}
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	o, err := parse([]string{"-size", "1GB"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := run(ctx, o, &out, func() int { return 80 }); err == nil || strings.Contains(out.String(), "SHA-256") {
+		t.Errorf("error %v, output\n%s", err, &out)
+	}
+}
+
+func TestBadFlags(t *testing.T) {
+	for _, c := range []struct{ flags, want string }{
+		{"-loss 101", "-loss: want 0 to 100 percent"},
+		{"-loss NaN", "-loss: want 0 to 100 percent"},
+		{"-rtt 60", "-rtt: want 0 to 5s, such as 60ms"},
+		{"-rtt 1h", "-rtt: want 0 to 5s, such as 60ms"},
+		{"-bandwidth 5GB", "-bandwidth is 5 GB a second, want 10 kB to 4 GB, or 0 for no limit"},
+		{"-size many", "-size: want bytes from 0 to 1 PiB"},
+		{"-size -1", "-size: want bytes from 0 to 1 PiB"},
+		{"-fec 10", "-fec: want data/parity, both at least 1, such as 10/3"},
+		{"-fec 200/100", "-fec is 200/100, want at most 256 shards together"},
+		{"-crypt rot13", `-crypt is "rot13", want one of 3des, aes-128, `},
+		{"-window 65536", "-window: want 1 to 65535"},
+		{"-mtu 1501", "-mtu: want 128 to 1500"},
+		{"-udp -loss 1", "-loss describes the emulated link, which -udp does without"},
+		{"-file x -size 1", "-size is of random bytes, which -file does without"},
+		{"-nonsense", "-nonsense"},
+		{"x", `unexpected argument "x"`},
+	} {
+		_, err := parse(strings.Fields(c.flags))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want %s", c.flags, err, c.want)
+		}
+	}
+	for _, name := range []string{"/nowhere/to/be/found", t.TempDir()} {
+		o, err := parse([]string{"-file", name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := run(t.Context(), o, new(strings.Builder), func() int { return 0 }); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("-file %s: error %v", name, err)
+		}
+	}
+}
