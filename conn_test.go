@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -615,7 +616,7 @@ func TestSetMtuLive(t *testing.T) {
 					w.settle()
 				}
 				least := IKCP_OVERHEAD + tt.overhead
-				for _, mtu := range []int{1501, least, 0, -1, 1 << 40} {
+				for _, mtu := range []int{1501, least, 0, -1, math.MaxInt} {
 					if c.SetMtu(mtu) {
 						t.Errorf("MTU %d accepted", mtu)
 					}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -691,7 +692,7 @@ func TestConstructorErrors(t *testing.T) {
 		{"negative data shards", func() (any, error) { return DialWithOptions(local, nil, -1, 3) }, "-1/3"},
 		{"negative parity shards", func() (any, error) { return ListenWithOptions(local, nil, 10, -3) }, "10/-3"},
 		{"too many shards", func() (any, error) { return ServeConn(nil, 200, 57, conn) }, "256"},
-		{"absurd shards", func() (any, error) { return NewConn2(addr, nil, 1<<62, 1<<62, conn) }, "256"},
+		{"absurd shards", func() (any, error) { return NewConn2(addr, nil, math.MaxInt, math.MaxInt, conn) }, "256"},
 		{"nil AEAD", func() (any, error) { return DialWithOptions(local, NewAEADCrypt(nil), 0, 0) }, "AEAD"},
 		{"nil AEAD to serve", func() (any, error) { return ServeConn(NewAEADCrypt(nil), 0, 0, conn) }, "AEAD"},
 		{"no port", func() (any, error) { return Dial("127.0.0.1") }, "127.0.0.1"},
