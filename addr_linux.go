@@ -4,7 +4,6 @@ package kcp
 
 import (
 	"encoding/binary"
-	"net"
 	"net/netip"
 	"strconv"
 
@@ -58,18 +57,4 @@ func parseRawAddr(b []byte) netip.AddrPort {
 		return netip.AddrPortFrom(addr, port)
 	}
 	return netip.AddrPort{}
-}
-
-// zoneIndex returns the interface index of an IPv6 zone, 0 for none.
-func zoneIndex(zone string) uint32 {
-	if zone == "" {
-		return 0
-	}
-	if n, err := strconv.Atoi(zone); err == nil {
-		return uint32(n)
-	}
-	if ifi, err := net.InterfaceByName(zone); err == nil {
-		return uint32(ifi.Index)
-	}
-	return 0
 }

@@ -67,11 +67,14 @@ func DialWithOptions(raddr string, block BlockCrypt, dataShards, parityShards in
 	if err != nil {
 		return nil, err
 	}
+	if _, err := reachable(addr); err != nil {
+		return nil, err
+	}
 	conn, err := net.DialUDP("udp", nil, addr)
 	if err != nil {
 		return nil, err
 	}
-	return cfg.dial(randomConv(), addr, newSocket(conn, true)), nil
+	return cfg.dial(randomConv(), conn.RemoteAddr(), newSocket(conn, true)), nil
 }
 
 // NewConn makes a session to raddr over a PacketConn of the caller's, which stays the
@@ -109,7 +112,11 @@ func NewConn4(conv uint32, raddr net.Addr, block BlockCrypt, dataShards, parityS
 	case isNil(conn):
 		return nil, errNoConn
 	}
-	return cfg.dial(conv, raddr, newSocket(conn, ownConn)), nil
+	addr, err := reachable(raddr)
+	if err != nil {
+		return nil, err
+	}
+	return cfg.dial(conv, addr, newSocket(conn, ownConn)), nil
 }
 
 // isNil catches the typed nil pointers that callers pass after an ignored error.
@@ -123,6 +130,22 @@ func isNil(v any) bool {
 		return v == nil
 	}
 	return false
+}
+
+// reachable completes a remote address as package net does: no host means this one.
+func reachable(addr net.Addr) (net.Addr, error) {
+	udp, ok := addr.(*net.UDPAddr)
+	switch {
+	case !ok:
+		return addr, nil
+	case udp.Port == 0:
+		return nil, errors.Errorf("kcp: remote address %v: has no port", udp)
+	case len(udp.IP) == 0 || udp.IP.Equal(net.IPv4zero):
+		return &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: udp.Port}, nil
+	case udp.IP.IsUnspecified():
+		return &net.UDPAddr{IP: net.IPv6loopback, Port: udp.Port}, nil
+	}
+	return addr, nil
 }
 
 // dial starts a session to addr over sock.

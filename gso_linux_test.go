@@ -169,7 +169,7 @@ func socketPair(t *testing.T) (from, to *socket) {
 		t.Fatal(err)
 	}
 	from, to = newSocket(a, true), newSocket(b, true)
-	t.Cleanup(func() { from.close(); to.close() })
+	t.Cleanup(func() { from.close(true); to.close(true) })
 	return from, to
 }
 

@@ -226,7 +226,7 @@ func (s *UDPSession) expects(from remote, payload []byte) bool {
 }
 
 // remove takes an ended session out of the table.
-func (l *Listener) remove(s *UDPSession) {
+func (l *Listener) remove(s *UDPSession, wait bool) {
 	s.mu.Lock()
 	confirmed := s.core.snd.una != 0
 	s.mu.Unlock()
@@ -242,7 +242,7 @@ func (l *Listener) remove(s *UDPSession) {
 	last := l.closed && len(l.sessions) == 0
 	l.mu.Unlock()
 	if last {
-		l.sock.close()
+		l.sock.close(wait)
 	}
 }
 
@@ -325,7 +325,7 @@ func (l *Listener) Close() error {
 		s.Close()
 	}
 	if empty {
-		return l.sock.close()
+		return l.sock.close(true)
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ type packetPool struct {
 
 // poolOwn is how many free packets a session keeps: what a few batches of acknowledgements
 // set free. They go to the parent after a pause.
-const poolOwn = 128
+const poolOwn = 256
 
 // packets is the pool that all sessions share.
 var packets packetPool

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -18,8 +19,23 @@ import (
 	"github.com/xtaci/kcp-go/v5/internal/netem"
 )
 
-// Leaks are checked once, when everything has run.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// Leaks are checked once, when everything has run and what lingers has gone.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if code == 0 {
+		var err error
+		for end := time.Now().Add(2 * lingerTime); ; {
+			if err = goleak.Find(); err == nil || time.Now().After(end) {
+				break
+			}
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
 
 // world is what a whole-connection test in virtual time runs in: an emulated network,
 // and a scheduler and counters of its own. It exists inside a synctest bubble.

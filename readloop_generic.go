@@ -11,15 +11,16 @@ const readSize = mtuLimit + 1
 func (s *socket) readEach(in inbox) error {
 	buf := make([]byte, readSize)
 	batch := make([]inbound, 1)
-	for {
+	for failures := 0; ; {
 		d := &batch[0]
 		n, err := s.readOne(buf, d)
 		if err != nil {
-			if s.retryRead(err) {
+			if failures++; s.retryRead(err, failures) {
 				continue
 			}
 			return err
 		}
+		failures = 0
 		d.data = buf[:n]
 		in.receive(batch)
 	}

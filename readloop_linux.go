@@ -108,16 +108,18 @@ func (s *socket) readBatches(in inbox) error {
 			pool.Put(b)
 		}
 	}()
-	for {
+	for failures := 0; ; {
 		err := s.batch.raw.Read(read)
 		if err == nil && errno != 0 {
 			err = os.NewSyscallError("recvmmsg", errno)
 		}
-		switch {
-		case err == nil:
-			in.receive(b.inbound(n))
-		case !s.retryRead(err):
+		if err != nil {
+			if failures++; s.retryRead(err, failures) {
+				continue
+			}
 			return err
 		}
+		failures = 0
+		in.receive(b.inbound(n))
 	}
 }

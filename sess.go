@@ -270,8 +270,8 @@ func (s *UDPSession) trimLocked(now int64) {
 }
 
 // unlockAndSend releases the lock and sends what is queued, in order: if another
-// driver is sending already, that one does it. wait says whether a full socket may
-// keep the caller waiting. Nothing of the session may be touched afterwards.
+// driver is sending already, that one does it. wait says whether the
+// caller may be kept waiting, by a full socket or for a reader to end. Nothing of the session may be touched afterwards.
 func (s *UDPSession) unlockAndSend(wait bool) {
 	for len(s.queue) > 0 && !s.sending {
 		batch := s.takeLocked()
@@ -285,7 +285,7 @@ func (s *UDPSession) unlockAndSend(wait bool) {
 	s.gone = s.gone || leave
 	s.mu.Unlock()
 	if leave {
-		s.leave()
+		s.leave(wait)
 	}
 }
 
@@ -355,11 +355,11 @@ func (s *UDPSession) endLocked() {
 }
 
 // leave takes an ended session away from whatever fed it.
-func (s *UDPSession) leave() {
+func (s *UDPSession) leave(wait bool) {
 	if s.listener != nil {
-		s.listener.remove(s)
+		s.listener.remove(s, wait)
 	} else {
-		s.sock.close()
+		s.sock.close(wait)
 	}
 }
 

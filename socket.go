@@ -3,6 +3,7 @@ package kcp
 import (
 	"net"
 	"net/netip"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -17,11 +18,12 @@ import (
 // they are used; any other PacketConn is driven through its own methods.
 type socket struct {
 	conn      net.PacketConn
-	udp       *net.UDPConn // conn, if it is one and no wrapper around one
-	owned     bool         // made by this package, and closed with its user
-	connected bool         // to the one peer it has
-	batch     *batchIO     // nil where there is none
-	stopping  atomic.Bool  // close was called
+	udp       *net.UDPConn  // conn, if it is one and no wrapper around one
+	owned     bool          // made by this package, and closed with its user
+	connected bool          // to the one peer it has
+	batch     *batchIO      // nil where there is none
+	stopping  atomic.Bool   // close was called
+	done      chan struct{} // closed when the reader has ended
 }
 
 // inbox takes what the reader of a socket reads. Both methods are called on the
@@ -62,6 +64,20 @@ func unmap(ap netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
+// zoneIndex returns the interface index of an IPv6 zone, 0 for none.
+func zoneIndex(zone string) uint32 {
+	if zone == "" {
+		return 0
+	}
+	if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
+		return uint32(n)
+	}
+	if ifi, err := net.InterfaceByName(zone); err == nil {
+		return uint32(ifi.Index)
+	}
+	return 0
+}
+
 // destination is a peer's address in every form that sending needs.
 type destination struct {
 	remote
@@ -98,8 +114,12 @@ func newSocket(conn net.PacketConn, owned bool) *socket {
 	return s
 }
 
-// destination prepares addr for sending.
+// destination prepares the peer at addr, known as from, for sending.
 func (s *socket) destination(from remote, addr net.Addr) destination {
+	if zone := from.udp.Addr().Zone(); zone != "" && s.batch != nil {
+		// As batched reading has it: the index, which the kernel gives, and no name.
+		from.udp = netip.AddrPortFrom(from.udp.Addr().WithZone(strconv.Itoa(int(zoneIndex(zone)))), from.udp.Port())
+	}
 	d := destination{remote: from, addr: addr}
 	if s.batch != nil && !s.connected {
 		d.raw = makeRawAddr(from.udp, s.batch.six)
@@ -108,10 +128,14 @@ func (s *socket) destination(from remote, addr net.Addr) destination {
 }
 
 // start begins to read into in.
-func (s *socket) start(in inbox) { go s.readLoop(in) }
+func (s *socket) start(in inbox) {
+	s.done = make(chan struct{})
+	go s.readLoop(in)
+}
 
 // readLoop reads until the socket is closed, stopped or broken.
 func (s *socket) readLoop(in inbox) {
+	defer close(s.done)
 	var err error
 	if s.batch != nil {
 		err = s.readBatches(in)
@@ -127,20 +151,46 @@ func (s *socket) readLoop(in inbox) {
 	in.readFailed(err)
 }
 
-// close ends the reading, and the socket if it is ours.
-func (s *socket) close() error {
+// readerExit bounds the wait for a reader whose PacketConn ignores read deadlines.
+const readerExit = 100 * time.Millisecond
+
+// close ends the reading, and the socket if it is ours. If it is not, the owner may read
+// from it when close returns; wait must be false on the reader's own goroutine.
+func (s *socket) close(wait bool) error {
 	s.stopping.Store(true)
 	if s.owned {
 		return s.conn.Close()
 	}
-	return s.conn.SetReadDeadline(time.Unix(1, 0))
+	err := s.conn.SetReadDeadline(time.Unix(1, 0))
+	if wait && err == nil {
+		timer := time.NewTimer(readerExit)
+		defer timer.Stop()
+		select {
+		case <-s.done:
+		case <-timer.C:
+		}
+	}
+	return err
 }
 
-// retryRead says whether reading can go on after err: a UDP socket reports earlier
-// sends' failures this way.
-func (s *socket) retryRead(err error) bool {
-	return !s.stopping.Load() && transient(err)
+// retryRead says whether reading can go on after err, the failures-th in a row: a UDP
+// socket reports earlier sends' failures this way. One that goes on and on is asked again
+// more slowly.
+func (s *socket) retryRead(err error, failures int) bool {
+	if s.stopping.Load() || !transient(err) {
+		return false
+	}
+	if failures > readFailures {
+		time.Sleep(readPause)
+	}
+	return true
 }
+
+const (
+	// readFailures in a row are more than a batch of sends explains.
+	readFailures = 256
+	readPause    = 10 * time.Millisecond
+)
 
 // transient says whether err, of a send or read, leaves the socket usable: a report
 // from the path (ICMP), full buffers, a firewall, a network that is down just now.

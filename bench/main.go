@@ -3,6 +3,7 @@
 // figures vary:
 //
 //	go -C bench run . speed
+//	go -C bench run . scale
 //
 // It uses the published API only, so that a replace line measures any other
 // implementation at the same import path.
@@ -39,35 +40,57 @@ type measurement struct {
 
 func main() {
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: bench [flags] speed")
+		fmt.Fprintln(os.Stderr, "usage: bench [flags] speed|scale")
 		flag.PrintDefaults()
 	}
 	secs := flag.Float64("secs", 2, "seconds for each measurement")
 	count := flag.Int("count", 5, "repetitions of each; the medians are printed")
 	filter := flag.String("filter", "", "run only what matches this regular expression")
 	quick := flag.Bool("quick", false, "measure for an instant only, to see that everything works")
+	conns := flag.Int("conns", 2000, "connections of scale")
 	asJSON := flag.Bool("json", false, "print JSON instead of a table")
 	flag.Parse()
 	match, err := regexp.Compile(*filter)
-	if err != nil || flag.NArg() != 1 || flag.Arg(0) != "speed" || *secs <= 0 || *count < 1 {
+	if err != nil || flag.NArg() != 1 || *secs <= 0 || *count < 1 || *conns < 1 {
 		flag.Usage()
 		os.Exit(2)
 	}
 	if *quick {
-		*secs, *count, warmup = 0.05, 1, 10*time.Millisecond
+		*secs, *count, *conns, warmup = 0.05, 1, 50, 10*time.Millisecond
 	}
+	duration := time.Duration(*secs * float64(time.Second))
+	switch flag.Arg(0) {
+	case "speed":
+		err = speed(match, duration, *count, *asJSON)
+	case "scale":
+		var r scaleResult
+		if r, err = scale(*conns, duration); err == nil {
+			show([]scaleResult{r}, *asJSON, func() { r.print() })
+		}
+	default:
+		flag.Usage()
+		os.Exit(2)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// speed runs what matches of the speed table, count times, and shows the medians.
+func speed(match *regexp.Regexp, d time.Duration, count int, asJSON bool) error {
 	runs := make(map[string][]result)
 	var order []string
-	for round := range *count {
+	for round := range count {
 		for _, m := range speedTable() {
 			if !match.MatchString(m.name) {
 				continue
 			}
-			fmt.Fprintf(os.Stderr, "\r\033[K%d/%d %s", round+1, *count, m.name)
-			r, err := m.run(time.Duration(*secs * float64(time.Second)))
+			fmt.Fprintf(os.Stderr, "\r\033[K%d/%d %s", round+1, count, m.name)
+			r, err := m.run(d)
 			if err != nil {
-				fmt.Fprintf(os.Stderr, "\n%s: %v\n", m.name, err)
-				os.Exit(1)
+				fmt.Fprintln(os.Stderr)
+				return fmt.Errorf("%s: %w", m.name, err)
 			}
 			if round == 0 {
 				order = append(order, m.name)
@@ -80,13 +103,19 @@ func main() {
 	for _, name := range order {
 		results = append(results, medians(name, runs[name]))
 	}
-	if *asJSON {
-		e := json.NewEncoder(os.Stdout)
-		e.SetIndent("", "  ")
-		e.Encode(results)
+	show(results, asJSON, func() { printTable(results) })
+	return nil
+}
+
+// show prints results as JSON or as a table for people.
+func show(results any, asJSON bool, print func()) {
+	if !asJSON {
+		print()
 		return
 	}
-	printTable(results)
+	e := json.NewEncoder(os.Stdout)
+	e.SetIndent("", "  ")
+	e.Encode(results)
 }
 
 // medians takes each field's median over the runs.
