@@ -62,6 +62,33 @@ func (c *cfb) Encrypt(dst, src []byte) {
 	subtle.XORBytes(dst, src, ks)
 }
 
+// cfbLanes is how many datagrams encryptLanes takes: the chains of four keep the processor
+// busy while each waits for its cipher (AES: more than twice the speed of one at a time).
+const cfbLanes = 4
+
+// encryptLanes encrypts up to cfbLanes datagrams of one length in place, a block of each in
+// turn.
+func (c *cfb) encryptLanes(lanes [][]byte) {
+	buf := keystreams.Get().(*[cfbChunk + maxBlockSize]byte)
+	defer keystreams.Put(buf)
+
+	size := c.block.BlockSize()
+	for i := range lanes {
+		copy(buf[i*size:], c.first[:size])
+	}
+	at := 0
+	for ; len(lanes[0])-at > size; at += size {
+		for i, b := range lanes {
+			block, ks := b[at:at+size], buf[i*size:(i+1)*size]
+			xorBlock(block, block, ks)
+			c.block.Encrypt(ks, block)
+		}
+	}
+	for i, b := range lanes {
+		subtle.XORBytes(b[at:], b[at:], buf[i*size:(i+1)*size])
+	}
+}
+
 // xorBlock sets dst to src xor ks, one block. Ciphers with 8-byte blocks store two
 // 32-bit words each. A wider load would have to wait until both have left the
 // processor's store buffer, on the critical path of the chain, so it loads words

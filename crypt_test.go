@@ -472,3 +472,30 @@ func FuzzCipherDecrypt(f *testing.F) {
 		gcm.Decrypt(p, datagram)
 	})
 }
+
+// Datagrams sealed together are what each is alone.
+func TestCFBLanes(t *testing.T) {
+	for _, spec := range cipherSpecs {
+		block := mustCrypt(t, spec, seededBytes(1, spec.keySize))
+		c, ok := block.(*cfb)
+		if !ok {
+			continue
+		}
+		for length := range 80 {
+			for n := 1; n <= cfbLanes; n++ {
+				var lanes, want [][]byte
+				for i := range n {
+					lanes = append(lanes, seededBytes(byte(i), length))
+					want = append(want, make([]byte, length))
+					c.Encrypt(want[i], lanes[i])
+				}
+				c.encryptLanes(lanes)
+				for i := range n {
+					if !bytes.Equal(lanes[i], want[i]) {
+						t.Fatalf("%s: %d of %d lanes of %d bytes differs", spec.name, i, n, length)
+					}
+				}
+			}
+		}
+	}
+}

@@ -38,6 +38,34 @@ func newEnvelope(block BlockCrypt) (envelope, error) {
 	return e, nil
 }
 
+// sealAll seals a batch of datagrams.
+func (e *envelope) sealAll(batch []outbound) {
+	c, ok := e.block.(*cfb)
+	if !ok {
+		for _, o := range batch {
+			o.p.data = e.seal(o.p.data)
+		}
+		return
+	}
+	var lanes [cfbLanes][]byte
+	for len(batch) > 0 {
+		n := 0
+		for n < min(len(batch), cfbLanes) && len(batch[n].p.data) == len(batch[0].p.data) {
+			lanes[n] = batch[n].p.data
+			e.check(lanes[n])
+			n++
+		}
+		c.encryptLanes(lanes[:n])
+		batch = batch[n:]
+	}
+}
+
+// check fills in the nonce and the checksum of the BlockCrypt envelope.
+func (e *envelope) check(b []byte) {
+	e.entropy.Fill(b[:nonceSize])
+	binary.LittleEndian.PutUint32(b[nonceSize:], crc32.ChecksumIEEE(b[blockHeaderSize:]))
+}
+
 // seal closes datagram b, which has head bytes of any value in front and room for
 // tail bytes behind it, in place, and returns it whole. Every call uses a new nonce.
 func (e *envelope) seal(b []byte) []byte {
@@ -46,8 +74,7 @@ func (e *envelope) seal(b []byte) []byte {
 		e.entropy.Fill(b[:e.head])
 		return e.aead.Seal(b[:e.head], b[:e.head], b[e.head:], nil)
 	case e.block != nil:
-		e.entropy.Fill(b[:nonceSize])
-		binary.LittleEndian.PutUint32(b[nonceSize:], crc32.ChecksumIEEE(b[blockHeaderSize:]))
+		e.check(b)
 		e.block.Encrypt(b, b)
 	}
 	return b
