@@ -73,6 +73,11 @@ type fecCode struct {
 
 func (c *fecCode) shards() uint32 { return uint32(c.data + c.parity) }
 
+// fits says whether a shard of that kind belongs at seqid.
+func (c *fecCode) fits(seqid uint32, isData bool) bool {
+	return (seqid%c.shards() < uint32(c.data)) == isData
+}
+
 // fecCodes caches codes by their counts, as sessions come in numbers with the same
 // ones. A peer may show us any counts, so it is bounded.
 var fecCodes = struct {

@@ -13,12 +13,23 @@ const fecStraggler = 1 << 12
 // the shards of at most fecWindow groups, follows the peer when its shard counts
 // are not the ones expected, and needs not be told of any. The session's lock
 // guards it.
+//
+// What is rebuilt under wrong counts can look like a datagram of the peer's: the code
+// maps equal bytes to themselves, and conv, cmd and len are equal in most. So nothing
+// is rebuilt before the counts are proven, those that were expected no less than those
+// that were inferred: no others explain the kinds of shard seen, and one group with a
+// shard more than needed is a codeword under them. Neither would do alone. A codeword
+// of 9/4 is one of 10/3 too, and 10/2 sends the first group of 10/3 but for a shard; and
+// a datagram that is not the peer's can rule the right counts out. Groups wait for the
+// proof within the window, so where the ends agree it costs this: what is lost at first
+// is rebuilt about a group later, or sent again.
 type fecDecoder struct {
-	code    *fecCode // of the peer; nil until it is known
+	code    *fecCode // of the peer, as far as known; nil for not at all
 	pool    *packetPool
 	count   *Snmp
 	groups  [fecWindow]fecGroup
-	shape   *fecShape // there only while the peer's counts are in doubt
+	proven  bool     // code is the peer's beyond doubt
+	shape   fecShape // empty if it is
 	scratch [][]byte
 }
 
@@ -60,7 +71,18 @@ func (d *fecDecoder) add(h fecHeader, shard []byte, deliver func([]byte)) {
 	if isData {
 		g.data++
 	}
-	if g.have < d.code.data {
+	if d.proven {
+		d.finish(g, deliver)
+	} else if d.prove() {
+		for i := range d.groups {
+			d.finish(&d.groups[i], deliver)
+		}
+	}
+}
+
+// finish rebuilds what is missing of g if enough of it is there.
+func (d *fecDecoder) finish(g *fecGroup, deliver func([]byte)) {
+	if !g.used || g.done || g.have < d.code.data {
 		return
 	}
 	if g.data < d.code.data {
@@ -70,34 +92,65 @@ func (d *fecDecoder) add(h fecHeader, shard []byte, deliver func([]byte)) {
 	d.drop(g)
 }
 
-// fits says whether a shard of that kind belongs at seqid under the peer's code, and
-// looks for the right code where it doesn't. Nothing fits while the code is in doubt:
-// what the wrong one rebuilds can look like a datagram of the peer's.
+// fits says whether a shard of that kind belongs at seqid under the code. A code that is
+// not proven it sets right by what it sees.
 func (d *fecDecoder) fits(seqid uint32, isData bool) bool {
-	matches := d.code != nil && (seqid%d.code.shards() < uint32(d.code.data)) == isData
-	if matches && d.shape == nil {
-		return true
+	if d.proven {
+		d.proven = d.code.fits(seqid, isData)
+		return d.proven // if not, the peer has other counts now, or this shard is not its
 	}
-	if d.shape == nil {
-		d.shape = new(fecShape)
+	if len(d.shape.left) == 0 {
+		d.shape = newFECShape()
 	}
-	d.shape.observe(seqid, isData, matches)
-	if data, parity, ok := d.shape.infer(seqid); ok {
-		d.shape = nil
-		if d.code == nil || data != d.code.data || parity != d.code.parity {
-			code, err := newFECCode(data, parity)
-			if err != nil {
-				return false
-			}
-			d.release()
-			d.code = code
+	d.shape.observe(seqid, isData)
+	if d.code != nil && !d.code.fits(seqid, isData) {
+		d.release()
+		d.code = nil
+	}
+	if data, parity, ok := d.shape.counts(); ok && d.code == nil {
+		d.code, _ = newFECCode(data, parity) // these are counts that it takes
+	}
+	return d.code != nil && d.code.fits(seqid, isData)
+}
+
+// prove says whether the code is proven now. Every group that can speak against it may.
+func (d *fecDecoder) prove() bool {
+	if _, _, ok := d.shape.counts(); !ok {
+		return false
+	}
+	for i := range d.groups {
+		g := &d.groups[i]
+		if g.have <= d.code.data {
+			continue
 		}
-		return (seqid%d.code.shards() < uint32(d.code.data)) == isData
+		if d.proven = d.isCodeword(g); !d.proven { // something that was seen was not the peer's
+			d.count.FECErrs++
+			d.release()
+			d.shape = fecShape{}
+			return false
+		}
 	}
-	if d.shape.agreed > fecShapeWindow {
-		d.shape = nil // the misfits were noise
+	if d.proven {
+		d.shape = fecShape{}
 	}
-	return false
+	return d.proven
+}
+
+// isCodeword says whether the shards of g, of which there are more than needed, agree.
+// It is asked a few times a session.
+func (d *fecDecoder) isCodeword(g *fecGroup) bool {
+	length := g.pad()
+	shards := make([][]byte, len(g.shards))
+	for i, p := range g.shards {
+		if p != nil {
+			shards[i] = p.mem[:length]
+		}
+	}
+	if err := d.code.rs.Reconstruct(shards); err != nil {
+		return false
+	}
+	ok, err := d.code.rs.Verify(shards)
+	return ok && err == nil
 }
 
 // group returns the group that starts at base, nil if newer ones have displaced it.
@@ -122,17 +175,11 @@ func (d *fecDecoder) group(base, n uint32) *fecGroup {
 
 // rebuild computes the missing data shards of g, which has enough shards for that.
 func (d *fecDecoder) rebuild(g *fecGroup, deliver func([]byte)) {
-	length := 0
-	for _, p := range g.shards {
-		if p != nil {
-			length = max(length, len(p.data))
-		}
-	}
+	length := g.pad()
 	d.scratch = d.scratch[:0]
 	for i, p := range g.shards {
 		switch {
 		case p != nil:
-			clear(p.mem[len(p.data):length]) // data starts at mem[0]
 			d.scratch = append(d.scratch, p.mem[:length])
 		case i < d.code.data:
 			p = d.pool.get()
@@ -161,6 +208,21 @@ func (d *fecDecoder) rebuild(g *fecGroup, deliver func([]byte)) {
 	}
 }
 
+// pad fills the shards of g up with zeros to the longest and returns that length.
+func (g *fecGroup) pad() (length int) {
+	for _, p := range g.shards {
+		if p != nil {
+			length = max(length, len(p.data))
+		}
+	}
+	for _, p := range g.shards {
+		if p != nil {
+			clear(p.mem[len(p.data):length]) // data starts at mem[0]
+		}
+	}
+	return length
+}
+
 // drop gives the shards of g back.
 func (d *fecDecoder) drop(g *fecGroup) {
 	for i, p := range g.shards {
@@ -172,7 +234,8 @@ func (d *fecDecoder) drop(g *fecGroup) {
 	g.have, g.data = 0, 0
 }
 
-// release gives all memory back. The groups that were open are forgotten.
+// release gives the memory of all groups back. They are forgotten, and not counted as
+// given up: what one lacks may not have been sent yet. What is known of the code stays.
 func (d *fecDecoder) release() {
 	for i := range d.groups {
 		d.drop(&d.groups[i])
@@ -191,68 +254,52 @@ func (d *fecDecoder) holding() bool {
 	return false
 }
 
-// fecShapeWindow is how many seqids back the search for the peer's shard counts
-// looks: two of the largest groups.
-const fecShapeWindow = 2 * fecShardsMax
-
-// fecShape finds a peer's shard counts in the runs of data and parity it sends:
-// where parity turns into data a group starts, where data turns into parity its
-// parity does.
+// fecShape finds a peer's shard counts in the kinds of shard it sends. It keeps those
+// that explain all that was seen: data first, then parity, in groups that start at
+// multiples of their size. The peer's are always among them, whatever is lost, left out
+// or late, so when no others are left it is these. When none at all are left, not all
+// that was seen was one peer's.
 type fecShape struct {
-	seqid  [fecShapeWindow]uint32
-	kind   [fecShapeWindow]shardKind
-	agreed int // observations in a row that fit the code in use
+	left []fecSize
+	seen uint32 // shards
 }
 
-type shardKind uint8
+// fecSize is a size that groups may have, with from least to most data shards.
+type fecSize struct{ size, least, most uint16 }
 
-const (
-	shardUnknown shardKind = iota
-	shardData
-	shardParity
-)
-
-func (s *fecShape) observe(seqid uint32, isData, matches bool) {
-	i := seqid % fecShapeWindow
-	s.seqid[i], s.kind[i] = seqid, shardParity
-	if isData {
-		s.kind[i] = shardData
+func newFECShape() fecShape {
+	s := fecShape{left: make([]fecSize, 0, fecShardsMax-1)}
+	for n := uint16(2); n <= fecShardsMax; n++ {
+		s.left = append(s.left, fecSize{size: n, least: 1, most: n - 1})
 	}
-	if s.agreed++; !matches {
-		s.agreed = 0
-	}
+	return s
 }
 
-func (s *fecShape) at(seqid uint32) shardKind {
-	if i := seqid % fecShapeWindow; s.seqid[i] == seqid {
-		return s.kind[i]
-	}
-	return shardUnknown
-}
-
-// infer looks for the last whole group, seen without a hole, that ended before
-// newest: a run of data, a run of parity, and data again. (A hole may hide parity
-// that was lost or left out.) Group starts are multiples of the group size, which
-// must hold for what was found.
-func (s *fecShape) infer(newest uint32) (data, parity int, ok bool) {
-	end := newest
-	for s.at(end) != shardData || s.at(end-1) != shardParity {
-		if end--; newest-end > fecShapeWindow {
-			return 0, 0, false
+// observe strikes out what a shard of that kind at seqid rules out.
+func (s *fecShape) observe(seqid uint32, isData bool) {
+	s.seen++
+	left := s.left[:0]
+	for _, c := range s.left {
+		pos := uint16(seqid % uint32(c.size))
+		if isData {
+			c.least = max(c.least, pos+1)
+		} else {
+			c.most = min(c.most, pos)
+		}
+		if c.least <= c.most {
+			left = append(left, c)
 		}
 	}
-	middle := end
-	for s.at(middle-1) == shardParity {
-		middle--
-	}
-	start := middle
-	for start > 0 && s.at(start-1) == shardData {
-		start--
-	}
-	size := end - start
-	if start == middle || size > fecShardsMax || start%size != 0 ||
-		start > 0 && s.at(start-1) != shardParity {
+	s.left = left
+}
+
+// counts returns the peer's counts when no others are left. A few shards picked for it
+// would do, but a large code takes milliseconds to make: the peer has to send as many as
+// a group has.
+func (s *fecShape) counts() (data, parity int, ok bool) {
+	if len(s.left) != 1 {
 		return 0, 0, false
 	}
-	return int(middle - start), int(end - middle), true
+	c := s.left[0]
+	return int(c.most), int(c.size - c.most), c.least == c.most && s.seen >= uint32(c.size)
 }

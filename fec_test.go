@@ -101,6 +101,27 @@ func (r *fecReceiver) hear(all ...[]byte) {
 	}
 }
 
+// prove carries whole groups until the decoder believes the sender's counts, which it
+// must do soon, and rebuilds nothing.
+func (r *fecReceiver) prove(s *fecSender) {
+	r.Helper()
+	rebuilt := r.count.FECRecovered
+	for n := 0; !r.proven || !r.follows(s); n++ {
+		if n == 5 {
+			r.Fatalf("%d/%d is not proven after %d groups", s.enc.code.data, s.enc.code.parity, n)
+		}
+		r.hear(s.group()...)
+	}
+	if r.shape.left != nil || r.count.FECRecovered != rebuilt {
+		r.Fatal("a proof without loss left something behind")
+	}
+}
+
+// follows says whether the decoder has the sender's counts.
+func (r *fecReceiver) follows(s *fecSender) bool {
+	return r.code != nil && r.code.data == s.enc.code.data && r.code.parity == s.enc.code.parity
+}
+
 // wantRebuilt checks that exactly these datagrams were rebuilt, once each.
 func (r *fecReceiver) wantRebuilt(lost ...[]byte) {
 	r.Helper()
@@ -132,6 +153,12 @@ func wantFECBounded(t testing.TB, d *fecDecoder) {
 	t.Helper()
 	for i := range d.groups {
 		g := &d.groups[i]
+		if d.code == nil {
+			if g.have > 0 {
+				t.Fatalf("group %d: %d shards of no code", i, g.have)
+			}
+			continue
+		}
 		have, data := 0, 0
 		for pos, p := range g.shards {
 			if p != nil {
@@ -141,7 +168,7 @@ func wantFECBounded(t testing.TB, d *fecDecoder) {
 			}
 		}
 		if have != g.have || data != g.data || len(g.shards) > fecShardsMax ||
-			have > 0 && (g.done || have >= d.code.data) {
+			have > 0 && (g.done || d.proven && have >= d.code.data) {
 			t.Fatalf("group %d: %d shards, %d counted, %d and %d of data", i, have, g.have, data, g.data)
 		}
 	}
@@ -184,6 +211,7 @@ func TestFECRebuilds(t *testing.T) {
 			s := newFECSender(t, data, parity)
 			losses(data+parity, parity, func(lost []int) {
 				r := newFECReceiver(t, data, parity)
+				r.prove(s)
 				group := s.group()
 				var want [][]byte
 				for _, i := range lost {
@@ -212,6 +240,7 @@ func TestFECRebuilds(t *testing.T) {
 // One loss more than there is parity, and nothing is rebuilt.
 func TestFECTooManyLosses(t *testing.T) {
 	s, r := newFECSender(t, 4, 2), newFECReceiver(t, 4, 2)
+	r.prove(s)
 	r.hear(s.group()[3:]...)
 	r.wantRebuilt()
 	for range fecWindow {
@@ -229,6 +258,7 @@ func TestFECLengths(t *testing.T) {
 	} {
 		for lost := range 3 {
 			s, r := newFECSender(t, 3, 1), newFECReceiver(t, 3, 1)
+			r.prove(s)
 			for range 2 { // the second one reuses buffers of the first
 				i := 0
 				s.size = func() int { i++; return sizes[i-1] }
@@ -256,9 +286,10 @@ func TestFECOrder(t *testing.T) {
 	s := newFECSender(t, 3, 2)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
+		r := newFECReceiver(t, 3, 2)
+		r.prove(s)
 		group := s.group()
 		order := rnd.Perm(5)
-		r := newFECReceiver(t, 3, 2)
 		var want [][]byte
 		early := map[int]bool{order[0]: true, order[1]: true, order[2]: true}
 		for i := range 3 {
@@ -276,6 +307,7 @@ func TestFECOrder(t *testing.T) {
 // Groups may be mixed with up to three later ones.
 func TestFECInterleaved(t *testing.T) {
 	s, r := newFECSender(t, 3, 1), newFECReceiver(t, 3, 1)
+	r.prove(s)
 	var groups [fecWindow][][]byte
 	for i := range groups {
 		groups[i] = s.group()
@@ -299,6 +331,8 @@ func TestFECSeqidWraps(t *testing.T) {
 		n := uint32(data + parity)
 		limit := 0xffffffff / n * n
 		s, r := newFECSender(t, data, parity), newFECReceiver(t, data, parity)
+		s.enc.next = limit - 10*n
+		r.prove(s)
 		s.enc.next = limit - 2*n
 		var lost [][]byte
 		for g := range uint32(6) {
@@ -359,6 +393,7 @@ func TestFECSparse(t *testing.T) {
 		{[3]time.Duration{0, 0, 501 * time.Millisecond}, false},
 	} {
 		s, r := newFECSender(t, 3, 2), newFECReceiver(t, 3, 2)
+		r.prove(s)
 		for range 4 {
 			first := s.enc.next
 			var all [][]byte
@@ -375,7 +410,7 @@ func TestFECSparse(t *testing.T) {
 			r.hear(all...)
 		}
 		r.wantRebuilt()
-		if r.shape != nil || r.holding() || r.count.FECShortShards != 0 {
+		if !r.proven || r.holding() || r.count.FECShortShards != 0 {
 			t.Errorf("%v: the decoder was put out", c.pauses)
 		}
 		// What is lost in the next group that has parity is found.
@@ -407,6 +442,9 @@ func TestFECEncoderTrim(t *testing.T) {
 }
 
 func TestFECCounts(t *testing.T) {
+	fecCodes.Lock()
+	clear(fecCodes.m) // of what other tests made
+	fecCodes.Unlock()
 	for _, c := range []struct {
 		data, parity int
 		on           bool
@@ -485,6 +523,7 @@ func TestFECLies(t *testing.T) {
 	}
 	for _, size := range []uint16{0, 1, 9, 0xffff} { // of the shard that is rebuilt
 		s, r := newFECSender(t, 1, 1), newFECReceiver(t, 1, 1)
+		r.prove(s)
 		s.size = func() int { return 6 }
 		group := s.group() // of which the second is a copy of the first, as parity of one is
 		binary.LittleEndian.PutUint16(group[1][fecShardStart:], size)
@@ -498,7 +537,11 @@ func TestFECLies(t *testing.T) {
 
 // An encoder behind an envelope leaves its bytes alone.
 func TestFECOffset(t *testing.T) {
+	r := newFECReceiver(t, 2, 1)
+	proof := newFECSender(t, 2, 1)
+	r.prove(proof)
 	enc := newFECEncoder(mustFECCode(t, 2, 1), 20, new(packetPool))
+	enc.next = proof.enc.next
 	var b [2][]byte
 	var parity []*packet
 	for i := range b {
@@ -512,7 +555,6 @@ func TestFECOffset(t *testing.T) {
 	if len(parity) != 1 || len(parity[0].data) != 100 {
 		t.Fatal(parity)
 	}
-	r := newFECReceiver(t, 2, 1)
 	r.hear(b[1][20:], parity[0].data[20:])
 	r.wantRebuilt(b[0][20:])
 }

@@ -22,7 +22,7 @@ const (
 	IKCP_INTERVAL    = 100    // default interval
 	IKCP_OVERHEAD    = 24     // size of a segment's header
 	IKCP_DEADLINK    = 20     // transmissions of one segment before the link may be called dead
-	IKCP_THRESH_INIT = 2      // published start of ssthresh; see congestion.go for what is used
+	IKCP_THRESH_INIT = 2      // published start of ssthresh; here slow start ends with the first loss
 	IKCP_THRESH_MIN  = 2      // lower bound of ssthresh
 	IKCP_PROBE_INIT  = 7000   // first wait before a closed window is probed
 	IKCP_PROBE_LIMIT = 120000 // longest wait between two probes
@@ -83,13 +83,24 @@ func (h *header) parse(b []byte) {
 // segmentConv reads the conv of the segment that b starts with.
 func segmentConv(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
 
+// valid says whether h is the header of a segment of the conversation conv with rest
+// behind it.
+func (h *header) valid(conv uint32, rest []byte) bool {
+	return h.conv == conv && h.cmd >= IKCP_CMD_PUSH && h.cmd <= IKCP_CMD_WINS && h.fits(rest)
+}
+
+// fits says whether the data that h announces is there.
+func (h *header) fits(rest []byte) bool {
+	return uint64(h.len) <= uint64(len(rest)) && h.len <= mtuLimit
+}
+
 // wellFormed says whether b is nothing but whole segments of the conversation conv.
 func wellFormed(conv uint32, b []byte) bool {
 	for len(b) >= IKCP_OVERHEAD {
 		var h header
 		h.parse(b)
 		b = b[IKCP_OVERHEAD:]
-		if h.conv != conv || h.cmd < IKCP_CMD_PUSH || h.cmd > IKCP_CMD_WINS || uint64(h.len) > uint64(len(b)) {
+		if !h.valid(conv, b) {
 			return false
 		}
 		b = b[h.len:]

@@ -107,7 +107,8 @@ func TestCaptures(t *testing.T) {
 	}
 }
 
-// Any two of the first group of five may be lost. A listener that expects other shard
+// Any two of the first group of five may be lost: the second proves the shard counts, and
+// the first is rebuilt. A listener that expects other shard
 // counts learns the right ones from this group and the next, too late to rebuild it:
 // what is lost then has to be sent again.
 func TestCapturesWithLoss(t *testing.T) {
