@@ -184,6 +184,43 @@ func TestDifferentShards(t *testing.T) {
 	}
 }
 
+// Whatever the counts at both ends and whatever is lost, no byte is changed.
+func TestRandomShards(t *testing.T) {
+	seeds := uint64(60)
+	if testing.Short() || raceEnabled {
+		seeds = 20
+	}
+	for seed := range seeds {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 12))
+			counts := func() (data, parity int) { return 1 + r.IntN(12), 1 + r.IntN(4) }
+			path := netem.Path{
+				Delay: 10 * time.Millisecond, Jitter: time.Duration(r.IntN(4)) * time.Millisecond,
+				Loss: float64(seed%7) * 0.05, Duplicate: 0.02,
+			}
+			virtualSeed(t, seed, path, func(w *world) {
+				var cfgs [2]*config
+				for i := range cfgs {
+					data, parity := counts()
+					cfgs[i] = w.config(nil, data, parity)
+				}
+				c, s := w.join(cfgs[0], cfgs[1])
+				hurry(128, c, s)
+				mtu := 200 + r.IntN(400)
+				for _, x := range []*UDPSession{c, s} {
+					x.SetMtu(mtu)
+					x.SetStreamMode(true) // all datagrams are alike in length
+				}
+				w.check(exchange(c, s, 60_000))
+				if n := w.snmp.Copy().FECErrs; n > 0 {
+					t.Errorf("%v, %v: %d FEC errors", *cfgs[0].fec, *cfgs[1].fec, n)
+				}
+				closeAll(c, s)
+			})
+		})
+	}
+}
+
 func TestTransferLarge(t *testing.T) {
 	virtual(t, netem.Path{Delay: time.Millisecond}, func(w *world) {
 		c, s := w.pair(w.config(nil, 0, 0))

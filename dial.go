@@ -44,8 +44,8 @@ func (c *config) headroom() int {
 	return c.env.head
 }
 
-// Dial makes a session to the UDP address raddr ("host:port"), without encryption and
-// FEC. It does not wait for the peer: there is no handshake, and the peer learns of the
+// Dial makes a session, a *UDPSession, to the UDP address raddr ("host:port"), without
+// encryption and FEC. It does not wait for the peer: there is no handshake, and the peer learns of the
 // session with the first Write.
 func Dial(raddr string) (net.Conn, error) {
 	s, err := DialWithOptions(raddr, nil, 0, 0)
@@ -74,6 +74,7 @@ func DialWithOptions(raddr string, block BlockCrypt, dataShards, parityShards in
 	if err != nil {
 		return nil, err
 	}
+	growBuffers(conn)
 	return cfg.dial(randomConv(), conn.RemoteAddr(), newSocket(conn, true)), nil
 }
 
@@ -101,7 +102,7 @@ func NewConn3(conv uint32, raddr net.Addr, block BlockCrypt, dataShards, parityS
 }
 
 // NewConn4 is NewConn3 that makes the PacketConn the session's own if ownConn is set: it
-// is closed with the session.
+// is closed with the session. After an error it is the caller's still.
 func NewConn4(conv uint32, raddr net.Addr, block BlockCrypt, dataShards, parityShards int, ownConn bool, conn net.PacketConn) (*UDPSession, error) {
 	cfg, err := newConfig(block, dataShards, parityShards)
 	switch {
@@ -116,7 +117,11 @@ func NewConn4(conv uint32, raddr net.Addr, block BlockCrypt, dataShards, parityS
 	if err != nil {
 		return nil, err
 	}
-	return cfg.dial(conv, addr, newSocket(conn, ownConn)), nil
+	sock := newSocket(conn, ownConn)
+	if err := sock.reaches(addr); err != nil {
+		return nil, err
+	}
+	return cfg.dial(conv, addr, sock), nil
 }
 
 // isNil catches the typed nil pointers that callers pass after an ignored error.
@@ -164,7 +169,8 @@ func randomConv() uint32 {
 }
 
 // Listen listens on the UDP address laddr ("host:port", the host empty for all of the
-// machine's, IPv4 and IPv6, and port 0 for any), without encryption and FEC.
+// machine's, IPv4 and IPv6, and port 0 for any), without encryption and FEC. What it accepts
+// are *UDPSessions.
 func Listen(laddr string) (net.Listener, error) {
 	l, err := ListenWithOptions(laddr, nil, 0, 0)
 	if err != nil {
@@ -187,6 +193,7 @@ func ListenWithOptions(laddr string, block BlockCrypt, dataShards, parityShards 
 	if err != nil {
 		return nil, err
 	}
+	growBuffers(conn)
 	return newListener(cfg, newSocket(conn, true)), nil
 }
 

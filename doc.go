@@ -1,32 +1,69 @@
 // Package kcp gives reliable, ordered, error-checked and optionally encrypted streams
 // over UDP, for work that cares about latency: games, live media, tunnels, file sync. It
-// speaks the KCP protocol byte for byte, so it talks to every deployed KCP peer with the
-// same cipher and key.
+// speaks the protocol of the deployed kcp-go implementations byte for byte, so it talks to
+// every such peer with the same cipher and key; without cipher and FEC also to the C library's.
 //
 // # Use
 //
-// [Dial] and [Listen] stand where net.Dial and net.Listen stood, a [UDPSession] is a
-// net.Conn, a [Listener] a net.Listener:
+// [Dial] and [Listen] stand where net.Dial and net.Listen stood. A server:
 //
-//	l, err := kcp.Listen(":4000")          conn, err := kcp.Dial("host:4000")
-//	conn, err := l.Accept()                conn.Write(…)
+//	l, err := kcp.Listen(":4000")
+//	conn, err := l.Accept() // as often as you like
 //
-// [DialWithOptions] and [ListenWithOptions] add a cipher and forward error correction,
-// [NewConn] and [ServeConn] run over a net.PacketConn of the caller's. A program that has
-// its own transport and event loop can drive the protocol's core by hand: [KCP].
+// A client:
+//
+//	conn, err := kcp.Dial("host:4000")
+//	conn.Write(request)
+//
+// The connections are of type *[UDPSession], whose methods tune them. [DialWithOptions],
+// [ListenWithOptions] and [Listener.AcceptKCP] return that type, and add a cipher and forward
+// error correction (FEC). [NewConn] and [ServeConn] run over a net.PacketConn of the caller's.
+// A program that has its own transport and event loop can drive the protocol's core by hand:
+// [KCP].
 //
 // # What to set
 //
-// There is no handshake, so nothing is negotiated: both ends need the same cipher and key.
-// Everything else concerns one end only and may be changed at any time.
+// There is no handshake, so nothing is negotiated. The cipher and its key must be the same at
+// both ends. Cipher and FEC are fixed when a session is made; the Set methods may be called at
+// any time. All of it but cipher and key concerns one end only.
 //
 //   - SetNoDelay(1, 10, 2, 1) and windows of the path's bandwidth times its round-trip time
-//     (in segments of about 1376 bytes) make a fast stream of a bad path, at the price of
-//     no congestion control.
+//     (20 Mbit/s × 80 ms ÷ 1376 bytes: 145 segments) make a fast stream of a bad path, at the
+//     price of no congestion control.
 //   - SetStreamMode(true) merges small writes and lets one Read return many segments. Without
 //     it, a Write of up to a segment arrives as one Read.
 //   - FEC repairs loss without waiting for a retransmission. 10/3 costs 30% more bytes and
 //     repairs up to 3 losses in 13 datagrams. A receiver follows whatever the sender uses.
+//
+// # Errors
+//
+// Read, Write, Accept and their like return a *net.OpError, as package net does. With errors.Is
+// it is
+//
+//   - net.ErrClosed and io.ErrClosedPipe when the session or listener was closed here,
+//   - os.ErrDeadlineExceeded when a deadline has passed,
+//   - syscall.ETIMEDOUT when the peer was not heard of any more,
+//   - syscall.ECONNABORTED, and the cause, when the socket failed.
+//
+// Timeout() is true for the second and third. There is no io.EOF: see the limitations.
+// Constructors and setters return plain errors that name the setting and its bound.
+//
+// # Limitations
+//
+//   - The peer is not told of a Close: its Read waits on, and never returns io.EOF. Set
+//     deadlines, or agree on an end within the stream.
+//   - What was written before Close is delivered in the background, by this process, within 5
+//     seconds. A program that exits at once loses what was not acknowledged yet.
+//   - A vanished peer is noticed only by what was written to it, and slowly: after 20
+//     transmissions of one segment, which take minutes. Set deadlines.
+//   - The congestion control of SetNoDelay's nc=0, which is the default, is Reno's: it takes
+//     every loss for congestion. With nc=1 there is none: a window larger than the path carries
+//     is wasted bytes, unless SetRateLimit bounds what is sent.
+//   - Ciphers hide and check datagrams under a key that both ends know. There is no key
+//     exchange, no forward secrecy, and no protection against replay: run TLS inside where
+//     that matters.
+//   - A session belongs to the two addresses it began with.
+//   - A PacketConn of the caller's carries one session or one listener at a time.
 //
 // # How data flows
 //
@@ -50,17 +87,4 @@
 // segmentation offload where the kernel has it (gso_linux.go; set the environment variable
 // KCP_NO_OFFLOAD to switch that off). Elsewhere, and with the build tag kcpgeneric, they move
 // one by one.
-//
-// # Limitations
-//
-//   - The peer is not told of a Close: its Read waits on. Set deadlines, or agree on an end
-//     within the stream.
-//   - A peer that vanished is noticed only when something was written to it and was sent 20
-//     times in vain, with nothing heard for 10 seconds.
-//   - The congestion control of SetNoDelay's nc=0, which is the default, is Reno's: it takes
-//     every loss for congestion. With nc=1 there is none; SetRateLimit bounds what is sent.
-//   - Ciphers hide and check datagrams under a key that both ends know. There is no key
-//     exchange, no forward secrecy, and no protection against replay: run TLS inside where
-//     that matters.
-//   - A session belongs to the two addresses it began with.
 package kcp

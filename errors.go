@@ -9,17 +9,8 @@ import (
 	"github.com/pkg/errors"
 )
 
-// The errors of this package. Read, Write, Accept and their like return a
-// *net.OpError around one of the first four or around a system call's error, as
-// package net does; test with errors.Is:
-//
-//   - net.ErrClosed and io.ErrClosedPipe: the session or listener was closed here
-//   - os.ErrDeadlineExceeded: a deadline passed; Timeout() is true
-//   - syscall.ETIMEDOUT: the peer was not heard of any more; Timeout() is true
-//   - syscall.ECONNABORTED: the PacketConn failed, or was closed by somebody else; its
-//     own error is found as well
-//
-// Constructors and setters return plain errors that name the setting and its bound.
+// The errors of this package, beside those that name a wrong setting where it is checked
+// and syscall.ETIMEDOUT of a dead link. The package comment says what callers can test for.
 var (
 	errClosed   error = closedError{}
 	errDeadline error = os.ErrDeadlineExceeded
@@ -28,6 +19,7 @@ var (
 	errNoConn       = errors.New("kcp: the PacketConn is nil")
 	errNoAEAD       = errors.New("kcp: the cipher.AEAD is nil")
 	errNotOwner     = errors.New("kcp: an accepted session shares its listener's socket: set it there")
+	errNoWrites     = errors.New("kcp: a listener writes nothing")
 	errNotSupported = errors.New("kcp: the PacketConn does not support this setting")
 	errOOBNeedsFEC  = errors.New("kcp: out-of-band datagrams need FEC")
 )

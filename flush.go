@@ -112,19 +112,18 @@ func (k *KCP) mayResend() bool {
 	return ok && !k.cwndLimited()
 }
 
-// resendable returns the segment that was declared lost first. One beyond the peer's
-// window, which is smaller than we took it for, waits: the peer would drop it, and a
-// short queue on the path perhaps what it waits for instead.
+// resendable returns the lost segment that goes next: the one that was declared lost first
+// or, if that is beyond a peer's window that is smaller than we took it for, the oldest. Of
+// the others there the peer would drop what it is sent, and a short queue on the path
+// perhaps what it waits for.
 func (k *KCP) resendable() (sn uint32, ok bool) {
-	if k.rmtWnd == 0 {
-		return 0, false
-	}
-	sn = k.snd.lost.head
-	for range k.snd.lost.n {
-		if sn-k.snd.una < k.rmtWnd {
-			return sn, true
-		}
-		sn = k.snd.at(sn).links[linkOrder].next
+	s := &k.snd
+	switch {
+	case s.lost.n == 0 || k.rmtWnd == 0:
+	case s.lost.head-s.una < k.rmtWnd:
+		return s.lost.head, true
+	case s.at(s.una).state == segLost:
+		return s.una, true
 	}
 	return 0, false
 }

@@ -66,10 +66,18 @@ func refusesOffload(errno error) bool {
 	return errno == unix.EIO || errno == unix.EMSGSIZE || errno == unix.EINVAL
 }
 
-// control is the room for a message's control message, aligned as the kernel wants it.
+// control is the room for the control message of a message sent, aligned as the kernel
+// wants it.
 type control struct {
 	_ [0]uint64
-	b [24]byte // CmsgSpace(2) and CmsgSpace(4) where they are largest
+	b [24]byte // CmsgSpace(2) where it is largest
+}
+
+// rxControl is the same for one received, with room for what the socket's owner may have
+// asked the kernel for (packet information, time stamps).
+type rxControl struct {
+	_ [0]uint64
+	b [128]byte
 }
 
 // putSegmentSize asks for segments of size bytes and returns the length of the control

@@ -168,6 +168,7 @@ func socketPair(t *testing.T) (from, to *socket) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	growBuffers(b) // nothing is lost while the reader has not begun
 	from, to = newSocket(a, true), newSocket(b, true)
 	t.Cleanup(func() { from.close(true); to.close(true) })
 	return from, to

@@ -43,7 +43,7 @@ type ack struct{ sn, ts uint32 }
 // goroutine at a time: Send and Recv messages, feed what arrives to Input, and
 // call Update again and again, at the latest when Check says so.
 //
-// Inside, time is an argument: nanoseconds of any monotonic clock.
+// The methods read the clock; what they call takes the time as an argument.
 type KCP struct {
 	conv     uint32
 	mtu      int // of a datagram, reserved bytes included
@@ -133,9 +133,9 @@ func newCore(conv uint32, out sink, pool *packetPool, now int64) *KCP {
 }
 
 // NoDelay sets how eager the core is. nodelay: 0 for a least RTO of 100 ms that
-// doubles on timeout, else 30 ms that grows by half. interval: milliseconds that
-// an acknowledgement or a delayed write may wait, clamped to 10…5000. resend: the
-// number of later acknowledgements after which a segment is sent again without
+// doubles on timeout, else 30 ms that grows by half. interval: milliseconds that a
+// delayed write may wait, and an acknowledgement too but at most 20, clamped to
+// 10…5000; a core that is driven by hand flushes once an interval. resend: the number of later acknowledgements after which a segment is sent again without
 // waiting for its timeout, 0 for never. nc: not 0 switches the congestion window
 // off. A negative argument leaves its setting as it is. The result is 0.
 func (k *KCP) NoDelay(nodelay, interval, resend, nc int) int {
@@ -301,7 +301,7 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 			code = -1
 			break
 		}
-		if uint64(h.len) > uint64(len(data)) || h.len > mtuLimit {
+		if !h.fits(data) {
 			code = -2
 			break
 		}
@@ -470,7 +470,7 @@ func (k *KCP) readable(stream bool) bool {
 	if stream {
 		return k.rcv.head != k.rcv.nxt
 	}
-	return k.rcv.peek() >= 0
+	return k.rcv.whole > 0
 }
 
 // discard throws away what has arrived in order, as if it were read.
@@ -491,7 +491,7 @@ func (k *KCP) tellOpened() {
 	}
 	left, free := max(0, int(int32(k.edge-k.rcv.nxt))), int(k.rcv.free())
 	quarter := max(1, int(k.rcv.wnd/4))
-	if left < quarter && (free-left >= quarter || free > left && k.rcv.peek() < 0) {
+	if left < quarter && (free-left >= quarter || free > left && k.rcv.whole == 0) {
 		k.tell = true
 	}
 }

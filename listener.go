@@ -14,6 +14,9 @@ const (
 	// afterlife is how long an ended session is remembered, at least, so that its
 	// stragglers do not look like a new one.
 	afterlife = int64(time.Minute)
+	// restart is how soon after the end of a session that had heard nothing back its first
+	// segment may be that of a new one: a peer would have sent it again sooner.
+	restart = int64(10 * time.Second)
 	// afterlives bounds the memory that takes, against floods of short sessions.
 	afterlives = 1 << 16
 )
@@ -77,6 +80,10 @@ func (l *Listener) receive(batch []inbound) {
 	for _, d := range batch {
 		count.InPkts++
 		count.InBytes += uint64(len(d.data))
+		if len(d.data) > mtuLimit {
+			count.InErrs++
+			continue
+		}
 		payload, ok := l.cfg.env.open(d.data)
 		if !ok {
 			count.InCsumErrors++
@@ -185,7 +192,8 @@ func (l *Listener) route(d inbound, payload []byte, now int64) *UDPSession {
 // openLocked makes the session of key for its first datagram, if that is one: only a
 // PUSH that the new session's window takes makes a session.
 func (l *Listener) openLocked(key sessionKey, d inbound, segments []byte, now int64) *UDPSession {
-	if l.closed || len(l.backlog) >= acceptBacklog || !opens(key.conv, segments) || l.ended.straggler(key, segments, now) {
+	ok, first := opens(key.conv, segments)
+	if !ok || l.closed || len(l.backlog) >= acceptBacklog || l.ended.straggler(key, first, now) {
 		return nil
 	}
 	s := newSession(l.cfg, l.sock, l, key.conv, l.sock.destination(d.from, d.addr))
@@ -197,21 +205,21 @@ func (l *Listener) openLocked(key sessionKey, d inbound, segments []byte, now in
 }
 
 // opens says whether a datagram's segments contain a PUSH that a new session of conv
-// accepts.
-func opens(conv uint32, segments []byte) bool {
+// accepts, and whether that is the very first of a connection.
+func opens(conv uint32, segments []byte) (ok, first bool) {
 	for len(segments) >= IKCP_OVERHEAD {
 		var h header
 		h.parse(segments)
 		segments = segments[IKCP_OVERHEAD:]
-		if h.conv != conv || h.cmd < IKCP_CMD_PUSH || h.cmd > IKCP_CMD_WINS || uint64(h.len) > uint64(len(segments)) {
-			return false // the session rejects it from here on
+		if !h.valid(conv, segments) {
+			return false, false // the session rejects it from here on
 		}
 		if h.cmd == IKCP_CMD_PUSH && h.sn < IKCP_WND_RCV {
-			return true
+			return true, h.sn == 0 && h.una == 0
 		}
 		segments = segments[h.len:]
 	}
-	return false
+	return false, false
 }
 
 // expects says whether a datagram is so plainly for s that the table need not be asked.
@@ -351,7 +359,7 @@ func (l *Listener) SetReadDeadline(t time.Time) error {
 }
 
 // SetWriteDeadline returns an error: a listener writes nothing.
-func (l *Listener) SetWriteDeadline(time.Time) error { return errNotSupported }
+func (l *Listener) SetWriteDeadline(time.Time) error { return errNoWrites }
 
 // SetDSCP sets the differentiated services code point, 0 to 63, of all sessions.
 func (l *Listener) SetDSCP(dscp int) error { return l.sock.setDSCP(dscp) }
@@ -366,36 +374,39 @@ func (l *Listener) SetWriteBuffer(bytes int) error { return l.sock.setWriteBuffe
 // connection is not to be read, written or closed.
 func (l *Listener) Control(f func(conn net.PacketConn) error) error { return f(l.sock.conn) }
 
-// endedSessions remembers sessions for afterlife to twice that, at most afterlives of them:
-// whether the peer had confirmed anything of ours.
+// endedSessions remembers sessions for afterlife to twice that, at most afterlives of them,
+// and from when on a first segment is not one of theirs: programs reconnect from the same
+// port with the same conv.
 type endedSessions struct {
-	young, old map[sessionKey]bool
+	young, old map[sessionKey]int64
 	since      int64 // when young was started
 }
 
+// add remembers an ended session; confirmed says that the peer had confirmed something of
+// ours, and so does not start from the beginning again.
 func (e *endedSessions) add(key sessionKey, confirmed bool, now int64) {
 	e.age(now)
 	if e.young == nil {
-		e.young = make(map[sessionKey]bool)
+		e.young = make(map[sessionKey]int64)
 		if e.old == nil { // else young began when old ended
 			e.since = now
 		}
 	}
-	e.young[key] = confirmed
+	e.young[key] = now + restart
+	if confirmed {
+		e.young[key] = now
+	}
 }
 
-// straggler says whether segments, which came for key, may be of the session that ended. They
-// are not when they start from the beginning at both ends and the old peer was further than
-// that: programs reconnect from the same port with the same conv.
-func (e *endedSessions) straggler(key sessionKey, segments []byte, now int64) bool {
+// straggler says whether a datagram for key may be of the session that ended; first says
+// that it starts a connection, or did.
+func (e *endedSessions) straggler(key sessionKey, first bool, now int64) bool {
 	e.age(now)
-	confirmed, ended := e.young[key]
+	from, ended := e.young[key]
 	if !ended {
-		confirmed, ended = e.old[key]
+		from, ended = e.old[key]
 	}
-	var h header
-	h.parse(segments)
-	return ended && !(confirmed && h.cmd == IKCP_CMD_PUSH && h.sn == 0 && h.una == 0)
+	return ended && !(first && now >= from)
 }
 
 // age forgets what is old enough.

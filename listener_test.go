@@ -181,6 +181,12 @@ func TestListenerSeveralConvs(t *testing.T) {
 		}
 		w.wantSessions(l, len(sessions))
 
+		for _, s := range sessions { // shard counts are proven
+			for i := range 10 {
+				w.check(ask(s, fmt.Sprintf("question %d", i)))
+			}
+		}
+
 		// Each loses the first shard of a group and gets it back from its own parity.
 		w.settle()
 		before := w.snmp.Copy()
@@ -402,15 +408,16 @@ func exchangeAfter(a, b *UDPSession, said string) error {
 }
 
 // Datagrams of a closed session that are late or sent again raise no ghost for a
-// minute; after two the same address and conv may be used again.
+// minute; after two the same address and conv may be used again. What looks like the
+// start of a new connection is one as soon as it can be no straggler.
 func TestListenerAfterlife(t *testing.T) {
 	for _, busy := range []bool{false, true} { // whether other sessions end meanwhile
 		t.Run(fmt.Sprintf("busy=%t", busy), func(t *testing.T) {
 			virtual(t, netem.Path{}, func(w *world) {
 				l := w.listen(w.config(nil, 0, 0), "10.0.0.2:2000")
 				from := w.bind("10.0.0.1:1000")
-				open := func(conv uint32) *UDPSession {
-					from.WriteTo(segment(conv, IKCP_CMD_PUSH, 0, []byte("x")), l.Addr())
+				open := func(conv, sn uint32) *UDPSession {
+					from.WriteTo(segment(conv, IKCP_CMD_PUSH, sn, []byte("x")), l.Addr())
 					synctest.Wait()
 					l.SetDeadline(time.Now())
 					l.mu.Lock()
@@ -419,20 +426,28 @@ func TestListenerAfterlife(t *testing.T) {
 					l.mu.Unlock()
 					return s
 				}
-				s := open(7)
-				s.Close()
+				open(7, 0).Close()
 				ended := time.Now()
 				for i := uint32(0); time.Since(ended) < 2*time.Minute; i++ {
 					w.sleep(time.Second)
 					if busy && i%7 == 0 {
-						open(1000 + i).Close()
+						open(1000+i, 0).Close()
 					}
-					if time.Since(ended) <= time.Minute && open(7) != nil {
-						t.Fatalf("a ghost after %v", time.Since(ended))
+					if since := time.Since(ended); since <= time.Minute && open(7, 1) != nil ||
+						since < time.Duration(restart) && open(7, 0) != nil {
+						t.Errorf("a ghost after %v", since)
+						break
+					}
+					if time.Since(ended) == time.Duration(restart) {
+						if s := open(7, 0); s == nil {
+							t.Error("no new connection after", time.Since(ended))
+						} else {
+							s.Close()
+						}
 					}
 				}
-				w.sleep(time.Second)
-				if s := open(7); s == nil {
+				w.sleep(time.Duration(restart))
+				if s := open(7, 1); s == nil {
 					t.Errorf("no new session after %v", time.Since(ended))
 				} else {
 					s.Close()

@@ -1,6 +1,9 @@
 package kcp
 
-import "net/netip"
+import (
+	"net"
+	"net/netip"
+)
 
 // readSize is the room for one datagram: a byte more than the longest, so that a
 // longer one shows.
@@ -11,7 +14,7 @@ const readSize = mtuLimit + 1
 func (s *socket) readEach(in inbox) error {
 	buf := make([]byte, readSize)
 	batch := make([]inbound, 1)
-	for failures := 0; ; {
+	for failures := 0; !s.stopping.Load(); {
 		d := &batch[0]
 		n, err := s.readOne(buf, d)
 		if err != nil {
@@ -24,6 +27,7 @@ func (s *socket) readEach(in inbox) error {
 		d.data = buf[:n]
 		in.receive(batch)
 	}
+	return net.ErrClosed
 }
 
 func (s *socket) readOne(buf []byte, d *inbound) (n int, err error) {
@@ -34,10 +38,8 @@ func (s *socket) readOne(buf []byte, d *inbound) (n int, err error) {
 		return n, err
 	}
 	n, addr, err := s.conn.ReadFrom(buf)
-	if err == nil {
-		if d.from = remoteOf(addr); d.from.other != "" {
-			d.addr = addr
-		}
+	if d.from, d.addr = remoteOf(addr), nil; d.from.other != "" {
+		d.addr = addr
 	}
 	return n, err
 }

@@ -3,6 +3,7 @@
 package kcp
 
 import (
+	"net"
 	"os"
 	"sync"
 	"syscall"
@@ -17,7 +18,7 @@ type rxBatch struct {
 	hdrs     []mmsghdr
 	iovs     []unix.Iovec
 	names    [][unix.SizeofSockaddrInet6]byte
-	controls []control
+	controls []rxControl
 	bufs     [][]byte
 	in       []inbound
 }
@@ -34,7 +35,7 @@ func newRxBatch(messages, size int) *rxBatch {
 		hdrs:     make([]mmsghdr, messages),
 		iovs:     make([]unix.Iovec, messages),
 		names:    make([][unix.SizeofSockaddrInet6]byte, messages),
-		controls: make([]control, messages),
+		controls: make([]rxControl, messages),
 		bufs:     make([][]byte, messages),
 	}
 	slab := make([]byte, messages*size)
@@ -71,12 +72,13 @@ func (b *rxBatch) inbound(n int) []inbound {
 	b.in = b.in[:0]
 	for i := range n {
 		h := &b.hdrs[i]
-		if h.hdr.Flags&unix.MSG_CTRUNC != 0 {
-			continue // where one datagram ends and the next begins is lost
-		}
 		from := remote{udp: parseRawAddr(b.names[i][:min(h.hdr.Namelen, unix.SizeofSockaddrInet6)])}
+		data := b.bufs[i][:h.len]
+		if h.hdr.Flags&unix.MSG_CTRUNC != 0 && h.len > mtuLimit {
+			data = nil // where one datagram ends and the next begins is lost
+		}
 		size := segmentSize(b.controls[i].b[:h.hdr.Controllen])
-		b.in = split(b.in, b.bufs[i][:h.len], size, from)
+		b.in = split(b.in, data, size, from)
 	}
 	return b.in
 }
@@ -108,7 +110,7 @@ func (s *socket) readBatches(in inbox) error {
 			pool.Put(b)
 		}
 	}()
-	for failures := 0; ; {
+	for failures := 0; !s.stopping.Load(); {
 		err := s.batch.raw.Read(read)
 		if err == nil && errno != 0 {
 			err = os.NewSyscallError("recvmmsg", errno)
@@ -122,4 +124,5 @@ func (s *socket) readBatches(in inbox) error {
 		failures = 0
 		in.receive(b.inbound(n))
 	}
+	return net.ErrClosed
 }

@@ -9,6 +9,8 @@ type recvWindow struct {
 	nxt  uint32    // first not received in order
 	wnd  uint32    // size of the window
 	held int       // packets in the ring
+
+	whole int // last segments of messages, and so whole messages, among [head, nxt)
 }
 
 func (w *recvWindow) at(sn uint32) **packet { return &w.ring[sn&uint32(len(w.ring)-1)] }
@@ -42,6 +44,9 @@ func (w *recvWindow) insert(sn uint32, p *packet) {
 	*w.at(sn) = p
 	w.held++
 	for w.nxt-w.head < uint32(len(w.ring)) && *w.at(w.nxt) != nil {
+		if (*w.at(w.nxt)).frg == 0 {
+			w.whole++
+		}
 		w.nxt++
 	}
 }
@@ -66,6 +71,9 @@ func (w *recvWindow) gap() bool { return w.held > int(w.nxt-w.head) }
 
 // peek returns the size of the first message, -1 while it is not complete.
 func (w *recvWindow) peek() int {
+	if w.whole == 0 {
+		return -1
+	}
 	size := 0
 	for sn := w.head; sn != w.nxt; sn++ {
 		p := *w.at(sn)
@@ -100,6 +108,9 @@ func (w *recvWindow) read(b []byte, stream bool, pool *packetPool) (n int) {
 // drop discards the first segment, which is in order.
 func (w *recvWindow) drop(pool *packetPool) {
 	at := w.at(w.head)
+	if (*at).frg == 0 {
+		w.whole--
+	}
 	pool.put(*at)
 	*at = nil
 	w.held--
@@ -113,6 +124,6 @@ func (w *recvWindow) release(pool *packetPool) {
 			pool.put(p)
 		}
 	}
-	w.ring, w.held = nil, 0
+	w.ring, w.held, w.whole = nil, 0, 0
 	w.head = w.nxt
 }

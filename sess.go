@@ -16,9 +16,6 @@ const lingerTime = 5 * time.Second
 // until it returns.
 type OOBCallBackType func(b []byte)
 
-// UDPSession is one connection: a net.Conn over a KCP core, with FEC and encryption
-// around it. All methods may be called from any goroutine at any time.
-//
 // Three things drive a session: a caller (Write, Read, Close, a setter), a socket's
 // reader with datagrams, and a timer. Each takes the lock, feeds what it has to the
 // core, flushes once if that is worth it, and sends what came out when the lock is
@@ -26,6 +23,9 @@ type OOBCallBackType func(b []byte)
 //
 // Lock order: a Listener's table is never locked while a session is, nor one session
 // while another is.
+
+// UDPSession is one connection: a net.Conn over a KCP core, with FEC and encryption
+// around it. All methods may be called from any goroutine at any time.
 type UDPSession struct {
 	cfg      *config
 	sock     *socket
@@ -56,14 +56,16 @@ type UDPSession struct {
 	ended       bool  // nothing is sent or accepted any more, memory is released
 	gone        bool  // leave was called
 
-	current *packet    // datagram that the core writes into
-	queue   []outbound // datagrams to be sent
-	spare   []outbound // an empty slice to take queue's place
-	sending bool       // a driver is sending; what is queued meanwhile it sends too
-	oobs    []*packet  // out-of-band payloads to be handed to oob
-	flushBy int64      // when a delayed write must go, never for none
-	armed   int64      // what task is armed for at the latest, never for not at all
-	touched bool       // in a reader's batch that is not settled yet
+	current *packet     // datagram that the core writes into
+	paced   int         // datagrams of the FEC group that the rate limit counted
+	queue   []outbound  // datagrams to be sent
+	spare   []outbound  // an empty slice to take queue's place
+	sending bool        // a driver is sending; what is queued meanwhile it sends too
+	oobs    []*packet   // out-of-band payloads to be handed to oob
+	handing atomic.Bool // oob is being called, on the reader's goroutine (not guarded)
+	flushBy int64       // when a delayed write must go, never for none
+	armed   int64       // what task is armed for at the latest, never for not at all
+	touched bool        // in a reader's batch that is not settled yet
 }
 
 // newSession makes a session that nothing drives yet.
@@ -100,11 +102,16 @@ func (s *UDPSession) emit(n int) {
 	}
 	if s.core.paced {
 		s.core.pacer.spend(s.cfg.env.tail + s.dup*(n+s.cfg.env.tail))
+		s.paced++
 	}
 	s.enqueueLocked(p)
 	for _, p := range parity {
-		s.core.pacer.spend((1 + s.dup) * (len(p.data) + s.cfg.env.tail))
+		// Of parity the rate limit counts the share of the datagrams that it counted.
+		s.core.pacer.spend((1 + s.dup) * (len(p.data) + s.cfg.env.tail) * s.paced / s.enc.code.data)
 		s.enqueueLocked(p)
+	}
+	if s.enc != nil && s.enc.count == 0 {
+		s.paced = 0
 	}
 }
 
@@ -281,7 +288,8 @@ func (s *UDPSession) unlockAndSend(wait bool) {
 		s.putBackLocked(batch)
 		s.sentLocked(refused, err)
 	}
-	leave := s.ended && !s.gone && !s.sending
+	// One that is stuck in the PacketConn's WriteTo is not waited for, but its end.
+	leave := s.ended && !s.gone && (!s.sending || clock() >= s.lingerUntil)
 	s.gone = s.gone || leave
 	s.mu.Unlock()
 	if leave {
@@ -296,12 +304,17 @@ func (s *UDPSession) unlockAndHandOver() {
 	oobs, handler := s.oobs, s.oob
 	s.oobs = nil
 	s.unlockAndSend(false)
+	if len(oobs) == 0 {
+		return
+	}
+	s.handing.Store(true)
 	for _, p := range oobs {
 		if handler != nil {
 			handler(p.data)
 		}
 		packets.put(p)
 	}
+	s.handing.Store(false)
 }
 
 // takeLocked takes what is queued, to be sent without the lock.
@@ -344,6 +357,9 @@ func (s *UDPSession) failLocked(err error) {
 func (s *UDPSession) endLocked() {
 	s.ended = true
 	s.task.disarm()
+	if s.sending {
+		s.task.arm(s.lingerUntil)
+	}
 	s.core.release()
 	if s.enc != nil {
 		s.enc.skip()
@@ -356,6 +372,7 @@ func (s *UDPSession) endLocked() {
 
 // leave takes an ended session away from whatever fed it.
 func (s *UDPSession) leave(wait bool) {
+	s.task.disarm()
 	if s.listener != nil {
 		s.listener.remove(s, wait)
 	} else {
@@ -371,7 +388,7 @@ func (s *UDPSession) receive(batch []inbound) {
 	for _, d := range batch {
 		count.InPkts++
 		count.InBytes += uint64(len(d.data))
-		if !s.sock.connected && d.from != s.to.remote {
+		if len(d.data) > mtuLimit || !s.sock.connected && d.from != s.to.remote {
 			count.InErrs++
 			continue
 		}
@@ -565,7 +582,7 @@ func (s *UDPSession) Close() error {
 	s.readable.Broadcast()
 	s.writable.Broadcast()
 	s.settleLocked(now, true)
-	s.unlockAndSend(true)
+	s.unlockAndSend(!s.handing.Load())
 	return nil
 }
 
@@ -610,8 +627,8 @@ func (s *UDPSession) setDeadlines(t time.Time, read, write bool) error {
 // transmit seals and sends a batch. The packets remain the caller's.
 func (c *config) transmit(sock *socket, batch []outbound, wait bool) (refused int, err error) {
 	var count Snmp
+	c.env.sealAll(batch)
 	for _, o := range batch {
-		o.p.data = c.env.seal(o.p.data)
 		count.OutPkts++
 		count.OutBytes += uint64(len(o.p.data))
 	}

@@ -67,9 +67,12 @@ func (s *UDPSession) SetWriteDelay(delay bool) {
 	})
 }
 
-// SetDUP sends every datagram dup more times: for tests, or for a path where bytes
-// do not matter. A negative dup counts as 0.
-func (s *UDPSession) SetDUP(dup int) { s.configure(func() { s.dup = max(dup, 0) }) }
+// SetDUP sends every datagram dup more times, 0 to 16 (others are clamped): for tests,
+// or for a path where bytes do not matter.
+func (s *UDPSession) SetDUP(dup int) { s.configure(func() { s.dup = min(max(dup, 0), dupLimit) }) }
+
+// dupLimit keeps a slip of the pen from filling the memory.
+const dupLimit = 16
 
 // SetRateLimit limits the bytes of the datagrams that carry data to bytesPerSecond,
 // parity and copies included, averaged over some milliseconds; 0 is no limit.
@@ -164,7 +167,7 @@ func (s *UDPSession) SendOOB(b []byte) error {
 	binary.LittleEndian.PutUint32(p.data[at+fecHeaderSize:], s.core.conv)
 	copy(p.data[at+fecHeaderSize+oobConvField:], b)
 	s.enqueueLocked(p)
-	s.unlockAndSend(true)
+	s.unlockAndSend(false)
 	return nil
 }
 

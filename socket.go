@@ -19,11 +19,12 @@ import (
 type socket struct {
 	conn      net.PacketConn
 	udp       *net.UDPConn  // conn, if it is one and no wrapper around one
-	owned     bool          // made by this package, and closed with its user
+	owned     bool          // closed with its user
 	connected bool          // to the one peer it has
 	batch     *batchIO      // nil where there is none
 	stopping  atomic.Bool   // close was called
 	done      chan struct{} // closed when the reader has ended
+	ended     atomic.Bool   // set when the reader has stopped reading
 }
 
 // inbox takes what the reader of a socket reads. Both methods are called on the
@@ -54,6 +55,9 @@ type remote struct {
 }
 
 func remoteOf(addr net.Addr) remote {
+	if addr == nil {
+		return remote{} // of an unnamed peer, to whom nothing can be sent
+	}
 	if a, ok := addr.(*net.UDPAddr); ok && a != nil {
 		return remote{udp: unmap(a.AddrPort())}
 	}
@@ -99,7 +103,7 @@ func (d *destination) netAddr() net.Addr {
 // than a window of 4096 segments. The kernel may grant less.
 const socketBuffer = 7 << 20
 
-// newSocket wraps conn. An owned one gets large buffers; of any other nothing is
+// newSocket wraps conn. An owned one gets what makes it fast; of any other nothing is
 // changed.
 func newSocket(conn net.PacketConn, owned bool) *socket {
 	s := &socket{conn: conn, owned: owned}
@@ -107,11 +111,24 @@ func newSocket(conn net.PacketConn, owned bool) *socket {
 		s.udp = udp
 		s.connected = udp.RemoteAddr() != nil
 		s.batch = newBatchIO(udp, owned)
-		if owned {
-			growBuffers(udp)
-		}
 	}
 	return s
+}
+
+// reaches says why nothing can be sent to addr, nil if it can.
+func (s *socket) reaches(addr net.Addr) error {
+	if s.udp == nil {
+		return nil
+	}
+	from := remoteOf(addr)
+	if s.connected && remoteOf(s.udp.RemoteAddr()) != from {
+		return errors.Errorf("kcp: remote address %v: the UDP socket is connected to %v", addr, s.udp.RemoteAddr())
+	}
+	local, ok := s.udp.LocalAddr().(*net.UDPAddr)
+	if !from.udp.IsValid() || ok && local.IP.To4() != nil && !from.udp.Addr().Is4() {
+		return errors.Errorf("kcp: remote address %v: the UDP socket at %v cannot send there", addr, local)
+	}
+	return nil
 }
 
 // destination prepares the peer at addr, known as from, for sending.
@@ -142,6 +159,7 @@ func (s *socket) readLoop(in inbox) {
 	} else {
 		err = s.readEach(in)
 	}
+	s.ended.Store(true)
 	if s.stopping.Load() {
 		if !s.owned {
 			s.conn.SetReadDeadline(time.Time{}) // undo what close did to wake us
@@ -162,6 +180,9 @@ func (s *socket) close(wait bool) error {
 		return s.conn.Close()
 	}
 	err := s.conn.SetReadDeadline(time.Unix(1, 0))
+	if s.ended.Load() { // before, perhaps, and then nobody else undoes that
+		return s.conn.SetReadDeadline(time.Time{})
+	}
 	if wait && err == nil {
 		timer := time.NewTimer(readerExit)
 		defer timer.Stop()

@@ -72,6 +72,7 @@ type txBatch struct {
 	socket  *socket
 	wait    bool
 	refused int
+	retried bool                  // the next message, after an error of another one
 	write   func(fd uintptr) bool // b.send, bound once
 
 	next, end int             // of hdrs: what the next system call is to send
@@ -93,7 +94,8 @@ func (s *socket) sendBatch(batch []outbound, wait bool) (refused int, err error)
 		return 0, nil
 	}
 	b := txBatches.Get().(*txBatch)
-	b.batch, b.socket, b.wait, b.refused, b.next, b.end = batch, s, wait, 0, 0, 0
+	b.batch, b.socket, b.wait = batch, s, wait
+	b.refused, b.retried, b.next, b.end = 0, false, 0, 0
 	err = s.batch.raw.Write(b.write)
 	if err != nil && !errors.Is(err, net.ErrClosed) {
 		b.refused += len(b.batch) // a write deadline that the PacketConn's owner has set
@@ -163,6 +165,7 @@ func (b *txBatch) send(fd uintptr) bool {
 		switch {
 		case errno == 0:
 			b.done(int(n))
+			b.retried = false
 		case errno == unix.EINTR:
 		case errno == unix.EAGAIN && b.wait:
 			return false
@@ -172,10 +175,19 @@ func (b *txBatch) send(fd uintptr) bool {
 		case b.count[b.next] > 1 && refusesOffload(errno):
 			atomic.StoreUint32(&b.batch[0].to.plain, 1)
 			b.end = b.next // made again, without offload
+		case reported(errno) && !b.retried:
+			b.retried = true
 		default: // it is the first one's; the others may do better
 			b.refused += b.count[b.next]
 			b.done(1)
+			b.retried = false
 		}
 	}
 	return true
+}
+
+// reported says whether errno may be what the path reported of an earlier datagram, on a
+// connected socket, while this one was not even tried.
+func reported(errno syscall.Errno) bool {
+	return errno == unix.ECONNREFUSED || errno == unix.EHOSTUNREACH || errno == unix.ENETUNREACH
 }
