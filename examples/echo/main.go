@@ -42,6 +42,10 @@ func status() int {
 	listen := flag.String("listen", "", "only serve, on this `address`, such as :4000")
 	dial := flag.String("dial", "", "only be a client, of the server at this `address`, such as localhost:4000")
 	key := flag.String("key", "it's no secret", "`passphrase` that both ends share")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "Echo is a server that sends back what it gets, a client of it, or both. Flags:")
+		flag.PrintDefaults()
+	}
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -74,10 +78,7 @@ func run(ctx context.Context, listen, dial, key string, rest []string) error {
 		return serve(ctx, l)
 	case dial != "":
 		fmt.Println("Sends the lines of stdin to", dial, "and prints the echoes.")
-		if err := client(ctx, dial, block, os.Stdin, os.Stdout); err != nil {
-			return fmt.Errorf("-dial: %w", err)
-		}
-		return nil
+		return client(ctx, dial, block, os.Stdin, os.Stdout)
 	default:
 		return both(ctx, block, os.Stdout)
 	}
@@ -150,7 +151,7 @@ func echo(ctx context.Context, s *kcp.UDPSession) {
 func client(ctx context.Context, addr string, block kcp.BlockCrypt, in io.Reader, out io.Writer) error {
 	s, err := kcp.DialWithOptions(addr, block, 0, 0)
 	if err != nil {
-		return err
+		return fmt.Errorf("dial: %w", err)
 	}
 	defer s.Close()
 	tune(s)
@@ -180,6 +181,9 @@ func exchange(s net.Conn, in io.Reader, out io.Writer) error {
 			return err
 		}
 		fmt.Fprintf(out, "%s  (%v)\n", strings.TrimSuffix(echo, "\n"), time.Since(start).Round(10*time.Microsecond))
+	}
+	if errors.Is(lines.Err(), bufio.ErrTooLong) {
+		return fmt.Errorf("line longer than %d KiB", bufio.MaxScanTokenSize>>10)
 	}
 	return lines.Err()
 }

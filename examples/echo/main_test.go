@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"io"
+	"net"
 	"strings"
 	"testing"
 )
@@ -22,6 +24,16 @@ func TestBoth(t *testing.T) {
 	}
 }
 
+func TestLongLine(t *testing.T) {
+	client, server := net.Pipe()
+	defer client.Close()
+	defer server.Close()
+	err := exchange(client, strings.NewReader(strings.Repeat("x", 1<<17)), io.Discard)
+	if want := "line longer than 64 KiB"; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
 func TestBadFlags(t *testing.T) {
 	for _, c := range []struct {
 		listen, dial string
@@ -30,7 +42,7 @@ func TestBadFlags(t *testing.T) {
 	}{
 		{":1", ":2", nil, "-listen and -dial"},
 		{"127.0.0.1:http-of-nowhere", "", nil, "-listen: "},
-		{"", "127.0.0.1", nil, "-dial: "},
+		{"", "127.0.0.1", nil, "dial: address 127.0.0.1"},
 		{"", "", []string{"x"}, `unexpected argument "x"`},
 	} {
 		if err := run(context.Background(), c.listen, c.dial, "", c.rest); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -11,7 +11,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -22,7 +21,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
-	"slices"
 	"sync"
 	"syscall"
 	"text/tabwriter"
@@ -39,6 +37,10 @@ func main() { os.Exit(status()) }
 func status() int {
 	streams := flag.Int("streams", 8, "`number` of streams at a time, 1 to 1000")
 	size := flag.Int("size", 8, "`MiB` through each stream, 1 to 1000")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "Smux moves data through many streams over one session. Flags:")
+		flag.PrintDefaults()
+	}
 	flag.Parse()
 	var err error
 	switch {
@@ -64,7 +66,6 @@ func status() int {
 
 // result is what became of one stream.
 type result struct {
-	id    uint32
 	took  time.Duration
 	sum   []byte
 	wrong bool // the server got something else
@@ -84,8 +85,8 @@ func run(ctx context.Context, streams int, size int64, out io.Writer) error {
 		return err
 	}
 	defer client.Close()
-	fmt.Fprintf(out, "Moves %d MiB through each of %d streams over one session, %v to %v.\n\n",
-		size>>20, streams, client.LocalAddr(), client.RemoteAddr())
+	fmt.Fprintf(out, "Moves %d × %d MiB, each through a stream of its own, over one session, %v to %v.\n\n",
+		streams, size>>20, client.LocalAddr(), client.RemoteAddr())
 
 	// Closing is what makes calls blocked on them return.
 	defer context.AfterFunc(ctx, func() {
@@ -105,7 +106,7 @@ func run(ctx context.Context, streams int, size int64, out io.Writer) error {
 		wg.Go(func() {
 			var err error
 			if results[i], err = move(client, uint64(i), size); err != nil {
-				fail(fmt.Errorf("client: stream %d: %w", i, err))
+				fail(fmt.Errorf("client: stream %d: %w", i+1, err))
 			}
 		})
 	}
@@ -190,20 +191,19 @@ func move(client *smux.Session, seed uint64, size int64) (result, error) {
 	}
 	sum := hash.Sum(nil)
 	wrong := [sha256.Size]byte(answer) != [sha256.Size]byte(sum)
-	return result{stream.ID(), time.Since(start), sum, wrong}, nil
+	return result{time.Since(start), sum, wrong}, nil
 }
 
 func report(out io.Writer, results []result, size int64, took time.Duration) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "stream\ttime\tgoodput\tSHA-256")
-	slices.SortFunc(results, func(a, b result) int { return cmp.Compare(a.id, b.id) })
 	wrong := false
-	for _, r := range results {
+	for i, r := range results {
 		remark := "matches"
 		if r.wrong {
 			remark, wrong = "DIFFERS", true
 		}
-		fmt.Fprintf(w, "%d\t%v\t%s\t%x… %s\n", r.id, r.took.Round(time.Millisecond), rate(size, r.took), r.sum[:4], remark)
+		fmt.Fprintf(w, "%d\t%v\t%s\t%x… %s\n", i+1, r.took.Round(time.Millisecond), rate(size, r.took), r.sum[:4], remark)
 	}
 	fmt.Fprintf(w, "all\t%v\t%s\t\n", took.Round(time.Millisecond), rate(size*int64(len(results)), took))
 	if err := w.Flush(); err != nil {

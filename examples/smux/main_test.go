@@ -14,6 +14,11 @@ func TestRun(t *testing.T) {
 	if got := strings.Count(out.String(), "matches"); got != 4 {
 		t.Errorf("%d streams match, want 4:\n%s", got, &out)
 	}
+	for _, want := range []string{"\n1  ", "\n2  ", "\n3  ", "\n4  "} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no stream %q:\n%s", want, &out)
+		}
+	}
 }
 
 func TestInterrupted(t *testing.T) {

@@ -90,11 +90,10 @@ func (o *options) describe(path netem.Path) string {
 	if o.jitter > 0 {
 		s += fmt.Sprintf(" and up to %v of jitter", o.jitter)
 	}
-	s += fmt.Sprintf(", %g%% lost each way, ", o.loss)
 	if o.bandwidth == 0 {
-		return s + "no limit of bandwidth"
+		return s + ", no limit of bandwidth"
 	}
-	return s + fmt.Sprintf("%s/s, queue of %s", si(float64(o.bandwidth)), si(float64(path.Queue)))
+	return s + fmt.Sprintf(", %s/s each way, queue of %s", si(float64(o.bandwidth)), si(float64(path.Queue)))
 }
 
 // inFlight is the bandwidth-delay product: the bytes on their way when the link is full.
@@ -152,7 +151,7 @@ func (o *options) segments() int {
 	inFlight := max(1, float64(o.inFlight())/float64(o.mtu))
 	rounds := 1.0
 	if o.loss > 0 {
-		rounds += math.Log(inFlight) / math.Log(100/min(o.loss, 90)) // 100 would need an endless one
+		rounds += math.Log(inFlight) / math.Log(100/o.loss)
 	}
 	return int(min(max(1.5*rounds*inFlight, least), math.MaxUint16))
 }

@@ -40,13 +40,13 @@ func parse(args []string) (options, error) {
 	f := flag.NewFlagSet("transfer", flag.ContinueOnError)
 	f.Func("rtt", "round-trip `time` of the link (default 60ms)", timeVar(&o.rtt))
 	f.Func("jitter", "`time` that datagrams are late at most, at random, each way; it reorders them", timeVar(&o.jitter))
-	f.Func("loss", "`percent` of the datagrams lost each way (default 5)", percentVar(&o.loss))
+	f.Func("loss", "`percent` of the datagrams lost in each direction, less than 90 (default 5)", percentVar(&o.loss))
 	f.Func("bandwidth", "`bytes` a second that the link carries each way, 0 for no limit (default 5MB)", bytesVar(&o.bandwidth))
 	f.Func("queue", "`bytes` that wait in front of the link (default what it carries in a round trip)", bytesVar(&o.queue))
 	f.Uint64Var(&o.seed, "seed", 1, "`number` that the link's fates and the random payload follow from")
 	f.BoolVar(&o.udp, "udp", false, "use real sockets on loopback instead of the emulated link")
 	f.Func("size", "`bytes` to send, random ones (default 32MiB)", bytesVar(&o.size))
-	f.StringVar(&o.file, "file", "", "send the file at this `path` instead")
+	f.StringVar(&o.file, "file", "", "send the file at this `path` instead; with go -C DIR run, a relative one starts in DIR")
 	f.Func("fec", "forward error correction with so many `data/parity` shards a group, such as 10/3 (default none)", shardsVar(&o.data, &o.parity))
 	f.StringVar(&o.crypt, "crypt", "none", "`name` of the cipher: "+cipherNames())
 	f.StringVar(&o.key, "key", "it's no secret", "`passphrase` that the cipher's key is derived from")
@@ -56,7 +56,7 @@ func parse(args []string) (options, error) {
 	f.SetOutput(io.Discard) // an error is one line; the list of flags would hide it
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			fmt.Println("Transfer sends data over a bad link and checks that it arrives. Flags:")
+			fmt.Println("Transfer sends data over an emulated link or real sockets and checks that it arrives. Flags:")
 			f.SetOutput(os.Stdout)
 			f.PrintDefaults()
 		}
@@ -150,8 +150,8 @@ func intVar(v *int, least, most int) func(string) error {
 func percentVar(v *float64) func(string) error {
 	return func(s string) error {
 		n, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
-		if err != nil || !(n >= 0 && n <= 100) {
-			return errors.New("want 0 to 100 percent")
+		if err != nil || !(n >= 0 && n < 90) {
+			return errors.New("want at least 0 and less than 90 percent")
 		}
 		*v = n
 		return nil

@@ -53,9 +53,17 @@ func (p *progress) interval() time.Duration {
 	return time.Second
 }
 
-// show takes a sample and prints a line for it, in place of the last one on a terminal.
+// show shows how far it is. That everything has arrived is for end to show.
 func (p *progress) show() {
-	now := sample{time.Now(), p.received.Load()}
+	if now := p.sample(); now.bytes < p.total {
+		p.print(now)
+	}
+}
+
+func (p *progress) sample() sample { return sample{time.Now(), p.received.Load()} }
+
+// print adds a sample and prints a line for it, in place of the last one on a terminal.
+func (p *progress) print(now sample) {
 	if now.bytes > p.recent[len(p.recent)-1].bytes {
 		p.last = now.at
 	}
@@ -78,7 +86,7 @@ func (p *progress) show() {
 // end shows how it ended, leaves the line, and returns how long it took.
 func (p *progress) end() time.Duration {
 	took := time.Since(p.start)
-	p.show()
+	p.print(p.sample())
 	if p.width() > 0 {
 		fmt.Fprintln(p.out)
 	}
@@ -90,7 +98,8 @@ func bar(share float64, columns int) string {
 	return strings.Repeat("█", full) + strings.Repeat("░", columns-full)
 }
 
-// line describes the last sample. All lines are equally long, so that nothing moves.
+// line describes the last sample. Lines are equally long, so that nothing moves, unless
+// the round trip takes seconds or the rest ten minutes.
 func (p *progress) line() (share float64, line string) {
 	first, last := p.recent[0], p.recent[len(p.recent)-1]
 	share = 1
@@ -99,15 +108,19 @@ func (p *progress) line() (share float64, line string) {
 	}
 	current := perSecond(last.bytes-first.bytes, last.at.Sub(first.at))
 	left := "stalled"
-	switch {
+	switch seconds := float64(p.total-last.bytes) / current; {
 	case last.bytes == p.total:
 		left = "done"
-	case current > 0:
-		seconds := float64(p.total-last.bytes) / current
+	case last.at.Sub(p.start) < time.Second:
+		left = "" // too early to tell
+	case current == 0:
+	case seconds < 1:
+		left = "<1s left"
+	default:
 		left = time.Duration(seconds*float64(time.Second)).Round(time.Second).String() + " left"
 	}
-	return share, fmt.Sprintf(" %3.0f%%  %7s/s, mean %7s/s  RTT %3d ms  resent %4.1f%%  %-8s",
-		100*share, si(current), si(perSecond(last.bytes, last.at.Sub(p.start))), p.srtt(), 100*p.resent(), left)
+	return share, fmt.Sprintf(" %3d%%  %7s/s, mean %7s/s  RTT %3d ms  resent %4.1f%%  %-10s",
+		int(100*share), si(current), si(perSecond(last.bytes, last.at.Sub(p.start))), p.srtt(), 100*p.resent(), left)
 }
 
 // resent returns the share of segments sent again among those sent with payload.
@@ -132,12 +145,24 @@ func amount(bytes int64) string {
 	return si(float64(bytes))
 }
 
-// si formats a number of bytes with three digits: 950 B, 4.21 MB.
+// count formats a number of things, each called one.
+func count(n int64, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}
+
+// si formats a number of bytes, from 1 kB with three digits: 95 B, 4.20 MB.
 func si(bytes float64) string {
-	units := []string{"B", "kB", "MB", "GB", "TB", "PB"}
+	if bytes < 999.5 {
+		return fmt.Sprintf("%.0f B", bytes)
+	}
+	bytes /= 1000
+	units := []string{"kB", "MB", "GB", "TB", "PB"}
 	for len(units) > 1 && bytes >= 999.5 {
 		bytes /= 1000
 		units = units[1:]
 	}
-	return fmt.Sprintf("%.3g %s", bytes, units[0])
+	return strings.TrimSuffix(fmt.Sprintf("%#.3g", bytes), ".") + " " + units[0]
 }

@@ -21,8 +21,8 @@ func (o *options) printSetting(out io.Writer, l *link) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	defer w.Flush()
 	fmt.Fprintf(w, "link\t%s\n", l.about)
-	fmt.Fprintf(w, "session\twindow %d segments, rate limit %s, MTU %d, FEC %s, cipher %s\n",
-		o.segments(), pace, o.mtu, fec, o.crypt)
+	fmt.Fprintf(w, "session\twindow %s, rate limit %s, MTU %d, FEC %s, cipher %s\n",
+		count(int64(o.segments()), "segment"), pace, o.mtu, fec, o.crypt)
 }
 
 // report prints what happened.
@@ -33,15 +33,16 @@ func (o *options) report(out io.Writer, l *link, took time.Duration, resent floa
 		fmt.Fprintf(w, "%s\t%v\t%s\n", name, value, fmt.Sprintf(remark, args...))
 	}
 	fmt.Fprintln(w)
-	row("payload", amount(o.size), "%d bytes in %v", o.size, took.Round(time.Millisecond))
-	row("goodput", si(perSecond(o.size, took))+"/s", "payload per time, until the receiver has confirmed it")
+	row("payload", amount(o.size), "%s in %v", count(o.size, "byte"), took.Round(time.Millisecond))
+	row("goodput", si(perSecond(o.size, took))+"/s", "payload ÷ time until the receiver's confirmation")
 	row("round trip", fmt.Sprint(l.sender.GetSRTT(), " ms"), "± %d ms, retransmission timeout %d ms", l.sender.GetSRTTVar(), l.sender.GetRTO())
-	row("segments sent", n.OutSegs, "of both ends, acknowledgements included")
+	row("segments sent", n.OutSegs, "both directions, acknowledgements included")
 	row("  sent again", n.RetransSegs, "%.1f%% of those with payload", 100*resent)
-	row("  fast", n.FastRetransSegs, "given up for lost: later ones were acknowledged")
+	row("declared lost", n.FastRetransSegs+n.EarlyRetransSegs+n.LostSegs, "those acknowledged after all are not sent again")
+	row("  fast", n.FastRetransSegs, "later ones were acknowledged")
 	row("  early", n.EarlyRetransSegs, "the same with fewer of them, as no more could follow")
-	row("  timeout", n.LostSegs, "given up for lost: nothing was heard in time")
-	row("repeats", n.RepeatSegs, "arrived twice: what was lost or late was the acknowledgement")
+	row("  timeout", n.LostSegs, "nothing was heard in time")
+	row("repeats", n.RepeatSegs, "arrived twice, mostly as the acknowledgement was lost")
 	if o.data > 0 {
 		row("FEC parity", n.FECParityShards, "datagrams received")
 		row("FEC recovered", n.FECRecovered, "datagrams rebuilt without being sent again")

@@ -39,11 +39,11 @@ func run(ctx context.Context, o options, out io.Writer, width func() int) error 
 		return err
 	}
 	defer l.free()
-	over := "a bad link"
+	over := fmt.Sprintf("an emulated link, %g%% loss in each direction,", o.loss)
 	if o.udp {
 		over = "UDP"
 	}
-	fmt.Fprintf(out, "Sends %s over %s and checks that it arrives intact.\n", what, over)
+	fmt.Fprintf(out, "Sends %s over %s\nand checks that it arrives intact.\n", what, over)
 	o.printSetting(out, l)
 
 	kcp.DefaultSnmp.Reset()

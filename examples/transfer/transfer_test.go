@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -19,6 +21,7 @@ func TestTransfer(t *testing.T) {
 		"-size 300KiB -rtt 4ms -bandwidth 20MB",
 		"-size 300KiB -rtt 4ms -jitter 2ms -loss 20% -bandwidth 0 -fec 10/3 -crypt aes-128-gcm",
 		"-size 0 -rtt 0 -loss 0",
+		"-size 1 -rtt 400ms -loss 0 -window 1", // the confirmation takes two ticks
 		"-size 1 -udp -crypt chacha20-poly1305 -mtu 128",
 		"-udp -file " + file,
 	} {
@@ -32,8 +35,13 @@ func TestTransfer(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, want := range []string{"100%", "SHA-256 matches: "} {
-				if !strings.Contains(out.String(), want) {
-					t.Errorf("%q is not in\n%s", want, &out)
+				if n := strings.Count(out.String(), want); n != 1 {
+					t.Errorf("%q is %d times in\n%s", want, n, &out)
+				}
+			}
+			for _, bad := range []string{" 1 segments", " 1 bytes"} {
+				if strings.Contains(out.String(), bad) {
+					t.Errorf("%q is in\n%s", bad, &out)
 				}
 			}
 		})
@@ -54,6 +62,49 @@ func TestProgressFits(t *testing.T) {
 	}
 }
 
+func TestProgressLeft(t *testing.T) {
+	for _, c := range []struct {
+		after    time.Duration
+		received int64
+		want     string
+	}{
+		{100 * time.Millisecond, 1e3, ""},
+		{100 * time.Millisecond, 0, ""},
+		{time.Second, 1e8, "9s left"},
+		{time.Second, 1e6, "16m39s left"},
+		{time.Second, 0, "stalled"},
+		{2 * time.Second, 999_999_999, "<1s left"},
+		{2 * time.Second, 1e9, "done"},
+	} {
+		p := newProgress(io.Discard, func() int { return 0 }, 1e9, 1400, func() int32 { return 60 })
+		p.recent = append(p.recent, sample{p.start.Add(c.after), c.received})
+		_, line := p.line()
+		_, left, _ := strings.Cut(line, "resent")
+		_, left, _ = strings.Cut(left, "%")
+		if left = strings.TrimSpace(left); left != c.want {
+			t.Errorf("%d bytes after %v: %q, want %q", c.received, c.after, left, c.want)
+		}
+		if strings.Contains(line, "100%") != (c.want == "done") {
+			t.Errorf("%d bytes after %v: %q", c.received, c.after, line)
+		}
+	}
+}
+
+func TestSI(t *testing.T) {
+	for _, c := range []struct {
+		bytes float64
+		want  string
+	}{
+		{0, "0 B"}, {1, "1 B"}, {999.4, "999 B"}, {999.5, "1.00 kB"}, {3.8e6, "3.80 MB"},
+		{9.996e6, "10.0 MB"}, {99.96e6, "100 MB"}, {999.4e6, "999 MB"}, {999.6e6, "1.00 GB"},
+		{1 << 50, "1.13 PB"},
+	} {
+		if got := si(c.bytes); got != c.want {
+			t.Errorf("%g: %s, want %s", c.bytes, got, c.want)
+		}
+	}
+}
+
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -69,11 +120,12 @@ func TestInterrupted(t *testing.T) {
 
 func TestBadFlags(t *testing.T) {
 	for _, c := range []struct{ flags, want string }{
-		{"-loss 101", "-loss: want 0 to 100 percent"},
-		{"-loss NaN", "-loss: want 0 to 100 percent"},
+		{"-loss 90", "-loss: want at least 0 and less than 90 percent"},
+		{"-loss -1", "-loss: want at least 0 and less than 90 percent"},
+		{"-loss NaN", "-loss: want at least 0 and less than 90 percent"},
 		{"-rtt 60", "-rtt: want 0 to 5s, such as 60ms"},
 		{"-rtt 1h", "-rtt: want 0 to 5s, such as 60ms"},
-		{"-bandwidth 5GB", "-bandwidth is 5 GB a second, want 10 kB to 4 GB, or 0 for no limit"},
+		{"-bandwidth 5GB", "-bandwidth is 5.00 GB a second, want 10 kB to 4 GB, or 0 for no limit"},
 		{"-size many", "-size: want bytes from 0 to 1 PiB"},
 		{"-size -1", "-size: want bytes from 0 to 1 PiB"},
 		{"-fec 10", "-fec: want data/parity, both at least 1, such as 10/3"},
