@@ -1,98 +1,198 @@
 package kcp
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
-// reno is the congestion window of nc=0: slow start and congestion avoidance (RFC
-// 5681) in segments, with one reduction for all losses of one window (RFC 6582).
-type reno struct {
-	cwnd     int    // congestion window, in segments
-	ssthresh int    // slow start ends here
-	credit   int    // acknowledgements towards the next step of congestion avoidance
-	recover  uint32 // losses below this serial number have been answered
-	reacting bool   // recover is valid
-	slow     bool   // the answer was that to a timeout: slow start again
+// A CongestionControl decides how many bytes a session has in flight and how fast it
+// sends them. The session calls its methods under its lock, so one value serves one
+// session and needs no lock of its own; it must neither block nor call the session.
+// Bytes are those of segments, header included. Times are readings of one monotonic
+// clock.
+type CongestionControl interface {
+	// Sent is called after each transmission of a segment, the first or a repeated one.
+	Sent(now time.Duration, bytes, inFlight int)
+
+	// Acked is called once for every datagram that acknowledges something.
+	Acked(now time.Duration, s *RateSample)
+
+	// Lost is called when bytes in flight are declared lost; timeout says that a timer
+	// had to tell, with no acknowledgement of what was sent later.
+	Lost(now time.Duration, bytes, inFlight int, timeout bool)
+
+	// Spurious is called when bytes that were declared lost had arrived after all.
+	Spurious(now time.Duration, bytes int)
+
+	// Window returns how many bytes may be in flight.
+	Window() int
+
+	// PacingRate returns the rate to send at in bytes a second, 0 for no pacing.
+	PacingRate() int64
 }
 
-// renoInitial is the initial window of RFC 6928.
-const renoInitial = 10
+// A RateSample is what one datagram's acknowledgements tell
+// (draft-cheng-iccrg-delivery-rate-estimation).
+type RateSample struct {
+	Acked      int           // bytes newly acknowledged
+	InFlight   int           // bytes in flight now
+	Prior      int           // bytes in flight before
+	RTT        time.Duration // of the newest transmission acknowledged, 0 for unknown
+	Rate       int64         // bytes a second delivered while that was under way, 0 for unknown
+	AppLimited bool          // the application, not the path, bounded Rate
+	Delivered  int64         // bytes acknowledged in all
+	// PriorDelivered is what Delivered was when the newest transmission acknowledged was
+	// sent: once it reaches an earlier Delivered, a round trip has passed.
+	PriorDelivered int64
+	WindowLimited  bool // the congestion window was used up before
+}
 
-func (c *reno) init() { c.cwnd, c.ssthresh = renoInitial, wndLimit }
+// minWindow is the least that controllers here let be in flight, in bytes: enough for
+// acknowledgements to keep coming (RFC 9002, section 7.2 has 2 datagrams, BBR 4).
+const minWindow = 4 * IKCP_MTU_DEF
 
-// acked takes n newly acknowledged segments into account; una is the oldest
-// unacknowledged one and limited says whether the window was what held the sender
-// back, without which it must not grow (RFC 7661).
-func (c *reno) acked(n int, una uint32, limited bool) {
-	if c.reacting && !before(una, c.recover) {
-		c.reacting = false
+// initialWindow is that of RFC 6928, 10 full segments.
+const initialWindow = 10 * IKCP_MTU_DEF
+
+// delivery counts what has been acknowledged, and makes a rate of it.
+type delivery struct {
+	total      int64 // bytes acknowledged
+	at         int64 // when that became so many
+	firstSent  int64 // when the newest segment acknowledged was sent
+	appLimited int64 // total up to which samples are the application's, 0 for none
+	sample     RateSample
+	prior      sentRecord // of the transmission that sample is of
+	priorSent  int64      // when that was sent, 0 for none
+}
+
+// sentRecord is how things stood when a segment was sent.
+type sentRecord struct {
+	delivered  int64 // delivery.total
+	at         int64 // delivery.at
+	firstSent  int64 // delivery.firstSent
+	appLimited bool
+}
+
+// record returns how things stand for a transmission at now; idle says that nothing is in
+// flight.
+func (d *delivery) record(now int64, idle bool) sentRecord {
+	if idle {
+		d.firstSent, d.at = now, now
 	}
-	if !limited || c.reacting && !c.slow {
+	return sentRecord{d.total, d.at, d.firstSent, d.appLimited != 0}
+}
+
+// begin starts the sample of one datagram.
+func (d *delivery) begin(inFlight int) {
+	d.sample, d.priorSent = RateSample{Prior: inFlight}, 0
+}
+
+// settled takes the acknowledgement of size bytes. sentAt is when the transmission that
+// arrived was sent, 0 if that is not known.
+func (d *delivery) settled(now int64, size int, sentAt int64, r *sentRecord) {
+	d.total += int64(size)
+	d.at = now
+	d.sample.Acked += size
+	if sentAt != 0 && sentAt >= d.priorSent {
+		d.prior, d.priorSent = *r, sentAt
+	}
+}
+
+// finish completes the sample. minRTT is the shortest round trip known: over a shorter
+// time rates are those of a batch, not of the path.
+func (d *delivery) finish(now int64, inFlight int, minRTT int64) *RateSample {
+	s := &d.sample
+	s.InFlight, s.Delivered = inFlight, d.total
+	s.PriorDelivered = -1
+	if d.appLimited != 0 && d.total > d.appLimited {
+		d.appLimited = 0
+	}
+	if d.priorSent == 0 {
+		return s
+	}
+	s.PriorDelivered, s.AppLimited = d.prior.delivered, d.prior.appLimited
+	s.RTT = time.Duration(now - d.priorSent)
+	elapsed := max(d.priorSent-d.prior.firstSent, now-d.prior.at)
+	d.firstSent = d.priorSent
+	if elapsed > 0 && elapsed >= minRTT {
+		s.Rate = int64(float64(d.total-d.prior.delivered) * float64(time.Second) / float64(elapsed))
+	}
+	return s
+}
+
+// conservation is the control of nc=1: no window, until something is lost. From then on
+// packets are conserved (Jacobson 1988; RFC 6937): no more than a quarter more is sent than
+// arrives, so that a window larger than the path holds wastes a bounded share of it, and a
+// path that loses less than that is used to the full. It ends when that has been no bound
+// for a while, and nothing was lost.
+type conservation struct {
+	budget int   // bytes that may be sent, while active
+	window int   // inFlight + budget, or conserveFloor
+	active bool  // something was lost lately
+	bound  bool  // the budget was used up, or something lost, in this round
+	quiet  int   // rounds in a row without
+	until  int64 // Delivered at which this round ends
+	gone   int   // bytes lost since it became active
+	back   int   // of them, what had arrived after all
+	total  int64 // Delivered now
+}
+
+const (
+	// conserveFloor is what may be in flight all the same: messages now and then do not
+	// overwhelm a path.
+	conserveFloor = 32 * IKCP_MTU_DEF
+	// conserveRounds is how many quiet rounds end it.
+	conserveRounds = 16
+)
+
+func (c *conservation) Sent(_ time.Duration, bytes, inFlight int) {
+	if c.active {
+		c.budget -= bytes
+		c.bound = c.bound || c.budget <= 0 && inFlight > conserveFloor
+	}
+}
+
+func (c *conservation) Acked(_ time.Duration, s *RateSample) {
+	c.total = s.Delivered
+	if !c.active {
 		return
 	}
-	if c.cwnd < c.ssthresh {
-		c.cwnd += n
-	} else if c.credit += n; c.credit >= c.cwnd {
-		c.credit -= c.cwnd
-		c.cwnd++
+	c.budget = min(c.budget+s.Acked+s.Acked/4, max(s.InFlight/4, minWindow))
+	c.window = max(s.InFlight+c.budget, conserveFloor)
+	if s.PriorDelivered < c.until {
+		return
 	}
-	c.cwnd = min(c.cwnd, wndLimit)
-}
-
-// lost answers the loss of segment sn, with nxt the next to be sent for the first
-// time; timeout says that a timer had to tell. After that the window grows from 1
-// again while what was in flight is repaired, as there may be a lot of it.
-func (c *reno) lost(sn, nxt uint32, timeout bool) {
-	if answered := c.reacting && before(sn, c.recover); !answered {
-		c.reacting, c.slow, c.recover, c.credit = true, false, nxt, 0
-		c.ssthresh = max(c.cwnd/2, IKCP_THRESH_MIN)
-		c.cwnd = c.ssthresh
+	c.quiet++
+	if c.bound {
+		c.quiet = 0
 	}
-	if timeout && !c.slow {
-		c.slow, c.cwnd = true, 1
+	c.active = c.quiet < conserveRounds
+	c.bound, c.until = false, s.Delivered
+}
+
+func (c *conservation) Lost(_ time.Duration, bytes, inFlight int, timeout bool) {
+	if !c.active {
+		*c = conservation{active: true, until: c.total + int64(inFlight), total: c.total}
 	}
-}
-
-// pacer is a token bucket over the datagrams that carry data. It may go into debt
-// by what was sent in one go and then waits until the debt is paid.
-type pacer struct {
-	rate   int64 // bytes a second, 0 for no limit
-	tokens int64 // bytes that may be sent; negative in debt
-	filled int64 // time up to which tokens has been credited
-}
-
-// pacerBurst is what may be sent at once after a pause, in time at the full rate:
-// the grain of ordinary timers.
-const pacerBurst = 5 * time.Millisecond
-
-func (p *pacer) setRate(rate int64, now int64) {
-	p.rate, p.tokens, p.filled = rate, 0, now
-}
-
-// blocked says whether nothing may be sent at now.
-func (p *pacer) blocked(now int64) bool {
-	if p.rate == 0 {
-		return false
+	c.bound = true
+	c.gone += bytes
+	if timeout { // nothing arrives: nothing may be sent but a probe
+		c.budget = max(c.budget, bytes)
 	}
-	burst := max(p.rate*int64(pacerBurst)/int64(time.Second), 2*mtuLimit)
-	if now >= p.at(burst) {
-		p.tokens, p.filled = burst, now
-	} else if gain := p.rate * (now - p.filled) / int64(time.Second); gain > 0 {
-		p.tokens += gain
-		p.filled += gain * int64(time.Second) / p.rate // the rest of a byte is not lost
+	c.window = max(inFlight+c.budget, conserveFloor)
+}
+
+// Spurious ends it when most of what seemed lost was not.
+func (c *conservation) Spurious(_ time.Duration, bytes int) {
+	c.back += bytes
+	c.active = c.active && 2*c.back < c.gone
+}
+
+func (c *conservation) Window() int {
+	if !c.active {
+		return math.MaxInt
 	}
-	return p.tokens <= 0
+	return c.window
 }
 
-// spend charges n bytes sent.
-func (p *pacer) spend(n int) {
-	if p.rate != 0 {
-		p.tokens -= int64(n)
-	}
-}
-
-// ready returns when blocked turns false.
-func (p *pacer) ready() int64 { return p.at(1) }
-
-// at returns when there are that many tokens, rounded up.
-func (p *pacer) at(tokens int64) int64 {
-	return p.filled + ((tokens-p.tokens)*int64(time.Second)+p.rate-1)/p.rate
-}
+func (c *conservation) PacingRate() int64 { return 0 }

@@ -10,21 +10,37 @@ func (k *KCP) flush(now int64) {
 	k.writeAcks()
 	k.writeProbes(now)
 	k.detectLoss(now)
+	k.writeCopies(now)
 	k.writeData(now)
 	k.endDatagram()
 }
 
-// writeAcks acknowledges every PUSH that has arrived since the last time.
+// writeAcks acknowledges every PUSH that has arrived since the last time. While there is a
+// gap, una says nothing of what lies beyond it, and a lost acknowledgement costs a needless
+// retransmission: those are sent once more with the next ones, first as they are older, to
+// peers that are known to take their time stamps for what they are.
 func (k *KCP) writeAcks() {
 	if len(k.acks) == 0 {
 		return
 	}
 	h := k.control(IKCP_CMD_ACK)
-	for _, a := range k.acks {
-		h.sn, h.ts = a.sn, a.ts
-		k.write(&h, nil)
+	for _, a := range k.repeat {
+		if !before(a.sn, k.rcv.nxt) {
+			k.writeAck(&h, a)
+		}
 	}
-	k.acks = k.acks[:0]
+	for _, a := range k.acks {
+		k.writeAck(&h, a)
+	}
+	k.repeat, k.acks = k.acks, k.repeat[:0]
+	if !k.peerMarked || !k.rcv.gap() {
+		k.repeat = k.repeat[:0]
+	}
+}
+
+func (k *KCP) writeAck(h *header, a ack) {
+	h.sn, h.ts = a.sn, a.ts
+	k.write(h, nil)
 }
 
 // control returns the header of a segment without data.
@@ -58,48 +74,6 @@ func (k *KCP) writeProbes(now int64) {
 	k.ask, k.tell = false, false
 }
 
-// detectLoss declares lost what timed out and what enough later acknowledgements
-// have overtaken.
-func (k *KCP) detectLoss(now int64) {
-	for k.overtaken() {
-		sn := k.snd.inFlight.head
-		if int(k.snd.laterAcks) >= k.resend {
-			k.count.FastRetransSegs++
-		} else {
-			k.count.EarlyRetransSegs++
-		}
-		k.snd.lose(sn, 0)
-		k.cc.lost(sn, k.snd.nxt, false)
-	}
-	for {
-		sn, deadline := k.snd.earliest(&k.rtt)
-		if deadline > now {
-			return
-		}
-		k.count.LostSegs++
-		s := k.snd.at(sn)
-		level := s.level + 1
-		if k.progress > s.sentAt {
-			// The path works: this one was lost, or found no room in a window
-			// smaller than we took it for.
-			level, s.xmit = 0, 1
-		}
-		k.snd.lose(sn, level)
-		k.cc.lost(sn, k.snd.nxt, true)
-	}
-}
-
-// overtaken says whether the segment sent the longest ago is lost by the number of
-// acknowledgements of later ones: resend of them, or any when nothing new can be
-// sent and too few are in flight to ever give that many (early retransmit, RFC
-// 5827).
-func (k *KCP) overtaken() bool {
-	if k.resend == 0 || k.snd.laterAcks == 0 {
-		return false
-	}
-	return int(k.snd.laterAcks) >= k.resend || k.snd.inFlight.n <= k.resend && !k.mayPush()
-}
-
 // mayPush says whether a segment is queued and both windows have room for it.
 func (k *KCP) mayPush() bool {
 	s := &k.snd
@@ -129,7 +103,37 @@ func (k *KCP) resendable() (sn uint32, ok bool) {
 }
 
 // cwndLimited says whether the congestion window is used up.
-func (k *KCP) cwndLimited() bool { return !k.nocwnd && k.snd.inFlight.n >= k.cc.cwnd }
+func (k *KCP) cwndLimited() bool { return k.snd.flying > 0 && k.snd.flying >= k.congestion().Window() }
+
+// congestion returns what controls congestion, made on first use.
+func (k *KCP) congestion() CongestionControl {
+	if k.cc == nil {
+		switch {
+		case k.nocwnd:
+			k.cc = new(conservation)
+		case k.chosen != nil:
+			k.cc = k.chosen
+		default:
+			k.cc = newBBR(k.conv)
+		}
+	}
+	return k.cc
+}
+
+// setPace follows the rate that the congestion control wants.
+func (k *KCP) setPace(now int64) {
+	rate := k.cc.PacingRate()
+	k.pace.adjust(rate, max(rate*int64(paceQuantum)/int64(time.Second), 2*mtuLimit), now)
+}
+
+// paceQuantum is what paced segments are sent by: often enough that no queue notices, and
+// seldom enough that timers and batches do not.
+const paceQuantum = time.Millisecond
+
+// paced says whether a rate keeps data back at now.
+func (k *KCP) pacedOut(now int64) bool {
+	return k.pacer.blocked(now) || k.pace.blocked(now)
+}
 
 // writeData sends lost segments again, then new ones, as far as windows and pacer
 // allow.
@@ -139,19 +143,28 @@ func (k *KCP) writeData(now int64) {
 	}
 	h := k.control(IKCP_CMD_PUSH)
 	h.ts = uint32(now / int64(time.Microsecond))
-	for !k.pacer.blocked(now) {
+	for !k.pacedOut(now) {
+		again := k.mayResend()
 		switch {
-		case k.mayResend():
+		case again:
 			h.sn, _ = k.resendable()
 			k.count.RetransSegs++
 		case k.mayPush():
 			h.sn = k.snd.nxt
 			k.snd.nxt++
 		default:
+			if k.snd.queued() == 0 && !k.cwndLimited() {
+				k.rate.appLimited = max(1, k.rate.total+int64(k.snd.flying))
+			}
 			return
 		}
-		k.snd.sent(h.sn, now, h.ts)
 		s := k.snd.at(h.sn)
+		s.record = k.rate.record(now, k.snd.inFlight.n == 0)
+		k.snd.sent(h.sn, now, h.ts)
+		k.congestion().Sent(time.Duration(now), s.size(), k.snd.flying)
+		if k.copies.earn(); again {
+			k.scheduleCopy(now, h.sn, h.ts)
+		}
 		h.frg, h.len = s.p.frg, uint32(len(s.p.data))
 		k.write(&h, s.p.data)
 		if s.xmit >= IKCP_DEADLINK && now-k.lastHeard >= k.quiet(s) {
@@ -191,6 +204,7 @@ func (k *KCP) write(h *header, data []byte) {
 			k.pacer.spend(k.reserved)
 		}
 		k.pacer.spend(size)
+		k.pace.spend(size)
 	}
 	k.count.OutSegs++
 }
@@ -208,9 +222,9 @@ func (k *KCP) endDatagram() {
 // now; everything else can wait for deadline.
 func (k *KCP) wantsFlush(now int64) bool {
 	switch {
-	case len(k.acks) >= ackBatch, len(k.acks) > 0 && now >= k.acksBy, k.tell, k.overtaken():
+	case len(k.acks) >= ackBatch, len(k.acks) > 0 && now >= k.acksBy, k.tell, now >= k.lossAt(), now >= k.copies.at():
 		return true
-	case k.pacer.rate != 0 && k.pacer.blocked(now):
+	case k.pacedOut(now):
 		return false
 	}
 	return k.mayPush() && !k.corked || k.mayResend()
@@ -220,14 +234,15 @@ func (k *KCP) wantsFlush(now int64) bool {
 // event can make that necessary.
 func (k *KCP) deadline() int64 {
 	_, at := k.snd.earliest(&k.rtt)
+	at = min(k.loss.extended(at), k.lossAt(), k.copies.at())
 	if len(k.acks) > 0 {
 		at = min(at, k.acksBy)
 	}
 	if k.rmtWnd == 0 && k.snd.waiting() > 0 {
 		at = min(at, k.probeAt) // 0, and so at once, before the first wait is set
 	}
-	if k.pacer.rate != 0 && (k.mayResend() || k.mayPush() && !k.corked) {
-		at = min(at, k.pacer.ready())
+	if (k.pacer.rate != 0 || k.pace.rate != 0) && (k.mayResend() || k.mayPush() && !k.corked) {
+		at = min(at, max(k.pacer.ready(), k.pace.ready()))
 	}
 	if k.idle() && k.snd.ring != nil || k.rcv.held == 0 && k.rcv.ring != nil {
 		at = min(at, k.lastActive+trimAfter)

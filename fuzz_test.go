@@ -97,8 +97,8 @@ func wantCore(t testing.TB, k *KCP, now int64) {
 	if uint32(r.free()) > r.wnd {
 		t.Fatalf("%d free of a window of %d", r.free(), r.wnd)
 	}
-	if k.sndWnd < 1 || k.rmtWnd > wndLimit || k.cc.cwnd < 1 || k.cc.cwnd > wndLimit {
-		t.Fatalf("windows %d, %d, %d", k.sndWnd, k.rmtWnd, k.cc.cwnd)
+	if k.sndWnd < 1 || k.rmtWnd > wndLimit || k.congestion().Window() < 1 {
+		t.Fatalf("windows %d, %d, %d", k.sndWnd, k.rmtWnd, k.congestion().Window())
 	}
 	if rto := k.rtt.rto; rto < k.rtt.floor && rto != rtoDef && k.rtt.srtt == 0 || rto > rtoMax {
 		t.Fatalf("RTO %v", time.Duration(rto))

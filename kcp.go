@@ -51,20 +51,29 @@ type KCP struct {
 	reserved int // bytes left free at the start of each datagram
 	stream   bool
 
-	interval int64 // longest wait of an acknowledgement or a delayed write
-	resend   int   // later acknowledgements that make a segment lost, 0 for off
-	nocwnd   bool  // no congestion window
+	interval   int64 // longest wait of an acknowledgement or a delayed write
+	resend     int   // later acknowledgements that make a segment lost, 0 for off
+	nocwnd     bool  // nc=1: no congestion window
+	ackNoDelay bool  // acknowledge every arrival at once
 
-	snd    sendWindow
-	sndWnd uint32 // limit of segments in flight
-	rmtWnd uint32 // what the peer's receive window has room for
-	wndUna uint32 // una of the segment that said so
-	rcv    recvWindow
-	rtt    rttEstimator
-	cc     reno
-	pacer  pacer
+	snd              sendWindow
+	sndWnd           uint32 // limit of segments in flight
+	rmtWnd           uint32 // what the peer's receive window has room for
+	wndUna           uint32 // una of the segment that said so
+	rcv              recvWindow
+	autoSnd, autoRcv bool // the windows are ours to choose
+	rtt              rttEstimator
+	loss             lossDetector
+	rate             delivery
+	cc               CongestionControl // nil before the first segment is sent
+	chosen           CongestionControl // by the user for nc=0, nil for the default
+	tuner            receiveTuner
+	pace             pacer // at cc's rate
+	pacer            pacer // of SetRateLimit
+	copies           copyQueue
 
 	acks       []ack
+	repeat     []ack  // acknowledgements to be sent once more
 	acksBy     int64  // when acks must be sent at the latest, while there are any
 	tell       bool   // a WINS is due
 	announced  bool   // edge is set
@@ -74,8 +83,8 @@ type KCP struct {
 	probeAt    int64  // when to ask next, 0 while the peer's window is open
 	probeWait  int64
 	heard      bool  // the peer has announced a window
+	peerMarked bool  // the peer has announced capabilities
 	lastHeard  int64 // time of the last valid segment
-	progress   int64 // when snd.una moved last
 	lastActive int64 // time of the last flush or input that did something
 	dead       bool  // see deadLinkQuiet
 
@@ -127,7 +136,6 @@ func newCore(conv uint32, out sink, pool *packetPool, now int64) *KCP {
 	}
 	k.rcv.wnd = IKCP_WND_RCV
 	k.rtt.init()
-	k.cc.init()
 	k.setMtu(IKCP_MTU_DEF)
 	return k
 }
@@ -148,8 +156,9 @@ func (k *KCP) NoDelay(nodelay, interval, resend, nc int) int {
 	if resend >= 0 {
 		k.resend = resend
 	}
-	if nc >= 0 {
+	if nc >= 0 && k.nocwnd != (nc != 0) {
 		k.nocwnd = nc != 0
+		k.cc = nil
 	}
 	return 0
 }
@@ -159,9 +168,11 @@ func (k *KCP) NoDelay(nodelay, interval, resend, nc int) int {
 // window as it is. The result is 0.
 func (k *KCP) WndSize(sndwnd, rcvwnd int) int {
 	if sndwnd > 0 {
+		k.autoSnd = false
 		k.sndWnd = uint32(min(sndwnd, wndLimit))
 	}
 	if rcvwnd > 0 {
+		k.autoRcv = false
 		k.rcv.wnd = uint32(min(rcvwnd, wndLimit))
 	}
 	return 0
@@ -288,12 +299,11 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 	}
 	var (
 		h       header
-		newest  int64 // when the newest transmission acknowledged was sent
-		acked   bool  // newest is set
+		newest  int64 // when the newest transmission acknowledged was sent, 0 for none
 		una     = k.snd.una
-		settled int
 		limited = k.cwndLimited()
 	)
+	k.rate.begin(k.snd.flying)
 	for len(data) >= IKCP_OVERHEAD {
 		h.parse(data)
 		data = data[IKCP_OVERHEAD:]
@@ -323,13 +333,7 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		}
 		switch h.cmd {
 		case IKCP_CMD_ACK:
-			if sentAt, ok := k.sentAt(now, h.sn, h.ts); ok && (!acked || sentAt > newest) {
-				acked, newest = true, sentAt
-			}
-			if p := k.snd.ack(h.sn, h.ts); p != nil {
-				k.pool.put(p)
-				settled++
-			}
+			newest = max(newest, k.acknowledged(now, h.sn, h.ts))
 		case IKCP_CMD_PUSH:
 			k.push(now, &h, body)
 		case IKCP_CMD_WASK:
@@ -337,44 +341,68 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		}
 	}
 	for sn := k.snd.una; sn != una; sn++ {
-		if p := k.snd.settle(sn); p != nil {
-			k.pool.put(p)
-			settled++
-		}
+		k.passed(now, sn)
 	}
-	was := k.snd.una
 	k.snd.advance()
-	if k.snd.una != was {
-		k.progress = now
-	}
-	if regular && acked {
+	if regular && newest != 0 {
 		k.rtt.sample(now-newest, k.interval)
 	}
-	if settled > 0 {
-		k.cc.acked(settled, k.snd.una, limited)
+	if k.rate.sample.Acked > 0 {
+		k.loss.acked(now)
+		sample := k.rate.finish(now, k.snd.flying, k.rtt.least)
+		sample.WindowLimited = limited
+		k.congestion().Acked(time.Duration(now), sample)
+		k.setPace(now)
+		k.tuneSend()
 	}
 	k.lastActive = now
 	return code
 }
 
-// sentAt returns when the transmission of segment sn with time stamp ts was sent: the echo
-// tells which one it was, so that an acknowledgement of an earlier transmission gives a
-// round-trip sample too (RFC 7323). Without those a path slower than the first timeout would
-// never be measured. ok is false for segments that are not waiting for an acknowledgement, and
-// for time stamps that cannot be theirs.
-func (k *KCP) sentAt(now int64, sn, ts uint32) (at int64, ok bool) {
+// acknowledged takes the acknowledgement of segment sn's transmission with time stamp ts.
+// It returns when that was sent, 0 where it says nothing of the round trip.
+func (k *KCP) acknowledged(now int64, sn, ts uint32) (sentAt int64) {
 	if sn-k.snd.una >= k.snd.nxt-k.snd.una {
-		return 0, false
+		return 0
 	}
 	s := k.snd.at(sn)
 	if s.state == segAcked {
-		return 0, false
+		return 0
 	}
-	if s.ts == ts {
-		return s.sentAt, true
+	at, last, ok := s.sentWith(now, ts)
+	switch {
+	case !ok: // nothing to be learnt, but it is acknowledged
+	case !last || s.state == segLost:
+		// It was not lost: later ones had overtaken it, or its acknowledgement was on its
+		// way for longer than we waited.
+		k.congestion().Spurious(time.Duration(now), s.size())
+		sentAt = at
+	case !s.copied: // else it may have been either copy (Karn's algorithm)
+		k.loss.transmission(now, at)
+		sentAt = at
 	}
-	at = s.sentAt - int64(s.ts-ts)*int64(time.Microsecond)
-	return at, s.xmit > 1 && now-at <= rtoMax
+	timed := int64(0)
+	if last && sentAt != 0 {
+		timed = at
+	}
+	k.rate.settled(now, s.size(), timed, &s.record)
+	k.pool.put(k.snd.ack(sn, ts))
+	return sentAt
+}
+
+// passed takes segment sn, of which an una says that it arrived. Which transmission did
+// and when is known only if there was one.
+func (k *KCP) passed(now int64, sn uint32) {
+	s := k.snd.at(sn)
+	if s.state == segAcked {
+		return
+	}
+	timed := int64(0)
+	if s.state == segInFlight && !s.resent {
+		timed = s.sentAt
+	}
+	k.rate.settled(now, s.size(), timed, &s.record)
+	k.pool.put(k.snd.settle(sn))
 }
 
 // window takes the peer's announcement wnd, made when it had received everything
@@ -405,6 +433,7 @@ func (k *KCP) push(now int64, h *header, body []byte) {
 	p.data = p.mem[:copy(p.mem[:], body)]
 	p.frg = h.frg
 	k.rcv.insert(h.sn, p)
+	k.tuneReceive(now, h.sn)
 	if k.rcv.gap() {
 		k.acksBy = now // the sender's loss detection waits for it (RFC 5681, 4.2)
 	}
@@ -449,7 +478,7 @@ func (k *KCP) trim(now int64) {
 	k.snd.trim()
 	k.rcv.trim()
 	if len(k.acks) == 0 {
-		k.acks = nil
+		k.acks, k.repeat = nil, nil
 	}
 }
 
@@ -462,7 +491,7 @@ func (k *KCP) release() {
 	}
 	k.snd = sendWindow{una: k.snd.una, nxt: k.snd.una, end: k.snd.una}
 	k.rcv.release(k.pool)
-	k.acks = nil
+	k.acks, k.repeat = nil, nil
 }
 
 // readable says whether read would return something, or drop an empty message.

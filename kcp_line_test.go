@@ -267,7 +267,7 @@ func (n *node) want(name string, want any) {
 	case "peer window":
 		got = int(n.rmtWnd)
 	case "cwnd":
-		got = n.cc.cwnd
+		got = n.congestion().Window()
 	case "free":
 		got = int(n.rcv.free())
 	case "acks due":

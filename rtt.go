@@ -7,6 +7,7 @@ import "time"
 type rttEstimator struct {
 	srtt   int64 // smoothed round-trip time; 0 before the first sample
 	rttvar int64 // mean deviation
+	least  int64 // shortest round trip seen
 	rto    int64 // retransmission timeout, before any backoff
 	floor  int64 // lower bound of rto: IKCP_RTO_NDL or IKCP_RTO_MIN
 	eager  bool  // back off by half instead of doubling
@@ -39,6 +40,9 @@ const timerSlack = 5 * int64(time.Millisecond)
 // our settings may delay an acknowledgement; with timerSlack it makes RFC 6298's G.
 func (e *rttEstimator) sample(rtt, interval int64) {
 	rtt = max(rtt, 1)
+	if e.least == 0 || rtt < e.least {
+		e.least = rtt
+	}
 	if e.srtt == 0 {
 		e.srtt, e.rttvar = rtt, rtt/2
 	} else {

@@ -1,6 +1,9 @@
 package kcp
 
-import "math/bits"
+import (
+	"math/bits"
+	"time"
+)
 
 // segState is where a segment of the send window stands:
 //
@@ -36,13 +39,31 @@ type link struct{ prev, next uint32 }
 // sendSegment is one slot of the send window.
 type sendSegment struct {
 	p         *packet
-	sentAt    int64  // time of the last transmission
-	ts        uint32 // its ts field
-	xmit      uint32 // transmissions so far, or since una has moved on
-	laterAcks uint32 // see sendWindow.laterAcks
+	record    sentRecord // of the last transmission
+	sentAt    int64      // time of the last transmission
+	ts        uint32     // its ts field
+	xmit      uint32     // transmissions so far, or since una has moved on
+	laterAcks uint32     // see sendWindow.laterAcks
 	links     [linkKinds]link
 	state     segState
 	level     uint8 // timeouts in a row
+	resent    bool  // it was sent more than once
+	copied    bool  // the last transmission was sent twice
+}
+
+// size is what the segment counts for in flight.
+func (s *sendSegment) size() int { return IKCP_OVERHEAD + len(s.p.data) }
+
+// sentWith returns when the transmission with time stamp ts was sent, and whether it was the
+// last: the echo tells which one arrived, so that an acknowledgement of an earlier
+// transmission gives a round-trip sample too (RFC 7323). Without those a path slower than the
+// first timeout would never be measured. ok is false for time stamps that cannot be one's.
+func (s *sendSegment) sentWith(now int64, ts uint32) (at int64, last, ok bool) {
+	if s.ts == ts {
+		return s.sentAt, true, true
+	}
+	at = s.sentAt - int64(s.ts-ts)*int64(time.Microsecond)
+	return at, false, s.xmit > 1 && now-at <= rtoMax
 }
 
 // snList is a doubly linked list of segments, by serial number.
@@ -61,6 +82,7 @@ type sendWindow struct {
 	end  uint32        // number of the next segment to be queued
 
 	inFlight snList              // in order of last transmission
+	flying   int                 // bytes of them
 	lost     snList              // in order of declaration
 	timers   [timerLevels]snList // in flight, by backoff level, in order of last transmission
 	armed    uint32              // bit l is set while timers[l] is not empty
@@ -137,9 +159,11 @@ func (w *sendWindow) sent(sn uint32, now int64, ts uint32) {
 	s := w.at(sn)
 	if s.state == segLost {
 		w.remove(&w.lost, linkOrder, sn)
+		s.resent = true
 	}
-	s.state, s.sentAt, s.ts = segInFlight, now, ts
+	s.state, s.sentAt, s.ts, s.copied = segInFlight, now, ts, false
 	s.xmit++
+	w.flying += s.size()
 	w.add(&w.inFlight, linkOrder, sn)
 	w.add(&w.timers[s.level], linkTimer, sn)
 	w.armed |= 1 << s.level
@@ -154,6 +178,7 @@ func (w *sendWindow) land(sn uint32) {
 		w.at(s.links[linkOrder].prev).laterAcks += s.laterAcks
 	}
 	s.laterAcks = 0
+	w.flying -= s.size()
 	w.remove(&w.inFlight, linkOrder, sn)
 	l := &w.timers[s.level]
 	w.remove(l, linkTimer, sn)

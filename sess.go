@@ -40,7 +40,6 @@ type UDPSession struct {
 	dec  *fecDecoder // nil until the peer sends FEC
 
 	stream     bool
-	ackNoDelay bool
 	writeDelay bool
 	dup        int // extra copies of each datagram
 	oob        OOBCallBackType
@@ -77,6 +76,7 @@ func newSession(cfg *config, sock *socket, l *Listener, conv uint32, to destinat
 	s.readable.L, s.writable.L = &s.mu, &s.mu
 	s.pool.parent = &packets
 	s.core = newCore(conv, s, &s.pool, clock())
+	s.core.autotune()
 	s.core.ReserveBytes(cfg.headroom())
 	if cfg.fec != nil {
 		s.enc = newFECEncoder(cfg.fec, cfg.env.head, &s.pool)
@@ -193,7 +193,7 @@ func (s *UDPSession) settleLocked(now int64, flush bool) {
 		s.core.discard()
 	}
 	if s.err == nil {
-		if flush || now >= s.flushBy || s.ackNoDelay && len(s.core.acks) > 0 ||
+		if flush || now >= s.flushBy || s.core.ackNoDelay && len(s.core.acks) > 0 ||
 			now >= s.core.deadline() || s.core.wantsFlush(now) {
 			s.core.lastActive = now
 			s.core.flush(now)

@@ -54,7 +54,7 @@ func (s *UDPSession) setMtuLocked(mtu int) bool {
 
 // SetACKNoDelay makes every arrival be acknowledged at once instead of every second
 // one, or after the interval.
-func (s *UDPSession) SetACKNoDelay(nodelay bool) { s.configure(func() { s.ackNoDelay = nodelay }) }
+func (s *UDPSession) SetACKNoDelay(nodelay bool) { s.configure(func() { s.core.ackNoDelay = nodelay }) }
 
 // SetWriteDelay holds writes back until the interval is over or the send window is
 // full, so that small ones share datagrams (in stream mode, segments).

@@ -259,6 +259,8 @@ func TestDeadlineCleared(t *testing.T) {
 func TestWriteInterrupted(t *testing.T) {
 	virtual(t, netem.Path{Delay: time.Millisecond}, func(w *world) {
 		c, s := w.pair(w.config(nil, 0, 0))
+		c.SetWindowSize(32, 32)
+		s.SetWindowSize(32, 32)
 		c.SetWriteDeadline(time.Now().Add(time.Minute))
 		data := random(1, 1<<20)
 		n, err := c.Write(data)

@@ -1,0 +1,71 @@
+package kcp
+
+// Windows that the user has not set follow need: a session that nobody tuned fills the path
+// it is on. They bound memory, which is taken as it is used.
+
+const (
+	// autoWindow is what both windows start with, in segments.
+	autoWindow = 128
+	// autoWindowMost is the most they grow to: 5.6 MB of full segments, what TCPs allow.
+	autoWindowMost = 4096
+	// autoResend is how many later acknowledgements make a segment lost while SetNoDelay was
+	// not called (RFC 5681, RFC 9002).
+	autoResend = 3
+)
+
+// autotune makes the core choose windows and loss detection by itself, until WndSize and
+// NoDelay are called.
+func (k *KCP) autotune() {
+	k.autoSnd, k.autoRcv = true, true
+	k.sndWnd, k.rcv.wnd = autoWindow, autoWindow
+	k.resend = autoResend
+}
+
+// tuneSend lets twice the congestion window wait: as much as is in flight, and as much to
+// follow while the oldest segments are repaired.
+func (k *KCP) tuneSend() {
+	if k.autoSnd && !k.nocwnd {
+		want := min(2*(k.cc.Window()/k.mss), autoWindowMost)
+		k.sndWnd = max(k.sndWnd, uint32(max(want, 0)))
+	}
+}
+
+// receiveTuner finds the window that the sender and the path can use, as dynamic right-sizing
+// does (Fisk and Feng 2001): twice what is read in a round trip. How long that is, it takes
+// from the shortest time in which a whole window has arrived.
+type receiveTuner struct {
+	edge   uint32 // first serial number beyond the window, when it was
+	edgeAt int64  // this time; 0 for not yet
+	trip   int64  // shortest time until edge had arrived, 0 for not known
+	head   uint32 // first not read, when it was
+	headAt int64  // this time
+}
+
+// tuneReceive chooses the receive window when segment sn has arrived: larger where the
+// sender is kept back by it, unless it is the reader that does not keep up.
+func (k *KCP) tuneReceive(now int64, sn uint32) {
+	r, t := &k.rcv, &k.tuner
+	if !k.autoRcv || r.wnd >= autoWindowMost {
+		return
+	}
+	want := uint32(0)
+	if sn-r.head >= r.wnd/4*3 && r.nxt-r.head <= r.wnd/2 {
+		want = 2 * r.wnd // beyond a gap
+	}
+	if t.edgeAt != 0 && !before(r.nxt, t.edge) {
+		if trip := max(now-t.edgeAt, 1); t.trip == 0 || trip < t.trip {
+			t.trip = trip
+		}
+		t.edgeAt = 0
+	}
+	if t.edgeAt == 0 {
+		t.edge, t.edgeAt = r.nxt+r.wnd, now
+	}
+	if t.trip != 0 && now-t.headAt >= t.trip {
+		if now-t.headAt < 2*t.trip {
+			want = max(want, 2*(r.head-t.head))
+		}
+		t.head, t.headAt = r.head, now
+	}
+	r.wnd = min(max(r.wnd, want), autoWindowMost)
+}

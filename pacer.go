@@ -1,0 +1,73 @@
+package kcp
+
+import "time"
+
+// pacer is a token bucket over the datagrams that carry data. It may go into debt
+// by what was sent in one go and then waits until the debt is paid.
+type pacer struct {
+	rate    int64 // bytes a second, 0 for no limit
+	tokens  int64 // bytes that may be sent; negative in debt
+	filled  int64 // time up to which tokens has been credited
+	quantum int64 // tokens that are worth waking up for, at least 1
+}
+
+// pacerBurst is what may be sent at once after a pause, in time at the full rate:
+// the grain of ordinary timers.
+const pacerBurst = 5 * time.Millisecond
+
+func (p *pacer) setRate(rate int64, now int64) {
+	p.rate, p.tokens, p.filled, p.quantum = rate, 0, now, 1
+}
+
+// adjust changes the rate in mid-flight: what was earned or owed stays. From then on it
+// wakes up for quantum bytes.
+func (p *pacer) adjust(rate, quantum, now int64) {
+	if p.rate == 0 || rate == 0 {
+		p.setRate(rate, now)
+		p.tokens = quantum
+	} else if rate != p.rate {
+		p.blocked(now)
+		p.rate = rate
+	}
+	p.quantum = quantum
+}
+
+// burst is the most that tokens may be.
+func (p *pacer) burst() int64 {
+	return max(p.rate*int64(pacerBurst)/int64(time.Second), 2*mtuLimit, p.quantum)
+}
+
+// blocked says whether nothing may be sent at now.
+func (p *pacer) blocked(now int64) bool {
+	if p.rate == 0 {
+		return false
+	}
+	burst := p.burst()
+	if now >= p.at(burst) {
+		p.tokens, p.filled = burst, now
+	} else if gain := p.rate * (now - p.filled) / int64(time.Second); gain > 0 {
+		p.tokens += gain
+		p.filled += gain * int64(time.Second) / p.rate // the rest of a byte is not lost
+	}
+	return p.tokens <= 0
+}
+
+// spend charges n bytes sent.
+func (p *pacer) spend(n int) {
+	if p.rate != 0 {
+		p.tokens -= int64(n)
+	}
+}
+
+// ready returns when there is enough to send again after blocked.
+func (p *pacer) ready() int64 {
+	if p.rate == 0 {
+		return 0
+	}
+	return p.at(max(p.quantum, 1))
+}
+
+// at returns when there are that many tokens, rounded up.
+func (p *pacer) at(tokens int64) int64 {
+	return p.filled + ((tokens-p.tokens)*int64(time.Second)+p.rate-1)/p.rate
+}
