@@ -11,6 +11,7 @@ func (k *KCP) flush(now int64) {
 	k.writeProbes(now)
 	k.detectLoss(now)
 	k.writeData(now)
+	k.introduce(now)
 	k.endDatagram()
 }
 
@@ -31,7 +32,7 @@ func (k *KCP) writeAcks() {
 func (k *KCP) control(cmd uint8) header {
 	free := k.rcv.free()
 	k.announced, k.edge = true, k.rcv.nxt+uint32(free)
-	return header{conv: k.conv, cmd: cmd, wnd: free, una: k.rcv.nxt}
+	return header{conv: k.conv, cmd: cmd, frg: k.caps, wnd: free, una: k.rcv.una()}
 }
 
 // writeProbes asks for the peer's window while it keeps us waiting, and tells ours.
@@ -48,6 +49,7 @@ func (k *KCP) writeProbes(now int64) {
 		k.ask = true
 	}
 	if k.ask {
+		k.asked = true
 		h := k.control(IKCP_CMD_WASK)
 		k.write(&h, nil)
 	}
@@ -153,22 +155,11 @@ func (k *KCP) writeData(now int64) {
 		k.snd.sent(h.sn, now, h.ts)
 		s := k.snd.at(h.sn)
 		h.frg, h.len = s.p.frg, uint32(len(s.p.data))
-		k.write(&h, s.p.data)
-		if s.xmit >= IKCP_DEADLINK && now-k.lastHeard >= k.quiet(s) {
-			k.dead = true
+		if h.cmd = IKCP_CMD_PUSH; s.p.fin {
+			h.cmd = cmdFIN
 		}
+		k.write(&h, s.p.data)
 	}
-}
-
-// quiet returns how long a live peer may be silent when s is sent again: as long as
-// nothing was sent that it had to answer. A peer whose window has shrunk below what is
-// in flight answers nothing but probes.
-func (k *KCP) quiet(s *sendSegment) int64 {
-	wait := k.rtt.backoff(s.level)
-	if k.probeAt != 0 {
-		wait = max(wait, k.probeWait)
-	}
-	return deadLinkQuiet + wait
 }
 
 // write appends a segment to the datagram being written, or to a new one when it

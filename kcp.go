@@ -16,10 +16,6 @@ const (
 	// ackDelay is the longest that an acknowledgement waits, also where the interval is
 	// longer: well below the least RTO of 100 ms that deployed senders have by default.
 	ackDelay = 20 * int64(time.Millisecond)
-	// deadLinkQuiet is how long nothing may have been heard before a segment's
-	// IKCP_DEADLINK transmissions count as a dead link. On a path of 20 ms the
-	// transmissions alone would be over before a short outage is.
-	deadLinkQuiet = 10 * int64(time.Second)
 	// trimAfter is how long an empty window keeps its memory.
 	trimAfter = int64(time.Second)
 )
@@ -77,7 +73,15 @@ type KCP struct {
 	lastHeard  int64 // time of the last valid segment
 	progress   int64 // when snd.una moved last
 	lastActive int64 // time of the last flush or input that did something
-	dead       bool  // see deadLinkQuiet
+
+	// Of the extensions; see extend.go.
+	caps        uint8 // what our control segments announce, 0 without extensions
+	peer        uint8 // what the peer's announced, 0 before it did
+	met         bool  // one of the peer's control segments was heard, so peer is known
+	fresh       bool  // we dialled, and nothing was heard yet
+	introduceAt int64 // when to announce caps again, while fresh
+	asked       bool  // a WASK was sent, and nothing was heard since
+	reset       bool  // the peer has reset the session
 
 	out   sink
 	buf   []byte // datagram being written, nil for none
@@ -307,11 +311,11 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		}
 		body := data[:h.len]
 		data = data[h.len:]
-		if h.cmd < IKCP_CMD_PUSH || h.cmd > IKCP_CMD_WINS {
+		if h.cmd < IKCP_CMD_PUSH || h.cmd > k.lastCmd() {
 			code = -3
 			break
 		}
-		k.lastHeard = now
+		k.lastHeard, k.fresh, k.asked = now, false, false
 		k.count.InSegs++
 		if d := h.una - k.snd.una; d <= k.snd.nxt-k.snd.una {
 			if d > una-k.snd.una {
@@ -330,10 +334,15 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 				k.pool.put(p)
 				settled++
 			}
-		case IKCP_CMD_PUSH:
+		case IKCP_CMD_PUSH, cmdFIN:
 			k.push(now, &h, body)
 		case IKCP_CMD_WASK:
 			k.tell = true
+		case cmdRST:
+			k.resetBy(&h)
+		}
+		if h.isControl() {
+			k.meet(&h)
 		}
 	}
 	for sn := k.snd.una; sn != una; sn++ {
@@ -387,7 +396,7 @@ func (k *KCP) window(una uint32, wnd uint16) {
 	}
 }
 
-// push takes a data segment.
+// push takes a data segment, or the FIN.
 func (k *KCP) push(now int64, h *header, body []byte) {
 	if !k.rcv.inside(h.sn) {
 		return
@@ -403,8 +412,8 @@ func (k *KCP) push(now int64, h *header, body []byte) {
 	}
 	p := k.pool.get()
 	p.data = p.mem[:copy(p.mem[:], body)]
-	p.frg = h.frg
-	k.rcv.insert(h.sn, p)
+	p.frg, p.fin = h.frg, h.cmd == cmdFIN
+	k.rcv.insert(h.sn, p, k.pool)
 	if k.rcv.gap() {
 		k.acksBy = now // the sender's loss detection waits for it (RFC 5681, 4.2)
 	}
@@ -473,12 +482,15 @@ func (k *KCP) readable(stream bool) bool {
 	return k.rcv.whole > 0
 }
 
-// discard throws away what has arrived in order, as if it were read.
-func (k *KCP) discard() {
+// discard throws away what has arrived in order, as if it were read, and says whether
+// there was anything.
+func (k *KCP) discard() (any bool) {
+	any = k.rcv.head != k.rcv.nxt
 	for k.rcv.head != k.rcv.nxt {
 		k.rcv.drop(k.pool)
 	}
 	k.tellOpened()
+	return any
 }
 
 // tellOpened makes a WINS due when reading has opened the window for a peer that may be
