@@ -32,6 +32,7 @@ type closing struct {
 	last   bool // it acknowledges the peer's
 	forgot bool // data came after Close, or was not read before
 
+	knock          bool  // a dialler waits for a sign of the peer
 	askAt, askNext int64 // when to ask what the peer can do, never for not at all; askNext survives
 	asks           int
 
@@ -152,19 +153,28 @@ func (s *UDPSession) finishLocked(now int64) {
 	c := &s.closing
 	c.askAt = never
 	switch {
+	case c.knock && !s.core.met:
+		s.askLocked(now)
 	case !c.mute || c.fin:
 	case s.core.takesFIN():
 		c.fin, c.last = true, s.core.rcv.fin
 		s.core.sendFIN()
 		s.core.corked = false
 	case s.asksLocked():
-		if now >= c.askNext {
-			s.core.ask = true
-			c.askNext = now + s.core.rtt.backoff(uint8(min(c.asks, timerLevels-1)))
-			c.asks++
-		}
-		c.askAt = c.askNext
+		s.askLocked(now)
 	}
+}
+
+// askLocked sends a window probe, whose answer bears the mark if the peer has any, and sends it
+// again as lost data is.
+func (s *UDPSession) askLocked(now int64) {
+	c := &s.closing
+	if now >= c.askNext {
+		s.core.ask = true
+		c.askNext = now + s.core.rtt.backoff(uint8(min(c.asks, timerLevels-1)))
+		c.asks++
+	}
+	c.askAt = c.askNext
 }
 
 // asksLocked says whether a window probe has to find out what the peer can do: it has sent

@@ -3,7 +3,7 @@ package kcp
 // This file is the core's part of the extensions: capabilities, the end of the stream and
 // resets. A core that is driven by hand has none of them: it could not report an end.
 
-// introduce announces what we can do to a peer that has not been heard yet, behind the first
+// introduce announces what we can do to a peer that has confirmed nothing yet, behind the first
 // data, so that it need not have sent anything to be told of an end. It is repeated as lost
 // segments are. A WINS is all it takes: peers without extensions see a valid one and do nothing.
 func (k *KCP) introduce(now int64) {

@@ -78,7 +78,7 @@ type KCP struct {
 	caps        uint8 // what our control segments announce, 0 without extensions
 	peer        uint8 // what the peer's announced, 0 before it did
 	met         bool  // one of the peer's control segments was heard, so peer is known
-	fresh       bool  // we dialled, and nothing was heard yet
+	fresh       bool  // we dialled, and nothing of ours was confirmed yet
 	introduceAt int64 // when to announce caps again, while fresh
 	asked       bool  // a WASK was sent, and nothing was heard since
 	reset       bool  // the peer has reset the session
@@ -315,7 +315,7 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 			code = -3
 			break
 		}
-		k.lastHeard, k.fresh, k.asked = now, false, false
+		k.lastHeard, k.asked = now, false
 		k.count.InSegs++
 		if d := h.una - k.snd.una; d <= k.snd.nxt-k.snd.una {
 			if d > una-k.snd.una {
@@ -354,7 +354,7 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 	was := k.snd.una
 	k.snd.advance()
 	if k.snd.una != was {
-		k.progress = now
+		k.progress, k.fresh = now, false
 	}
 	if regular && acked {
 		k.rtt.sample(now-newest, k.interval)

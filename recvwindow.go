@@ -133,14 +133,20 @@ func (w *recvWindow) read(b []byte, stream bool, pool *packetPool) (n int) {
 
 // drop discards the first segment, which is in order.
 func (w *recvWindow) drop(pool *packetPool) {
+	pool.put(w.pop())
+}
+
+// pop takes the first segment, which is in order, out of the window.
+func (w *recvWindow) pop() *packet {
 	at := w.at(w.head)
-	if (*at).frg == 0 {
+	p := *at
+	if p.frg == 0 {
 		w.whole--
 	}
-	pool.put(*at)
 	*at = nil
 	w.held--
 	w.head++
+	return p
 }
 
 // release gives everything back to pool.

@@ -222,7 +222,7 @@ func (s *UDPSession) settleLocked(now int64, flush bool) {
 		}
 		s.oweLocked(now)
 	}
-	if s.readers > 0 && (s.core.readable(s.stream) || s.core.rcv.fin || now >= s.readBy) {
+	if s.readers > 0 && (s.closing.knock && s.core.met || s.core.readable(s.stream) || s.core.rcv.fin || now >= s.readBy) {
 		s.readable.Broadcast()
 	}
 	if s.writers > 0 && (s.core.WaitSnd() <= s.lowWaterLocked() || now >= s.writeBy) {
@@ -414,48 +414,65 @@ func (s *UDPSession) abort(err error) {
 // Read reads what has arrived in order. In stream mode it fills b as far as it can,
 // else it ends with the message (of a peer's session: with what one segment
 // carried), the rest of which the next Read returns if b was too short. It blocks
-// while there is nothing, until the read deadline.
+// while there is nothing, until the read deadline. Behind the last byte of a peer that has
+// ended its stream it returns io.EOF.
 func (s *UDPSession) Read(b []byte) (n int, err error) {
 	s.mu.Lock()
-	for {
-		switch {
-		case s.closing.closed:
-			err = errClosed
-		case s.closing.deaf:
-			return s.unlockEOF(io.EOF)
-		case s.readBy != never && clock() >= s.readBy:
-			err = errDeadline
-		case len(b) == 0:
-		case s.core.readable(s.stream):
-			if n = s.core.read(b, s.stream); n == 0 {
-				continue // an empty message
-			}
-			s.receivedLocked(n)
-		case s.core.finished():
-			return s.unlockEOF(io.EOF)
-		case s.core.rcv.fin: // in the midst of a message
-			return s.unlockEOF(io.ErrUnexpectedEOF)
-		case s.err != nil:
-			err = s.err
-		default:
-			s.waitLocked(&s.readable, &s.readers)
-			continue
+	for n == 0 && err == nil { // a message may be empty
+		if len(b) == 0 {
+			err = s.readErrLocked()
+			break
 		}
-		break
+		if err = s.awaitDataLocked(); err == nil {
+			n = s.core.read(b, s.stream)
+			s.receivedLocked(n)
+		}
 	}
-	if !s.core.tell {
-		s.mu.Unlock()
-	} else { // the peer waits for the window that this Read opened
-		s.settleLocked(clock(), true)
-		s.unlockAndSend(true)
-	}
+	s.unlockReader()
 	return n, s.opError("read", err)
 }
 
-// unlockEOF is what a Read returns at the end: no *net.OpError, as io.EOF never is one.
-func (s *UDPSession) unlockEOF(err error) (int, error) {
-	s.mu.Unlock()
-	return 0, err
+// awaitDataLocked waits until there is something to be read, or returns why there is not.
+func (s *UDPSession) awaitDataLocked() error {
+	for {
+		err := s.readErrLocked()
+		switch {
+		case err != nil:
+			return err
+		case s.core.readable(s.stream):
+			return nil
+		case s.core.finished():
+			return io.EOF
+		case s.core.rcv.fin: // in the midst of a message
+			return io.ErrUnexpectedEOF
+		case s.err != nil:
+			return s.err
+		}
+		s.waitLocked(&s.readable, &s.readers)
+	}
+}
+
+// readErrLocked returns why nothing can be read whatever has arrived.
+func (s *UDPSession) readErrLocked() error {
+	switch {
+	case s.closing.closed:
+		return errClosed
+	case s.closing.deaf:
+		return io.EOF
+	case s.readBy != never && clock() >= s.readBy:
+		return errDeadline
+	}
+	return nil
+}
+
+// unlockReader ends a read: the peer may wait for the window that it opened.
+func (s *UDPSession) unlockReader() {
+	if !s.core.tell {
+		s.mu.Unlock()
+		return
+	}
+	s.settleLocked(clock(), true)
+	s.unlockAndSend(true)
 }
 
 // receivedLocked counts what was read.
@@ -570,8 +587,9 @@ func (s *UDPSession) writeErrLocked() error {
 
 // opError wraps err as package net does, nil as nil.
 func (s *UDPSession) opError(op string, err error) error {
-	if err == nil {
-		return nil
+	switch err {
+	case nil, io.EOF, io.ErrUnexpectedEOF:
+		return err
 	}
 	return &net.OpError{Op: op, Net: "udp", Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: err}
 }
