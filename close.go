@@ -201,6 +201,8 @@ func (s *UDPSession) endLocked(now int64) {
 	if c.lingerUntil == never {
 		c.lingerUntil = later(now, int64(lingerTime))
 	}
+	k.writeAcks()
+	k.endDatagram()
 	reset := s.resetsLocked()
 	if reset {
 		k.writeReset()
@@ -250,14 +252,17 @@ func (s *UDPSession) drainLocked(now int64) int64 {
 	case c.last && !c.late.reset: // the peer has acknowledged that we know all it had to say
 		return now
 	case k.rcv.fin && !c.late.reset:
-		return min(s.drainedLocked(now), c.lingerUntil)
+		return s.drainedLocked(now)
 	}
 	return c.lingerUntil
 }
 
 // drainedLocked returns when a peer that has not heard our acknowledgement of its FIN will have
-// sent that again: three retransmission timeouts, as in QUIC (RFC 9000, section 10.2).
-func (s *UDPSession) drainedLocked(now int64) int64 { return now + 3*s.core.rtt.rto }
+// sent that again: three retransmission timeouts, as in QUIC (RFC 9000, section 10.2), but not
+// less than closingBackoff, as the peer's may be much longer than ours.
+func (s *UDPSession) drainedLocked(now int64) int64 {
+	return min(now+max(3*s.core.rtt.rto, closingBackoff), s.closing.lingerUntil)
+}
 
 // answerLocked answers what comes for a session that has ended.
 func (s *UDPSession) answerLocked(payload []byte) {

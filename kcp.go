@@ -414,8 +414,10 @@ func (k *KCP) push(now int64, h *header, body []byte) {
 	p.data = p.mem[:copy(p.mem[:], body)]
 	p.frg, p.fin = h.frg, h.cmd == cmdFIN
 	k.rcv.insert(h.sn, p, k.pool)
-	if k.rcv.gap() {
-		k.acksBy = now // the sender's loss detection waits for it (RFC 5681, 4.2)
+	if k.rcv.fin || k.rcv.gap() {
+		// The sender's loss detection waits for it (RFC 5681, 4.2), or nothing follows the
+		// end that could take it along.
+		k.acksBy = now
 	}
 }
 
