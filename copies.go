@@ -28,6 +28,7 @@ type copyDue struct {
 type copyQueue struct {
 	due    []copyDue
 	credit int // in 1/copyShare
+	sent   uint64
 }
 
 // at returns when the first is due, never if there is none.
@@ -69,8 +70,9 @@ func (k *KCP) writeCopies(now int64) {
 		}
 		s.copied = true
 		h := k.control(IKCP_CMD_PUSH)
-		h.sn, h.ts, h.frg, h.len = c.sn, c.ts, s.p.frg, uint32(len(s.p.data))
-		k.write(&h, s.p.data)
+		h.sn, h.ts = c.sn, c.ts
+		k.writeSegment(&h, s)
 		k.count.RetransSegs++
+		k.copies.sent++
 	}
 }

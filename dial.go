@@ -8,42 +8,6 @@ import (
 	"github.com/pkg/errors"
 )
 
-// config is what a session cannot change later. It is immutable; the sessions of a
-// listener share its.
-type config struct {
-	env   envelope
-	fec   *fecCode // nil for none
-	sched *TimedSched
-	snmp  *Snmp
-}
-
-// newConfig resolves the settings that all constructors have in common. block may be
-// nil for no encryption, and either shard count 0 for no FEC.
-func newConfig(block BlockCrypt, dataShards, parityShards int) (*config, error) {
-	env, err := newEnvelope(block)
-	if err != nil {
-		return nil, err
-	}
-	fec, err := newFECCode(dataShards, parityShards)
-	if err != nil {
-		return nil, err
-	}
-	c := &config{env: env, fec: fec, sched: SystemTimedSched, snmp: DefaultSnmp}
-	if c.headroom()+env.tail+IKCP_OVERHEAD >= IKCP_MTU_DEF {
-		return nil, errors.Errorf("kcp: cipher with %d bytes of nonce and %d of tag: leaves no room in datagrams of %d",
-			env.head, env.tail, IKCP_MTU_DEF)
-	}
-	return c, nil
-}
-
-// headroom is the size of the headers in front of a datagram's segments.
-func (c *config) headroom() int {
-	if c.fec != nil {
-		return c.env.head + fecHeaderSize
-	}
-	return c.env.head
-}
-
 // Dial makes a session, a *UDPSession, to the UDP address raddr ("host:port"), without
 // encryption and FEC. It does not wait for the peer: there is no handshake, and the peer learns of the
 // session with the first Write.

@@ -1,16 +1,19 @@
 package kcp
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/pkg/errors"
 )
 
-// The errors of this package, beside those that name a wrong setting where it is checked
-// and syscall.ETIMEDOUT of a dead link. The package comment says what callers can test for.
+// The errors of this package, beside those that name a wrong setting where it is checked,
+// io.EOF, syscall.ECONNRESET of a peer that threw data away and syscall.EPIPE of a stream that
+// was ended here. The package comment says what callers can test for.
 var (
 	errClosed   error = closedError{}
 	errDeadline error = os.ErrDeadlineExceeded
@@ -40,3 +43,19 @@ type brokenError struct{ cause error }
 func (e brokenError) Error() string { return e.cause.Error() }
 
 func (e brokenError) Unwrap() []error { return []error{syscall.ECONNABORTED, e.cause} }
+
+// PeerTimeoutError is why a session failed whose peer was not heard of any more. It is
+// syscall.ETIMEDOUT to errors.Is, and its Timeout is true.
+type PeerTimeoutError struct {
+	Silent time.Duration // how long nothing had been heard
+}
+
+func (e *PeerTimeoutError) Error() string {
+	return fmt.Sprintf("connection timed out: nothing heard for %v", e.Silent.Round(time.Millisecond))
+}
+
+func (e *PeerTimeoutError) Timeout() bool   { return true }
+func (e *PeerTimeoutError) Temporary() bool { return true } // as syscall.ETIMEDOUT's
+
+// Is makes errors.Is find syscall.ETIMEDOUT.
+func (e *PeerTimeoutError) Is(target error) bool { return target == syscall.ETIMEDOUT }

@@ -12,6 +12,7 @@ func (k *KCP) flush(now int64) {
 	k.detectLoss(now)
 	k.writeCopies(now)
 	k.writeData(now)
+	k.introduce(now)
 	k.endDatagram()
 }
 
@@ -33,7 +34,7 @@ func (k *KCP) writeAcks() {
 		k.writeAck(&h, a)
 	}
 	k.repeat, k.acks = k.acks, k.repeat[:0]
-	if !k.peerMarked || !k.rcv.gap() {
+	if k.peer&capMark == 0 || !k.rcv.gap() {
 		k.repeat = k.repeat[:0]
 	}
 }
@@ -47,7 +48,7 @@ func (k *KCP) writeAck(h *header, a ack) {
 func (k *KCP) control(cmd uint8) header {
 	free := k.rcv.free()
 	k.announced, k.edge = true, k.rcv.nxt+uint32(free)
-	return header{conv: k.conv, cmd: cmd, wnd: free, una: k.rcv.nxt}
+	return header{conv: k.conv, cmd: cmd, frg: k.caps, wnd: free, una: k.rcv.una()}
 }
 
 // writeProbes asks for the peer's window while it keeps us waiting, and tells ours.
@@ -64,6 +65,7 @@ func (k *KCP) writeProbes(now int64) {
 		k.ask = true
 	}
 	if k.ask {
+		k.asked = true
 		h := k.control(IKCP_CMD_WASK)
 		k.write(&h, nil)
 	}
@@ -165,23 +167,17 @@ func (k *KCP) writeData(now int64) {
 		if k.copies.earn(); again {
 			k.scheduleCopy(now, h.sn, h.ts)
 		}
-		h.frg, h.len = s.p.frg, uint32(len(s.p.data))
-		k.write(&h, s.p.data)
-		if s.xmit >= IKCP_DEADLINK && now-k.lastHeard >= k.quiet(s) {
-			k.dead = true
-		}
+		k.writeSegment(&h, s)
 	}
 }
 
-// quiet returns how long a live peer may be silent when s is sent again: as long as
-// nothing was sent that it had to answer. A peer whose window has shrunk below what is
-// in flight answers nothing but probes.
-func (k *KCP) quiet(s *sendSegment) int64 {
-	wait := k.rtt.backoff(s.level)
-	if k.probeAt != 0 {
-		wait = max(wait, k.probeWait)
+// writeSegment writes segment s, with h's sn and ts.
+func (k *KCP) writeSegment(h *header, s *sendSegment) {
+	h.frg, h.len = s.p.frg, uint32(len(s.p.data))
+	if h.cmd = IKCP_CMD_PUSH; s.p.fin {
+		h.cmd = cmdFIN
 	}
-	return deadLinkQuiet + wait
+	k.write(h, s.p.data)
 }
 
 // write appends a segment to the datagram being written, or to a new one when it

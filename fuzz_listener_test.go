@@ -96,6 +96,7 @@ func FuzzListener(f *testing.F) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				s.SetLinger(0)
 				s.Close()
 				waiting--
 				want[sessionKey{s.to.remote, s.core.conv}] = true
@@ -116,6 +117,9 @@ func FuzzListener(f *testing.F) {
 		}
 		if len(l.sessions) != open {
 			t.Errorf("%d sessions, want %d", len(l.sessions), open)
+		}
+		for _, s := range l.sessions {
+			s.SetLinger(0)
 		}
 		l.Close()
 		if n := len(cfg.sched.workers[0].tasks); n > 0 || len(l.sessions) > 0 {

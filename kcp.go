@@ -16,10 +16,6 @@ const (
 	// ackDelay is the longest that an acknowledgement waits, also where the interval is
 	// longer: well below the least RTO of 100 ms that deployed senders have by default.
 	ackDelay = 20 * int64(time.Millisecond)
-	// deadLinkQuiet is how long nothing may have been heard before a segment's
-	// IKCP_DEADLINK transmissions count as a dead link. On a path of 20 ms the
-	// transmissions alone would be over before a short outage is.
-	deadLinkQuiet = 10 * int64(time.Second)
 	// trimAfter is how long an empty window keeps its memory.
 	trimAfter = int64(time.Second)
 )
@@ -83,10 +79,17 @@ type KCP struct {
 	probeAt    int64  // when to ask next, 0 while the peer's window is open
 	probeWait  int64
 	heard      bool  // the peer has announced a window
-	peerMarked bool  // the peer has announced capabilities
 	lastHeard  int64 // time of the last valid segment
 	lastActive int64 // time of the last flush or input that did something
-	dead       bool  // see deadLinkQuiet
+
+	// Of the extensions; see extend.go.
+	caps        uint8 // what our control segments announce, 0 without extensions
+	peer        uint8 // what the peer's announced, 0 before it did
+	met         bool  // one of the peer's control segments was heard, so peer is known
+	fresh       bool  // we dialled, and nothing of ours was confirmed yet
+	introduceAt int64 // when to announce caps again, while fresh
+	asked       bool  // a WASK was sent, and nothing was heard since
+	reset       bool  // the peer has reset the session
 
 	out   sink
 	buf   []byte // datagram being written, nil for none
@@ -317,11 +320,11 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		}
 		body := data[:h.len]
 		data = data[h.len:]
-		if h.cmd < IKCP_CMD_PUSH || h.cmd > IKCP_CMD_WINS {
+		if h.cmd < IKCP_CMD_PUSH || h.cmd > k.lastCmd() {
 			code = -3
 			break
 		}
-		k.lastHeard = now
+		k.lastHeard, k.asked = now, false
 		k.count.InSegs++
 		if d := h.una - k.snd.una; d <= k.snd.nxt-k.snd.una {
 			if d > una-k.snd.una {
@@ -334,16 +337,25 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		switch h.cmd {
 		case IKCP_CMD_ACK:
 			newest = max(newest, k.acknowledged(now, h.sn, h.ts))
-		case IKCP_CMD_PUSH:
+		case IKCP_CMD_PUSH, cmdFIN:
 			k.push(now, &h, body)
 		case IKCP_CMD_WASK:
 			k.tell = true
+		case cmdRST:
+			k.resetBy(&h)
+		}
+		if h.isControl() {
+			k.meet(&h)
 		}
 	}
 	for sn := k.snd.una; sn != una; sn++ {
 		k.passed(now, sn)
 	}
+	was := k.snd.una
 	k.snd.advance()
+	if k.snd.una != was {
+		k.fresh = false
+	}
 	if regular && newest != 0 {
 		k.rtt.sample(now-newest, k.interval)
 	}
@@ -375,6 +387,7 @@ func (k *KCP) acknowledged(now int64, sn, ts uint32) (sentAt int64) {
 	case !last || s.state == segLost:
 		// It was not lost: later ones had overtaken it, or its acknowledgement was on its
 		// way for longer than we waited.
+		k.loss.spurious++
 		k.congestion().Spurious(time.Duration(now), s.size())
 		sentAt = at
 	case !s.copied: // else it may have been either copy (Karn's algorithm)
@@ -415,7 +428,7 @@ func (k *KCP) window(una uint32, wnd uint16) {
 	}
 }
 
-// push takes a data segment.
+// push takes a data segment, or the FIN.
 func (k *KCP) push(now int64, h *header, body []byte) {
 	if !k.rcv.inside(h.sn) {
 		return
@@ -431,11 +444,13 @@ func (k *KCP) push(now int64, h *header, body []byte) {
 	}
 	p := k.pool.get()
 	p.data = p.mem[:copy(p.mem[:], body)]
-	p.frg = h.frg
-	k.rcv.insert(h.sn, p)
+	p.frg, p.fin = h.frg, h.cmd == cmdFIN
+	k.rcv.insert(h.sn, p, k.pool)
 	k.tuneReceive(now, h.sn)
-	if k.rcv.gap() {
-		k.acksBy = now // the sender's loss detection waits for it (RFC 5681, 4.2)
+	if k.rcv.fin || k.rcv.gap() {
+		// The sender's loss detection waits for it (RFC 5681, 4.2), or nothing follows the
+		// end that could take it along.
+		k.acksBy = now
 	}
 }
 
@@ -502,12 +517,15 @@ func (k *KCP) readable(stream bool) bool {
 	return k.rcv.whole > 0
 }
 
-// discard throws away what has arrived in order, as if it were read.
-func (k *KCP) discard() {
+// discard throws away what has arrived in order, as if it were read, and says whether
+// there was anything.
+func (k *KCP) discard() (any bool) {
+	any = k.rcv.head != k.rcv.nxt
 	for k.rcv.head != k.rcv.nxt {
 		k.rcv.drop(k.pool)
 	}
 	k.tellOpened()
+	return any
 }
 
 // tellOpened makes a WINS due when reading has opened the window for a peer that may be

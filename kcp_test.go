@@ -363,46 +363,6 @@ func TestSegmentsShareDatagrams(t *testing.T) {
 	}
 }
 
-func TestDeadLink(t *testing.T) {
-	n := alone(t)
-	n.write(1)
-	for range IKCP_DEADLINK - 2 {
-		n.pass(time.Duration(n.deadline() - n.l.now))
-	}
-	n.wantSent(0, IKCP_DEADLINK-1)
-	if n.dead {
-		t.Error("dead too early")
-	}
-	n.pass(time.Duration(n.deadline() - n.l.now))
-	if !n.dead {
-		t.Errorf("alive after %d transmissions and %v", len(n.pushes(0)), time.Duration(n.l.now-n.lastHeard))
-	}
-}
-
-// A peer that is heard is not dead, and neither is one that was quiet for a short time
-// only, however often that made us try.
-func TestLinkIsNotDead(t *testing.T) {
-	n := alone(t)
-	n.write(1)
-	for len(n.pushes(0)) < 2*IKCP_DEADLINK {
-		n.pass(5 * second)
-		n.hear(n.fromPeer(header{cmd: IKCP_CMD_WINS}))
-	}
-	if n.dead {
-		t.Error("dead though it is heard")
-	}
-	n = alone(t)
-	n.rtt.rto = 1
-	n.write(1)
-	for n.l.now-n.lastHeard < int64(9*second) && len(n.pushes(0)) < 2*IKCP_DEADLINK {
-		n.rtt.rto = 1
-		n.pass(max(1, time.Duration(n.deadline()-n.l.now)))
-	}
-	if n.dead && n.l.now-n.lastHeard < int64(10*second) {
-		t.Errorf("dead after %v", time.Duration(n.l.now-n.lastHeard))
-	}
-}
-
 func TestSerialNumbersWrap(t *testing.T) {
 	const start = 0xffffffff - 40
 	l := newLine(t, 20*millisecond)

@@ -47,6 +47,8 @@ type Listener struct {
 
 	touched []*UDPSession // scratch of the reader
 	tx      []outbound    // scratch of the reader
+	late    []outbound    // answers of the reader to stragglers
+	shut    atomic.Bool   // closed, for who holds a session's lock (not guarded)
 }
 
 func newListener(cfg *config, sock *socket) *Listener {
@@ -95,6 +97,7 @@ func (l *Listener) receive(batch []inbound) {
 			}
 			if current = l.route(d, payload, now); current == nil {
 				count.InErrs++
+				l.answer(d, payload, now)
 				continue
 			}
 			current.mu.Lock()
@@ -110,6 +113,7 @@ func (l *Listener) receive(batch []inbound) {
 		current.mu.Unlock()
 	}
 	l.settle(now)
+	l.sendAnswers()
 }
 
 // settle is every touched session's drive.
@@ -236,7 +240,7 @@ func (s *UDPSession) expects(from remote, payload []byte) bool {
 // remove takes an ended session out of the table.
 func (l *Listener) remove(s *UDPSession, wait bool) {
 	s.mu.Lock()
-	confirmed := s.core.snd.una != 0
+	end := s.closing.late
 	s.mu.Unlock()
 	l.mu.Lock()
 	key := sessionKey{s.to.remote, s.core.conv}
@@ -246,7 +250,7 @@ func (l *Listener) remove(s *UDPSession, wait bool) {
 	if l.recent[key.from] == s {
 		delete(l.recent, key.from)
 	}
-	l.ended.add(key, confirmed, clock())
+	l.ended.add(key, end, clock())
 	last := l.closed && len(l.sessions) == 0
 	l.mu.Unlock()
 	if last {
@@ -323,6 +327,7 @@ func (l *Listener) Close() error {
 		return l.opError("close", errClosed)
 	}
 	l.closed = true
+	l.shut.Store(true)
 	orphans := l.backlog
 	l.backlog = nil
 	l.arrived.Broadcast()
@@ -378,35 +383,47 @@ func (l *Listener) Control(f func(conn net.PacketConn) error) error { return f(l
 // and from when on a first segment is not one of theirs: programs reconnect from the same
 // port with the same conv.
 type endedSessions struct {
-	young, old map[sessionKey]int64
+	young, old map[sessionKey]endedSession
 	since      int64 // when young was started
 }
 
-// add remembers an ended session; confirmed says that the peer had confirmed something of
-// ours, and so does not start from the beginning again.
-func (e *endedSessions) add(key sessionKey, confirmed bool, now int64) {
+type endedSession struct {
+	late
+	from int64 // when a first segment is a new session's
+}
+
+// add remembers an ended session. A peer that had confirmed something of ours does not start
+// from the beginning again.
+func (e *endedSessions) add(key sessionKey, end late, now int64) {
 	e.age(now)
 	if e.young == nil {
-		e.young = make(map[sessionKey]int64)
+		e.young = make(map[sessionKey]endedSession)
 		if e.old == nil { // else young began when old ended
 			e.since = now
 		}
 	}
-	e.young[key] = now + restart
-	if confirmed {
-		e.young[key] = now
+	if !end.confirmed {
+		now += restart
 	}
+	e.young[key] = endedSession{end, now}
+}
+
+// find returns what is remembered of key, and where.
+func (e *endedSessions) find(key sessionKey, now int64) (end endedSession, in map[sessionKey]endedSession) {
+	e.age(now)
+	for _, in := range []map[sessionKey]endedSession{e.young, e.old} {
+		if end, ok := in[key]; ok {
+			return end, in
+		}
+	}
+	return endedSession{}, nil
 }
 
 // straggler says whether a datagram for key may be of the session that ended; first says
 // that it starts a connection, or did.
 func (e *endedSessions) straggler(key sessionKey, first bool, now int64) bool {
-	e.age(now)
-	from, ended := e.young[key]
-	if !ended {
-		from, ended = e.old[key]
-	}
-	return ended && !(first && now >= from)
+	end, in := e.find(key, now)
+	return in != nil && !(first && now >= end.from)
 }
 
 // age forgets what is old enough.

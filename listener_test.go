@@ -382,13 +382,14 @@ func TestListenerClose(t *testing.T) {
 		w.settle()
 		w.wantSessions(l, 2)
 		l.Close()
+		w.sleep(lingerTime) // until its end needs no more answers
 		w.wantSessions(l, 1)
 		io.WriteString(late, "too late")
 		w.settle()
 		w.wantSessions(l, 1)
 		w.check(exchangeAfter(s, a, "accepted"))
 		s.Close()
-		w.settle() // the last acknowledgement
+		w.sleep(lingerTime)
 		w.wantSessions(l, 0)
 		if c, err := w.net.Listen("10.0.0.2:2000"); err != nil {
 			t.Errorf("the socket outlives its last session: %v", err)
@@ -414,7 +415,7 @@ func TestListenerAfterlife(t *testing.T) {
 	for _, busy := range []bool{false, true} { // whether other sessions end meanwhile
 		t.Run(fmt.Sprintf("busy=%t", busy), func(t *testing.T) {
 			virtual(t, netem.Path{}, func(w *world) {
-				l := w.listen(w.config(nil, 0, 0), "10.0.0.2:2000")
+				l := w.listen(deployed(w.config(nil, 0, 0)), "10.0.0.2:2000")
 				from := w.bind("10.0.0.1:1000")
 				open := func(conv, sn uint32) *UDPSession {
 					from.WriteTo(segment(conv, IKCP_CMD_PUSH, sn, []byte("x")), l.Addr())
@@ -512,7 +513,7 @@ func TestListenerForgery(t *testing.T) {
 func TestListenerManySessions(t *testing.T) {
 	const clients, each = 100, 100
 	virtual(t, netem.Path{}, func(w *world) {
-		l := w.listen(w.config(nil, 0, 0), "10.0.0.2:2000")
+		l := w.listen(deployed(w.config(nil, 0, 0)), "10.0.0.2:2000")
 		var sessions []*UDPSession
 		conns := make([]*netem.Conn, clients)
 		for i := range conns {

@@ -8,14 +8,15 @@ import "time"
 
 // lossDetector is what acknowledgements have told about the path.
 type lossDetector struct {
-	newest    int64 // when the newest transmission that was acknowledged was sent
-	rtt       int64 // its round trip
-	reorder   int64 // how much later than its successors a segment may arrive
-	reorderAt int64 // when that was seen last
-	ackedAt   int64 // when something was acknowledged last
-	stalledAt int64 // when a deadline was found to have passed long before
-	patience  int64 // until when such are waited for all the same
-	share     int   // recent share of segments declared lost, in 1/lossUnit
+	newest    int64  // when the newest transmission that was acknowledged was sent
+	rtt       int64  // its round trip
+	reorder   int64  // how much later than its successors a segment may arrive
+	reorderAt int64  // when that was seen last
+	ackedAt   int64  // when something was acknowledged last
+	stalledAt int64  // when a deadline was found to have passed long before
+	patience  int64  // until when such are waited for all the same
+	spurious  uint64 // segments declared lost that had arrived
+	share     int    // recent share of segments declared lost, in 1/lossUnit
 }
 
 const (

@@ -1,61 +1,74 @@
 package kcp
 
 import (
+	"math/rand/v2"
 	"net"
-	"os"
-	"os/exec"
-	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/nettest"
+
+	"github.com/xtaci/kcp-go/v5/internal/netem"
 )
 
-// nettestEnv, when set, makes TestNettestConn the real thing.
-const nettestEnv = "KCP_NETTEST"
-
-// The protocol has no end of stream yet: a peer that was closed is silent, as one is
-// that has nothing to say. Two of nettest's subtests wait for the io.EOF of a Close:
-//
-//   - BasicIO copies until the end of the stream
-//   - PingPong ends one side by the other's Close
-var (
-	nettestRun  = []string{"RacyRead", "RacyWrite", "ReadTimeout", "WriteTimeout", "PastTimeout", "PresentTimeout", "FutureTimeout", "CloseTimeout", "ConcurrentMethods"}
-	nettestSkip = []string{"BasicIO", "PingPong"}
-)
-
-// Nettest runs the subtests that can pass. nettest itself can't be told which, so it
-// runs in a process of its own, with -test.run.
+// The whole of nettest, over loopback and over an emulated path that loses: nettest takes its
+// time from the clock, so that one is in real time too.
 func TestNettest(t *testing.T) {
-	cmd := exec.Command(os.Args[0], "-test.v", "-test.timeout=50s",
-		"-test.run=^TestNettestConn$/^("+strings.Join(nettestRun, "|")+")$")
-	cmd.Env = append(os.Environ(), nettestEnv+"=1")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	for _, tt := range []struct {
+		name         string
+		crypt        string
+		data, parity int
+		lossy        bool
+	}{
+		{"plain", "plain", 0, 0, false},
+		{"aes", "aes", 0, 0, false},
+		{"gcm", "gcm", 0, 0, false},
+		{"fec", "plain", 3, 1, false},
+		{"lossy", "gcm", 3, 1, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			block := newCrypt(t, tt.crypt)
+			nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
+				var client, server *UDPSession
+				if tt.lossy {
+					client, server = emulated(t, block, tt.data, tt.parity)
+				} else {
+					client, server = loopback(t, "127.0.0.1:0", block, tt.data, tt.parity)
+				}
+				for _, s := range []*UDPSession{client, server} {
+					s.SetStreamMode(true)
+					s.SetNoDelay(1, 10, 2, 1)
+				}
+				return client, server, func() {
+					for _, s := range []*UDPSession{client, server} {
+						s.SetLinger(0)
+						s.Close()
+					}
+				}, nil
+			})
+		})
 	}
-	for _, name := range nettestRun {
-		if !strings.Contains(string(out), "--- PASS: TestNettestConn/"+name) {
-			t.Errorf("%s did not run", name)
-		}
-	}
-	t.Logf("passed: %s; not run, for want of an end of stream: %s", nettestRun, nettestSkip)
 }
 
-func TestNettestConn(t *testing.T) {
-	if os.Getenv(nettestEnv) == "" {
-		t.Skip("run by TestNettest")
+// emulated returns both ends of a session over an emulated path of 2 ms round trip that loses
+// 3% each way.
+func emulated(t testing.TB, block BlockCrypt, data, parity int) (client, server *UDPSession) {
+	t.Helper()
+	path := netem.Path{Delay: time.Millisecond, Loss: 0.03}
+	a, b, err := netem.Pipe(rand.Uint64(), path, path)
+	if err != nil {
+		t.Fatal(err)
 	}
-	nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
-		client, server := loopback(t, "127.0.0.1:0", nil, 0, 0)
-		for _, s := range []*UDPSession{client, server} {
-			s.SetStreamMode(true)
-			s.SetNoDelay(1, 10, 2, 1)
-		}
-		return client, server, func() {
-			closeAll(client, server)
-			for _, s := range []*UDPSession{client, server} {
-				s.abort(net.ErrClosed) // instead of lingering
-			}
-		}, nil
-	})
+	l, err := ServeConn(block, data, parity, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err = NewConn2(b.LocalAddr(), block, data, parity, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Network().Close() })
+	return client, greet(t, client, l)
 }

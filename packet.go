@@ -8,6 +8,7 @@ import "sync"
 type packet struct {
 	data []byte // what it holds, within mem
 	frg  uint8  // of a segment's data: segments of the message still to come
+	fin  bool   // of a segment: it is a FIN, without data
 	mem  [mtuLimit]byte
 }
 
@@ -50,7 +51,7 @@ func (pp *packetPool) put(p *packet) {
 			p.mem[i] = 0xdb
 		}
 	}
-	p.data, p.frg = nil, 0
+	p.data, p.frg, p.fin = nil, 0, false
 	switch {
 	case pp.parent == nil:
 		pp.pool.Put(p)

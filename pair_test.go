@@ -81,6 +81,12 @@ func (w *world) config(block BlockCrypt, data, parity int) *config {
 	return cfg
 }
 
+// deployed makes cfg that of a peer without extensions.
+func deployed(cfg *config) *config {
+	cfg.caps = 0
+	return cfg
+}
+
 // bind opens a PacketConn at addr.
 func (w *world) bind(addr string) *netem.Conn {
 	w.Helper()

@@ -9,6 +9,7 @@ type recvWindow struct {
 	nxt  uint32    // first not received in order
 	wnd  uint32    // size of the window
 	held int       // packets in the ring
+	fin  bool      // the peer's FIN has come: its number is nxt, and nothing follows
 
 	whole int // last segments of messages, and so whole messages, among [head, nxt)
 }
@@ -23,31 +24,56 @@ func (w *recvWindow) free() uint16 {
 	return 0
 }
 
+// una is the number below which everything has arrived, as announced to the peer.
+func (w *recvWindow) una() uint32 {
+	if w.fin {
+		return w.nxt + 1
+	}
+	return w.nxt
+}
+
 // inside says whether the window reaches to sn. Everything before it is inside too.
 func (w *recvWindow) inside(sn uint32) bool {
-	return before(sn, w.nxt) || sn-w.head < w.wnd
+	return before(sn, w.una()) || !w.fin && sn-w.head < w.wnd
 }
 
 // has says whether segment sn, which is inside, has arrived before.
 func (w *recvWindow) has(sn uint32) bool {
-	if before(sn, w.nxt) {
+	if before(sn, w.una()) {
 		return true
 	}
 	return sn-w.head < uint32(len(w.ring)) && *w.at(sn) != nil
 }
 
 // insert takes p as segment sn, which is inside and has not arrived before.
-func (w *recvWindow) insert(sn uint32, p *packet) {
+func (w *recvWindow) insert(sn uint32, p *packet, pool *packetPool) {
 	for sn-w.head >= uint32(len(w.ring)) {
 		w.grow()
 	}
 	*w.at(sn) = p
 	w.held++
 	for w.nxt-w.head < uint32(len(w.ring)) && *w.at(w.nxt) != nil {
+		if (*w.at(w.nxt)).fin {
+			w.finish(pool)
+			return
+		}
 		if (*w.at(w.nxt)).frg == 0 {
 			w.whole++
 		}
 		w.nxt++
+	}
+}
+
+// finish ends the stream with the FIN that has number nxt. What a peer sent beyond it is
+// nothing that could be read.
+func (w *recvWindow) finish(pool *packetPool) {
+	w.fin = true
+	for sn := w.nxt; sn-w.head < uint32(len(w.ring)); sn++ {
+		if at := w.at(sn); *at != nil {
+			pool.put(*at)
+			*at = nil
+			w.held--
+		}
 	}
 }
 
@@ -107,14 +133,20 @@ func (w *recvWindow) read(b []byte, stream bool, pool *packetPool) (n int) {
 
 // drop discards the first segment, which is in order.
 func (w *recvWindow) drop(pool *packetPool) {
+	pool.put(w.pop())
+}
+
+// pop takes the first segment, which is in order, out of the window.
+func (w *recvWindow) pop() *packet {
 	at := w.at(w.head)
-	if (*at).frg == 0 {
+	p := *at
+	if p.frg == 0 {
 		w.whole--
 	}
-	pool.put(*at)
 	*at = nil
 	w.held--
 	w.head++
+	return p
 }
 
 // release gives everything back to pool.

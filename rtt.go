@@ -7,10 +7,11 @@ import "time"
 type rttEstimator struct {
 	srtt   int64 // smoothed round-trip time; 0 before the first sample
 	rttvar int64 // mean deviation
-	least  int64 // shortest round trip seen
+	least  int64 // smallest sample; 0 before the first
 	rto    int64 // retransmission timeout, before any backoff
 	floor  int64 // lower bound of rto: IKCP_RTO_NDL or IKCP_RTO_MIN
 	eager  bool  // back off by half instead of doubling
+	most   int64 // upper bound of a backed-off timeout, unless rto is above it; 0 for rtoMax
 }
 
 const (
@@ -56,13 +57,16 @@ func (e *rttEstimator) sample(rtt, interval int64) {
 // backoff returns the timeout of a segment that has already timed out level times
 // in a row: half as much again each time with nodelay, else double.
 func (e *rttEstimator) backoff(level uint8) int64 {
-	rto := e.rto
-	for ; level > 0 && rto < rtoMax; level-- {
+	rto, most := e.rto, rtoMax
+	if e.most != 0 {
+		most = max(e.most, rto)
+	}
+	for ; level > 0 && rto < most; level-- {
 		if e.eager {
 			rto += rto / 2
 		} else {
 			rto *= 2
 		}
 	}
-	return min(rto, rtoMax)
+	return min(rto, most)
 }

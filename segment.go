@@ -21,11 +21,21 @@ const (
 	IKCP_ACK_FAST    = 3      // a common choice for NoDelay's resend
 	IKCP_INTERVAL    = 100    // default interval
 	IKCP_OVERHEAD    = 24     // size of a segment's header
-	IKCP_DEADLINK    = 20     // transmissions of one segment before the link may be called dead
+	IKCP_DEADLINK    = 20     // published limit of transmissions; here time decides, see SetUserTimeout
 	IKCP_THRESH_INIT = 2      // published start of ssthresh; here slow start ends with the first loss
 	IKCP_THRESH_MIN  = 2      // lower bound of ssthresh
 	IKCP_PROBE_INIT  = 7000   // first wait before a closed window is probed
 	IKCP_PROBE_LIMIT = 120000 // longest wait between two probes
+)
+
+// The extensions: an endpoint that knows them marks each control segment it sends by bit 7 of
+// frg, which is 0 at every other, and which those ignore. Nobody is sent a FIN or RST before it
+// has sent the mark, with the bits below it for what it can do.
+const (
+	cmdFIN  = 85     // cmd: end of the sender's stream. Takes a serial number, as a PUSH does
+	cmdRST  = 86     // cmd: the session is gone, and data that was not read with it
+	capMark = 1 << 7 // frg of a control segment: its sender knows the extensions
+	capFIN  = 1 << 0 // with capMark: it takes FIN and RST
 )
 
 const (
@@ -86,8 +96,11 @@ func segmentConv(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
 // valid says whether h is the header of a segment of the conversation conv with rest
 // behind it.
 func (h *header) valid(conv uint32, rest []byte) bool {
-	return h.conv == conv && h.cmd >= IKCP_CMD_PUSH && h.cmd <= IKCP_CMD_WINS && h.fits(rest)
+	return h.conv == conv && h.cmd >= IKCP_CMD_PUSH && h.cmd <= cmdRST && h.fits(rest)
 }
+
+// isControl says whether h is of a segment whose frg tells of its sender's capabilities.
+func (h *header) isControl() bool { return h.cmd >= IKCP_CMD_ACK && h.cmd <= IKCP_CMD_WINS }
 
 // fits says whether the data that h announces is there.
 func (h *header) fits(rest []byte) bool {

@@ -1,6 +1,7 @@
 package kcp
 
 import (
+	"io"
 	"math"
 	"net"
 	"sync"
@@ -8,9 +9,6 @@ import (
 	"syscall"
 	"time"
 )
-
-// lingerTime is how long a closed session goes on to deliver what was written.
-const lingerTime = 5 * time.Second
 
 // OOBCallBackType is called with the payload of each out-of-band datagram, valid
 // until it returns.
@@ -49,11 +47,11 @@ type UDPSession struct {
 	readBy, writeBy    int64 // deadlines, never for none
 	writing            bool  // a Write is under way; others wait for their turn
 
-	err         error // why the session broke, nil while it works
-	closed      bool  // Close was called
-	lingerUntil int64 // when a closed session gives up
-	ended       bool  // nothing is sent or accepted any more, memory is released
-	gone        bool  // leave was called
+	err     error // why the session broke, nil while it works
+	created int64
+	closing closing
+	alive   alive
+	total   Snmp // what was counted since the session began; see Stats
 
 	current *packet     // datagram that the core writes into
 	paced   int         // datagrams of the FEC group that the rate limit counted
@@ -71,17 +69,29 @@ type UDPSession struct {
 func newSession(cfg *config, sock *socket, l *Listener, conv uint32, to destination) *UDPSession {
 	s := &UDPSession{
 		cfg: cfg, sock: sock, listener: l, to: to,
-		readBy: never, writeBy: never, flushBy: never, armed: never,
+		stream: cfg.stream, writeDelay: cfg.writeDelay,
+		readBy: never, writeBy: never, flushBy: never, armed: never, created: clock(),
+		closing: closing{linger: cfg.linger, askAt: never},
 	}
 	s.readable.L, s.writable.L = &s.mu, &s.mu
 	s.pool.parent = &packets
-	s.core = newCore(conv, s, &s.pool, clock())
+	s.core = newCore(conv, s, &s.pool, s.created)
 	s.core.autotune()
 	s.core.ReserveBytes(cfg.headroom())
+	s.core.NoDelay(cfg.noDelay[0], cfg.noDelay[1], cfg.noDelay[2], cfg.noDelay[3])
+	s.core.WndSize(cfg.sndWnd, cfg.rcvWnd)
+	s.core.SetStreamMode(cfg.stream)
+	s.core.ackNoDelay = cfg.ackNoDelay
+	if cfg.congestion != nil {
+		s.core.chosen = cfg.congestion()
+	}
+	s.core.pacer.setRate(int64(cfg.rate), s.created)
+	s.core.caps, s.core.fresh = cfg.caps, cfg.caps != 0 && l == nil
 	if cfg.fec != nil {
 		s.enc = newFECEncoder(cfg.fec, cfg.env.head, &s.pool)
 	}
-	s.setMtuLocked(IKCP_MTU_DEF)
+	s.setMtuLocked(cfg.mtu)
+	s.alive = alive{keepAlive: cfg.keepAlive, idle: cfg.idle, user: cfg.user}
 	s.task = cfg.sched.task(s.onTimer)
 	return s
 }
@@ -117,6 +127,8 @@ func (s *UDPSession) emit(n int) {
 
 // enqueueLocked appends a datagram, to be sealed, to what is to be sent.
 func (s *UDPSession) enqueueLocked(p *packet) {
+	s.total.OutPkts += uint64(1 + s.dup)
+	s.total.OutBytes += uint64((1 + s.dup) * (len(p.data) + s.cfg.env.tail))
 	s.queue = append(s.queue, outbound{p, &s.to})
 	for range s.dup {
 		c := s.pool.get()
@@ -127,9 +139,15 @@ func (s *UDPSession) enqueueLocked(p *packet) {
 
 // inputLocked takes one datagram's opened payload.
 func (s *UDPSession) inputLocked(now int64, payload []byte) {
-	if s.ended || s.err != nil {
+	switch {
+	case s.closing.ended:
+		s.answerLocked(payload)
+		return
+	case s.err != nil:
 		return
 	}
+	s.total.InPkts++
+	s.total.InBytes += uint64(len(payload) + s.cfg.env.head + s.cfg.env.tail)
 	h, isFEC := parseFEC(payload)
 	if !isFEC {
 		s.segmentsLocked(now, payload, true)
@@ -175,7 +193,7 @@ func (s *UDPSession) oobLocked(body []byte) {
 		s.core.count.InErrs++
 		return
 	}
-	if s.oob != nil && !s.closed {
+	if s.oob != nil && !s.closing.closed {
 		p := packets.get()
 		p.data = p.mem[:copy(p.mem[:], body[oobConvField:])]
 		s.oobs = append(s.oobs, p)
@@ -186,33 +204,38 @@ func (s *UDPSession) oobLocked(body []byte) {
 // flush is set or there is reason to, wakes who can go on, ends a closed session
 // that is done, and sees to it that the timer runs when something is due.
 func (s *UDPSession) settleLocked(now int64, flush bool) {
-	if s.ended {
+	if s.closing.ended {
 		return
 	}
-	if s.closed {
-		s.core.discard()
+	if s.closing.deaf && s.core.discard() && s.closing.closed {
+		s.closing.forgot = true
+	}
+	if s.core.reset {
+		s.failLocked(syscall.ECONNRESET)
 	}
 	if s.err == nil {
-		if flush || now >= s.flushBy || s.core.ackNoDelay && len(s.core.acks) > 0 ||
+		s.finishLocked(now)
+		s.watchLocked(now)
+	}
+	if s.err == nil {
+		if flush || s.core.ask || now >= s.flushBy || s.core.ackNoDelay && len(s.core.acks) > 0 ||
 			now >= s.core.deadline() || s.core.wantsFlush(now) {
 			s.core.lastActive = now
 			s.core.flush(now)
 			s.flushBy, s.core.corked = never, false
 		}
-		if s.core.dead {
-			s.failLocked(syscall.ETIMEDOUT)
-		}
+		s.oweLocked(now)
 	}
-	if s.readers > 0 && (s.core.readable(s.stream) || now >= s.readBy) {
+	if s.readers > 0 && (s.closing.knock && s.core.met || s.core.readable(s.stream) || s.core.rcv.fin || now >= s.readBy) {
 		s.readable.Broadcast()
 	}
 	if s.writers > 0 && (s.core.WaitSnd() <= s.lowWaterLocked() || now >= s.writeBy) {
 		s.writable.Broadcast()
 	}
-	if s.closed && (s.err != nil || s.core.WaitSnd() == 0 || now >= s.lingerUntil) {
-		s.endLocked()
+	if s.closing.closed && s.doneLocked(now) {
+		s.endLocked(now)
 	}
-	s.cfg.snmp.fold(&s.core.count)
+	s.cfg.snmp.foldBoth(&s.core.count, &s.total)
 	s.scheduleLocked(now)
 }
 
@@ -226,12 +249,12 @@ func (s *UDPSession) lowWaterLocked() int {
 // scheduleLocked arms the timer for the next thing that is due. Who waits until woken or
 // earlier has been woken, and may not have run yet.
 func (s *UDPSession) scheduleLocked(woken int64) {
-	if s.ended {
+	if s.closing.ended {
 		return
 	}
 	at := int64(never)
 	if s.err == nil {
-		at = min(s.core.deadline(), s.flushBy)
+		at = min(s.core.deadline(), s.flushBy, s.watchAtLocked(), s.closing.askAt)
 		if s.dec != nil && s.dec.holding() || s.enc != nil && len(s.enc.parity) > 0 ||
 			s.spare != nil || s.pool.free != nil {
 			at = min(at, s.core.lastActive+trimAfter)
@@ -243,8 +266,8 @@ func (s *UDPSession) scheduleLocked(woken int64) {
 	if s.writers > 0 && s.writeBy > woken {
 		at = min(at, s.writeBy)
 	}
-	if s.closed {
-		at = min(at, s.lingerUntil)
+	if s.closing.closed {
+		at = min(at, s.closing.lingerUntil)
 	}
 	if at < s.armed {
 		s.armed = at
@@ -256,7 +279,7 @@ func (s *UDPSession) scheduleLocked(woken int64) {
 func (s *UDPSession) onTimer(now int64) {
 	s.mu.Lock()
 	s.armed = never
-	if now-s.core.lastActive >= trimAfter {
+	if now-s.core.lastActive >= trimAfter && !s.closing.ended {
 		s.trimLocked(now)
 	}
 	s.settleLocked(now, false)
@@ -288,9 +311,7 @@ func (s *UDPSession) unlockAndSend(wait bool) {
 		s.putBackLocked(batch)
 		s.sentLocked(refused, err)
 	}
-	// One that is stuck in the PacketConn's WriteTo is not waited for, but its end.
-	leave := s.ended && !s.gone && (!s.sending || clock() >= s.lingerUntil)
-	s.gone = s.gone || leave
+	leave := s.closing.ended && s.leavesLocked(clock())
 	s.mu.Unlock()
 	if leave {
 		s.leave(wait)
@@ -338,7 +359,7 @@ func (s *UDPSession) putBackLocked(batch []outbound) {
 func (s *UDPSession) sentLocked(refused int, err error) {
 	s.sending = false
 	s.core.count.OutErrs += uint64(refused)
-	if err != nil && !s.closed {
+	if err != nil && !s.closing.closed {
 		s.failLocked(brokenError{err})
 	}
 }
@@ -350,33 +371,6 @@ func (s *UDPSession) failLocked(err error) {
 		s.err = err
 		s.readable.Broadcast()
 		s.writable.Broadcast()
-	}
-}
-
-// endLocked releases what the session holds. leave follows without the lock.
-func (s *UDPSession) endLocked() {
-	s.ended = true
-	s.task.disarm()
-	if s.sending {
-		s.task.arm(s.lingerUntil)
-	}
-	s.core.release()
-	if s.enc != nil {
-		s.enc.skip()
-	}
-	if s.dec != nil {
-		s.dec.release()
-	}
-	s.pool.trim()
-}
-
-// leave takes an ended session away from whatever fed it.
-func (s *UDPSession) leave(wait bool) {
-	s.task.disarm()
-	if s.listener != nil {
-		s.listener.remove(s, wait)
-	} else {
-		s.sock.close(wait)
 	}
 }
 
@@ -424,36 +418,71 @@ func (s *UDPSession) abort(err error) {
 // Read reads what has arrived in order. In stream mode it fills b as far as it can,
 // else it ends with the message (of a peer's session: with what one segment
 // carried), the rest of which the next Read returns if b was too short. It blocks
-// while there is nothing, until the read deadline.
+// while there is nothing, until the read deadline. Behind the last byte of a peer that has
+// ended its stream it returns io.EOF.
 func (s *UDPSession) Read(b []byte) (n int, err error) {
 	s.mu.Lock()
-	for {
-		switch {
-		case s.closed:
-			err = errClosed
-		case s.readBy != never && clock() >= s.readBy:
-			err = errDeadline
-		case len(b) == 0:
-		case s.core.readable(s.stream):
-			if n = s.core.read(b, s.stream); n == 0 {
-				continue // an empty message
-			}
-			atomic.AddUint64(&s.cfg.snmp.BytesReceived, uint64(n))
-		case s.err != nil:
-			err = s.err
-		default:
-			s.waitLocked(&s.readable, &s.readers)
-			continue
+	for n == 0 && err == nil { // a message may be empty
+		if len(b) == 0 {
+			err = s.readErrLocked()
+			break
 		}
-		break
+		if err = s.awaitDataLocked(); err == nil {
+			n = s.core.read(b, s.stream)
+			s.receivedLocked(n)
+		}
 	}
+	s.unlockReader()
+	return n, s.opError("read", err)
+}
+
+// awaitDataLocked waits until there is something to be read, or returns why there is not.
+func (s *UDPSession) awaitDataLocked() error {
+	for {
+		err := s.readErrLocked()
+		switch {
+		case err != nil:
+			return err
+		case s.core.readable(s.stream):
+			return nil
+		case s.core.finished():
+			return io.EOF
+		case s.core.rcv.fin: // in the midst of a message
+			return io.ErrUnexpectedEOF
+		case s.err != nil:
+			return s.err
+		}
+		s.waitLocked(&s.readable, &s.readers)
+	}
+}
+
+// readErrLocked returns why nothing can be read whatever has arrived.
+func (s *UDPSession) readErrLocked() error {
+	switch {
+	case s.closing.closed:
+		return errClosed
+	case s.closing.deaf:
+		return io.EOF
+	case s.readBy != never && clock() >= s.readBy:
+		return errDeadline
+	}
+	return nil
+}
+
+// unlockReader ends a read: the peer may wait for the window that it opened.
+func (s *UDPSession) unlockReader() {
 	if !s.core.tell {
 		s.mu.Unlock()
-	} else { // the peer waits for the window that this Read opened
-		s.settleLocked(clock(), true)
-		s.unlockAndSend(true)
+		return
 	}
-	return n, s.opError("read", err)
+	s.settleLocked(clock(), true)
+	s.unlockAndSend(true)
+}
+
+// receivedLocked counts what was read.
+func (s *UDPSession) receivedLocked(n int) {
+	s.total.BytesReceived += uint64(n)
+	atomic.AddUint64(&s.cfg.snmp.BytesReceived, uint64(n))
 }
 
 // waitLocked waits on c, at most until the deadline that goes with it.
@@ -496,6 +525,7 @@ func (s *UDPSession) writeBuffers(v [][]byte) (n int, err error) {
 			s.writable.Broadcast()
 		}
 		if n > 0 {
+			s.total.BytesSent += uint64(n)
 			atomic.AddUint64(&s.cfg.snmp.BytesSent, uint64(n))
 			s.writtenLocked()
 		}
@@ -549,41 +579,23 @@ func (s *UDPSession) writtenLocked() {
 // writeErrLocked returns why nothing can be written.
 func (s *UDPSession) writeErrLocked() error {
 	switch {
-	case s.closed:
+	case s.closing.closed:
 		return errClosed
 	case s.writeBy != never && clock() >= s.writeBy:
 		return errDeadline
+	case s.err == nil && s.closing.mute:
+		return syscall.EPIPE
 	}
 	return s.err
 }
 
 // opError wraps err as package net does, nil as nil.
 func (s *UDPSession) opError(op string, err error) error {
-	if err == nil {
-		return nil
+	switch err {
+	case nil, io.EOF, io.ErrUnexpectedEOF:
+		return err
 	}
 	return &net.OpError{Op: op, Net: "udp", Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: err}
-}
-
-// Close ends the session. Reads and writes, blocked ones too, fail with net.ErrClosed
-// from now on, and what the peer sends is thrown away. What was written before is
-// still delivered, in the background, until the peer has acknowledged it or 5 seconds
-// have passed; then the socket is closed if it belongs to the session. The peer is
-// not told. A second Close returns net.ErrClosed.
-func (s *UDPSession) Close() error {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return s.opError("close", errClosed)
-	}
-	now := clock()
-	s.closed, s.lingerUntil = true, now+int64(lingerTime)
-	s.cfg.snmp.closed()
-	s.readable.Broadcast()
-	s.writable.Broadcast()
-	s.settleLocked(now, true)
-	s.unlockAndSend(!s.handing.Load())
-	return nil
 }
 
 // LocalAddr returns the socket's local address.
@@ -610,7 +622,7 @@ func (s *UDPSession) setDeadlines(t time.Time, read, write bool) error {
 	at := clockAt(t, clock())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.closing.closed {
 		return s.opError("set", errClosed)
 	}
 	if read {
@@ -622,16 +634,4 @@ func (s *UDPSession) setDeadlines(t time.Time, read, write bool) error {
 		s.writable.Broadcast()
 	}
 	return nil
-}
-
-// transmit seals and sends a batch. The packets remain the caller's.
-func (c *config) transmit(sock *socket, batch []outbound, wait bool) (refused int, err error) {
-	var count Snmp
-	c.env.sealAll(batch)
-	for _, o := range batch {
-		count.OutPkts++
-		count.OutBytes += uint64(len(o.p.data))
-	}
-	c.snmp.fold(&count)
-	return sock.send(batch, wait)
 }

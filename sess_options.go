@@ -146,7 +146,7 @@ func (s *UDPSession) oobMaxLocked() int {
 func (s *UDPSession) SendOOB(b []byte) error {
 	s.mu.Lock()
 	switch most := s.oobMaxLocked(); {
-	case s.closed:
+	case s.closing.closed:
 		s.mu.Unlock()
 		return s.opError("write", errClosed)
 	case s.err != nil:
@@ -177,7 +177,7 @@ func (s *UDPSession) SendOOB(b []byte) error {
 func (s *UDPSession) SetOOBHandler(callback OOBCallBackType) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.closing.closed {
 		return s.opError("set", errClosed)
 	}
 	s.oob = callback

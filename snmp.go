@@ -19,7 +19,7 @@ type Snmp struct {
 	CurrEstab        uint64 // sessions open now
 	InErrs           uint64 // datagrams dropped: malformed, of no session, or of an unknown sender
 	InCsumErrors     uint64 // datagrams dropped: checksum or authentication failed
-	KCPInErrors      uint64 // datagrams with a segment that could not be understood
+	KCPInErrors      uint64 // datagrams with a segment that could not be understood, or a reset that was not credible
 	InPkts           uint64 // datagrams received
 	OutPkts          uint64 // datagrams sent
 	InSegs           uint64 // segments received
@@ -94,6 +94,16 @@ func (s *Snmp) fold(from *Snmp) {
 			from.fields()[i] = 0
 		}
 	}
+}
+
+// foldBoth is fold that adds to total too, which the caller owns.
+func (s *Snmp) foldBoth(from, total *Snmp) {
+	for i, n := range from.fields() {
+		if n != 0 {
+			total.fields()[i] += n
+		}
+	}
+	s.fold(from)
 }
 
 // opened counts a new session; how is ActiveOpens or PassiveOpens.
