@@ -22,8 +22,4 @@ type rawAddr struct{}
 
 func makeRawAddr(netip.AddrPort, bool) rawAddr { return rawAddr{} }
 
-// growBuffers asks for socketBuffer in both directions; a refusal does no harm.
-func growBuffers(c *net.UDPConn) {
-	c.SetReadBuffer(socketBuffer)
-	c.SetWriteBuffer(socketBuffer)
-}
+func forceBuffers(*net.UDPConn) {}

@@ -39,15 +39,13 @@ func newBatchIO(c *net.UDPConn, owned bool) *batchIO {
 	return b
 }
 
-// growBuffers asks for socketBuffer in both directions, past the system's limit
-// where we may; a refusal does no harm.
-func growBuffers(c *net.UDPConn) {
-	c.SetReadBuffer(socketBuffer)
-	c.SetWriteBuffer(socketBuffer)
+// forceBuffers asks for what is past the system's limit, which is granted to the privileged;
+// a refusal does no harm.
+func forceBuffers(c *net.UDPConn) {
 	if raw, err := c.SyscallConn(); err == nil {
 		raw.Control(func(fd uintptr) {
-			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, socketBuffer)
-			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, socketBuffer)
+			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer)
+			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, sendBuffer)
 		})
 	}
 }

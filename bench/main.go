@@ -4,6 +4,7 @@
 //
 //	go -C bench run . speed
 //	go -C bench run . scale
+//	go -C bench run . accepted
 //
 // It uses the published API only, so that a replace line measures any other
 // implementation at the same import path.
@@ -40,7 +41,7 @@ type measurement struct {
 
 func main() {
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: bench [flags] speed|scale")
+		fmt.Fprintln(os.Stderr, "usage: bench [flags] speed|scale|accepted")
 		flag.PrintDefaults()
 	}
 	secs := flag.Float64("secs", 2, "seconds for each measurement")
@@ -48,15 +49,16 @@ func main() {
 	filter := flag.String("filter", "", "run only what matches this regular expression")
 	quick := flag.Bool("quick", false, "measure for an instant only, to see that everything works")
 	conns := flag.Int("conns", 2000, "connections of scale")
+	sessions := flag.Int("sessions", 100_000, "sessions of accepted")
 	asJSON := flag.Bool("json", false, "print JSON instead of a table")
 	flag.Parse()
 	match, err := regexp.Compile(*filter)
-	if err != nil || flag.NArg() != 1 || *secs <= 0 || *count < 1 || *conns < 1 {
+	if err != nil || flag.NArg() != 1 || *secs <= 0 || *count < 1 || *conns < 1 || *sessions < 1 {
 		flag.Usage()
 		os.Exit(2)
 	}
 	if *quick {
-		*secs, *count, *conns, warmup = 0.05, 1, 50, 10*time.Millisecond
+		*secs, *count, *conns, *sessions, warmup = 0.05, 1, 50, 500, 10*time.Millisecond
 	}
 	duration := time.Duration(*secs * float64(time.Second))
 	switch flag.Arg(0) {
@@ -66,6 +68,11 @@ func main() {
 		var r scaleResult
 		if r, err = scale(*conns, duration); err == nil {
 			show([]scaleResult{r}, *asJSON, func() { r.print() })
+		}
+	case "accepted":
+		var r acceptedResult
+		if r, err = accepted(*sessions, duration); err == nil {
+			show([]acceptedResult{r}, *asJSON, func() { r.print() })
 		}
 	default:
 		flag.Usage()
@@ -86,10 +93,10 @@ func speed(match *regexp.Regexp, d time.Duration, count int, asJSON bool) error 
 			if !match.MatchString(m.name) {
 				continue
 			}
-			fmt.Fprintf(os.Stderr, "\r\033[K%d/%d %s", round+1, count, m.name)
+			progress("%d/%d %s", round+1, count, m.name)
 			r, err := m.run(d)
 			if err != nil {
-				fmt.Fprintln(os.Stderr)
+				progress("")
 				return fmt.Errorf("%s: %w", m.name, err)
 			}
 			if round == 0 {
@@ -98,13 +105,20 @@ func speed(match *regexp.Regexp, d time.Duration, count int, asJSON bool) error 
 			runs[m.name] = append(runs[m.name], r)
 		}
 	}
-	fmt.Fprint(os.Stderr, "\r\033[K")
+	progress("")
 	var results []result
 	for _, name := range order {
 		results = append(results, medians(name, runs[name]))
 	}
 	show(results, asJSON, func() { printTable(results) })
 	return nil
+}
+
+// progress shows what is going on, on a terminal, until the next call.
+func progress(format string, args ...any) {
+	if info, err := os.Stderr.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+		fmt.Fprintf(os.Stderr, "\r\033[K"+format, args...)
+	}
 }
 
 // show prints results as JSON or as a table for people.

@@ -74,17 +74,21 @@ func liveHeap() int64 {
 }
 
 func (r scaleResult) print() {
-	for _, line := range []struct {
-		name  string
-		value string
-	}{
+	printLines([]line{
 		{"connections", fmt.Sprint(r.Connections)},
 		{"heap per session", fmt.Sprintf("%.1f KB", r.HeapPerSession/1e3)},
 		{"goroutines per connection", fmt.Sprintf("%.2f", r.GoroutinesPerConn)},
 		{"CPU of all, idle", fmt.Sprintf("%.3f%% of a core", 100*r.IdleCPU)},
 		{"to set one up", fmt.Sprintf("%.0f µs", r.SetupMicroseconds)},
 		{"left after closing", fmt.Sprintf("%d goroutines, %.1f MB", r.LeftoverGoroutines, r.LeftoverHeapMB)},
-	} {
-		fmt.Printf("%-27s%s\n", line.name, line.value)
+	})
+}
+
+// line is a line of a table for people.
+type line struct{ name, value string }
+
+func printLines(lines []line) {
+	for _, l := range lines {
+		fmt.Printf("%-27s%s\n", l.name, l.value)
 	}
 }

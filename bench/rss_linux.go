@@ -1,0 +1,20 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+)
+
+// rss is the process's resident memory in bytes, and peakRSS the most it ever was.
+func rss() float64     { return status("VmRSS:") }
+func peakRSS() float64 { return status("VmHWM:") }
+
+// status reads a field of /proc/self/status that is in kB.
+func status(field string) float64 {
+	b, _ := os.ReadFile("/proc/self/status")
+	_, rest, _ := bytes.Cut(b, []byte("\n"+field))
+	value, _, _ := bytes.Cut(rest, []byte(" kB"))
+	kb, _ := strconv.ParseFloat(string(bytes.TrimSpace(value)), 64)
+	return kb * 1024
+}
