@@ -6,6 +6,10 @@
 //	go -C bench run . scale
 //	go -C bench run . accepted
 //
+// and over emulated paths, in virtual time, where figures do not depend on the machine:
+//
+//	go -C bench run . path
+//
 // It uses the published API only, so that a replace line measures any other
 // implementation at the same import path.
 package main
@@ -41,7 +45,7 @@ type measurement struct {
 
 func main() {
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: bench [flags] speed|scale|accepted")
+		fmt.Fprintln(os.Stderr, "usage: bench [flags] speed|scale|accepted|path, or one with the name of a scenario of path")
 		flag.PrintDefaults()
 	}
 	secs := flag.Float64("secs", 2, "seconds for each measurement")
@@ -50,16 +54,23 @@ func main() {
 	quick := flag.Bool("quick", false, "measure for an instant only, to see that everything works")
 	conns := flag.Int("conns", 2000, "connections of scale")
 	sessions := flag.Int("sessions", 100_000, "sessions of accepted")
+	seeds := flag.Int("seeds", 5, "runs of each scenario of path, with seeds from 1 on; of one, the seed")
+	realTime := flag.Bool("real", false, "path in real time: for an implementation whose goroutines start before main")
 	asJSON := flag.Bool("json", false, "print JSON instead of a table")
 	flag.Parse()
 	match, err := regexp.Compile(*filter)
-	if err != nil || flag.NArg() != 1 || *secs <= 0 || *count < 1 || *conns < 1 || *sessions < 1 {
+	args := 1
+	if flag.Arg(0) == "one" {
+		args = 2
+	}
+	if err != nil || flag.NArg() != args || *secs <= 0 || *count < 1 || *conns < 1 || *sessions < 1 || *seeds < 1 {
 		flag.Usage()
 		os.Exit(2)
 	}
 	if *quick {
 		*secs, *count, *conns, *sessions, warmup = 0.05, 1, 50, 500, 10*time.Millisecond
 	}
+	path := pathOptions{match: match, seeds: *seeds, realTime: *realTime, quick: *quick, asJSON: *asJSON}
 	duration := time.Duration(*secs * float64(time.Second))
 	switch flag.Arg(0) {
 	case "speed":
@@ -74,6 +85,13 @@ func main() {
 		if r, err = accepted(*sessions, duration); err == nil {
 			show([]acceptedResult{r}, *asJSON, func() { r.print() })
 		}
+	case "path":
+		if *quick {
+			path.seeds = 1
+		}
+		err = paths(path)
+	case "one":
+		err = one(flag.Arg(1), *seeds, path)
 	default:
 		flag.Usage()
 		os.Exit(2)

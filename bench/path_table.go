@@ -1,0 +1,144 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/xtaci/kcp-go/v5/internal/netem"
+)
+
+const (
+	halfRTT = 30 * time.Millisecond
+	mb      = 1_000_000
+)
+
+// scenarios is all that path measures.
+func scenarios() []scenario { return append(messageScenarios(), bulkScenarios()...) }
+
+// messageScenarios is 500 bytes every 10 ms over bad paths without a bottleneck.
+func messageScenarios() (all []scenario) {
+	lossy := func(p float64) netem.Path { return netem.Path{Delay: halfRTT, Loss: p} }
+	tuned := tuning{nodelay: [4]int{1, 10, 2, 1}, window: 1024, ackNoDelay: true}
+	withFEC := tuned
+	withFEC.data, withFEC.parity = 10, 3
+	for _, p := range []struct {
+		name           string
+		path           netem.Path
+		floor, goal    target
+		fecFl, fecGoal target
+	}{
+		{"no loss", lossy(0), target{p99: 31, wire: 1.06}, target{p99: 31, wire: 1.05}, target{}, target{}},
+		{"1% lost", lossy(0.01), target{p99: 95, wire: 1.09}, target{p99: 80}, target{}, target{}},
+		{"5% lost", lossy(0.05), target{p99: 120, wire: 1.25}, target{p99: 95}, target{}, target{}},
+		{"10% lost", lossy(0.10), target{p99: 130, wire: 1.40}, target{p99: 100}, target{}, target{p99: 75, wire: 1.60}},
+		{"20% lost", lossy(0.20), target{p99: 185, wire: 1.70}, target{p99: 130}, target{}, target{}},
+		{"30% lost", lossy(0.30), target{p99: 290, wire: 2.1}, target{p99: 190}, target{}, target{}},
+		{"jitter 0 to 20 ms", netem.Path{Delay: halfRTT, Jitter: 20 * time.Millisecond},
+			target{p99: 50, wire: 1.06}, target{p99: 50, wire: 1.05}, target{}, target{}},
+		{"bursts", netem.Path{Delay: halfRTT, Burst: burst}, target{}, target{}, target{}, target{}},
+		{"5% reordered", reordering(netem.Path{Delay: halfRTT}), target{}, target{}, target{}, target{}},
+	} {
+		add := func(transport string, open opener, floor, goal target) {
+			all = append(all, scenario{
+				Path: "messages, " + p.name, Transport: transport, open: open,
+				net:   emulation{there: p.path, back: p.path},
+				load:  messages{size: 500, every: 10 * time.Millisecond, count: 12_000},
+				floor: floor, goal: goal,
+			})
+		}
+		add("kcp", kcpOpener(tuned), p.floor, p.goal)
+		add("kcp FEC 10/3", kcpOpener(withFEC), p.fecFl, p.fecGoal)
+		add("kcp untuned", kcpOpener(tuning{untuned: true}), target{}, target{})
+		add("quic-go", quicOpen, target{}, target{})
+	}
+	return all
+}
+
+// burst loses 5% of the datagrams, 5 in a row on average.
+var burst = netem.Burst{Enter: 0.05 / 0.95 / 5, Leave: 1. / 5}
+
+// reordering delays 5% of the datagrams so that later ones overtake them.
+func reordering(p netem.Path) netem.Path {
+	p.Reorder, p.ReorderDelay = 0.05, 15*time.Millisecond
+	return p
+}
+
+// bulkScenarios is as much as goes through a bottleneck, where bytes are those of the
+// datagrams' payload.
+func bulkScenarios() (all []scenario) {
+	for _, p := range []struct {
+		name             string
+		bandwidth, queue int
+		loss             float64
+		window           int
+		floor, goal      target
+	}{
+		{"5 MB/s", 5 * mb, 300_000, 0, 1024, target{goodput: 4.6, wire: 1.06}, target{goodput: 4.8, wire: 1.03}},
+		{"5 MB/s, 1% lost", 5 * mb, 300_000, 0.01, 1024, target{goodput: 4.5, wire: 1.08}, target{goodput: 4.7, wire: 1.04}},
+		{"5 MB/s, 10% lost", 5 * mb, 300_000, 0.10, 1024, target{goodput: 3.9, wire: 1.25}, target{goodput: 4.2, wire: 1.16}},
+		{"1 MB/s", 1 * mb, 60_000, 0, 1024, target{goodput: 0.92, wire: 1.08}, target{}},
+		{"20 MB/s, 10% lost", 20 * mb, 1_200_000, 0.10, 4096, target{goodput: 15, wire: 1.25}, target{}},
+	} {
+		path := netem.Path{Delay: halfRTT, Loss: p.loss, Bandwidth: int64(p.bandwidth), Queue: p.queue}
+		bulkTuning := func(nc int) tuning {
+			return tuning{stream: true, nodelay: [4]int{1, 10, 2, nc}, window: p.window}
+		}
+		add := func(transport string, open opener, floor, goal target) {
+			all = append(all, scenario{
+				Path: "bulk, " + p.name, Transport: transport, open: open,
+				net:  emulation{there: path, back: netem.Path{Delay: halfRTT, Loss: p.loss}},
+				load: bulkLoad(30 * time.Second), floor: floor, goal: goal,
+			})
+		}
+		add("kcp nc=0", kcpOpener(bulkTuning(0)), p.floor, p.goal)
+		add("kcp nc=1", kcpOpener(bulkTuning(1)), target{}, target{})
+		add("kcp untuned", kcpOpener(tuning{untuned: true}), p.floor, p.goal)
+		add("quic-go", quicOpen, target{}, target{})
+	}
+	return all
+}
+
+// printPaths prints the medians with floors and goals beside them.
+func printPaths(all []scenario, medians []pathResult) {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	defer w.Flush()
+	for i, s := range all {
+		if i == 0 || s.load.heading() != all[i-1].load.heading() {
+			w.Flush()
+			fmt.Fprintf(w, "%s\n", s.load.heading())
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", s.Path, s.Transport, s.load.row(s, medians[i]))
+	}
+}
+
+// against formats a figure with its floor and goal, if it has any.
+func against(format string, v, floor, goal float64) string {
+	s := fmt.Sprintf(format, v)
+	for _, t := range []float64{floor, goal} {
+		if t == 0 {
+			s += "\t"
+		} else {
+			s += "\t" + fmt.Sprintf(format, t)
+		}
+	}
+	return s
+}
+
+// verdict says which of its targets a result has reached.
+func (s scenario) verdict(r pathResult) string {
+	reaches := func(t target) bool {
+		return (t.p99 == 0 || r.P99 < t.p99+0.5) && // targets are whole milliseconds
+			(t.goodput == 0 || r.Goodput >= t.goodput) && (t.wire == 0 || r.Wire < t.wire+0.005)
+	}
+	switch {
+	case s.floor == target{} && s.goal == target{}:
+		return ""
+	case s.goal != target{} && reaches(s.goal) && reaches(s.floor):
+		return "goal"
+	case s.floor != target{} && reaches(s.floor):
+		return "floor"
+	}
+	return "below"
+}

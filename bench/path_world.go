@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	kcp "github.com/xtaci/kcp-go/v5"
+	"github.com/xtaci/kcp-go/v5/internal/netem"
+)
+
+// virtually runs f in virtual time and ends the process. A bubble can be had only with a
+// *testing.T, and that only from testing.Main.
+func virtually(f func() error) {
+	started := time.Now()
+	os.Args = os.Args[:1] // testing has flags of its own
+	testing.Init()
+	testing.Main(
+		func(string, string) (bool, error) { return true, nil },
+		[]testing.InternalTest{{Name: "path", F: func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				// A bubble begins in 2000. quic-go counts from when it was
+				// initialised, outside, where zero is no time.
+				time.Sleep(time.Until(started) + time.Hour)
+				if err := f(); err != nil {
+					t.Fatal(err)
+				}
+			})
+			os.Exit(0) // before testing prints something
+		}}}, nil, nil)
+}
+
+// emulation is how a network behaves from the senders to the receivers and back.
+type emulation struct {
+	there, back netem.Path
+}
+
+// world is a network with a sender and a receiver for each flow.
+type world struct {
+	*netem.Network
+	emulation
+	flows [][2]*netem.Conn
+}
+
+func newWorld(seed uint64, e emulation) (*world, error) {
+	return &world{Network: netem.New(seed), emulation: e}, nil
+}
+
+// flow binds two more Conns, with the paths of the world between them.
+func (w *world) flow() (from, to *netem.Conn, err error) {
+	i := len(w.flows) + 1
+	if from, err = w.Listen(fmt.Sprintf("10.0.0.%d:1000", i)); err != nil {
+		return nil, nil, err
+	}
+	if to, err = w.Listen(fmt.Sprintf("10.0.1.%d:1000", i)); err != nil {
+		return nil, nil, err
+	}
+	if err = w.SetPath(from.LocalAddr(), to.LocalAddr(), w.there); err != nil {
+		return nil, nil, err
+	}
+	w.flows = append(w.flows, [2]*netem.Conn{from, to})
+	return from, to, w.SetPath(to.LocalAddr(), from.LocalAddr(), w.back)
+}
+
+// sent returns the bytes that were sent so far in either direction, over all flows.
+func (w *world) sent() (there, back int64) {
+	for _, f := range w.flows {
+		there += int64(w.Stats(f[0].LocalAddr(), f[1].LocalAddr()).SentBytes)
+		back += int64(w.Stats(f[1].LocalAddr(), f[0].LocalAddr()).SentBytes)
+	}
+	return there, back
+}
+
+// close waits until transports that are closed have given up, and frees the network.
+func (w *world) close() {
+	time.Sleep(settle)
+	w.Network.Close()
+	time.Sleep(settle)
+}
+
+// settle outlasts what transports do after they are closed. Virtual time costs nothing.
+const settle = 10 * time.Second
+
+// conn is a stream from the sender, which Write is of, to the receiver, which Read is of.
+type conn struct {
+	io.Writer
+	io.Reader
+	once   sync.Once
+	end    func()
+	gaveUp atomic.Bool // Write and Read fail as the transport has stalled
+}
+
+func (c *conn) close() { c.once.Do(c.end) }
+
+func (c *conn) giveUp() {
+	c.gaveUp.Store(true)
+	c.close()
+}
+
+// opener opens a stream over the world's next flow.
+type opener func(w *world) (*conn, error)
+
+// tuning is the settings of both ends of a session.
+type tuning struct {
+	untuned      bool // no setter is called
+	stream       bool
+	nodelay      [4]int
+	window       int
+	ackNoDelay   bool
+	data, parity int // FEC
+}
+
+func (t tuning) apply(s *kcp.UDPSession) {
+	if t.untuned {
+		return
+	}
+	s.SetStreamMode(t.stream)
+	s.SetNoDelay(t.nodelay[0], t.nodelay[1], t.nodelay[2], t.nodelay[3])
+	s.SetWindowSize(t.window, t.window)
+	s.SetACKNoDelay(t.ackNoDelay)
+}
+
+func kcpOpener(t tuning) opener {
+	return func(w *world) (*conn, error) {
+		from, to, err := w.flow()
+		if err != nil {
+			return nil, err
+		}
+		l, err := kcp.ServeConn(nil, t.data, t.parity, to)
+		if err != nil {
+			return nil, err
+		}
+		client, err := kcp.NewConn3(uint32(len(w.flows)), to.LocalAddr(), nil, t.data, t.parity, from)
+		if err != nil {
+			return nil, err
+		}
+		t.apply(client)
+		var server *kcp.UDPSession
+		hello := make([]byte, 1)
+		for _, step := range []func() error{
+			func() error { _, err := client.Write(hello); return err },
+			func() (err error) { server, err = l.AcceptKCP(); return err },
+			func() error { t.apply(server); return nil },
+			func() error { _, err := server.Read(hello); return err },
+			func() error { _, err := server.Write(hello); return err },
+			func() error { _, err := client.Read(hello); return err },
+		} {
+			if err := step(); err != nil {
+				return nil, err
+			}
+		}
+		return &conn{Writer: client, Reader: server, end: func() {
+			client.Close()
+			server.Close()
+			l.Close()
+		}}, nil
+	}
+}
+
+// quicOpen opens a stream of quic-go, whose congestion control is CUBIC.
+func quicOpen(w *world) (*conn, error) {
+	from, to, err := w.flow()
+	if err != nil {
+		return nil, err
+	}
+	cert, err := tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	cfg := &quic.Config{
+		InitialStreamReceiveWindow: 8 << 20,
+		MaxStreamReceiveWindow:     32 << 20,
+		MaxConnectionReceiveWindow: 64 << 20,
+		HandshakeIdleTimeout:       time.Minute,
+		MaxIdleTimeout:             time.Hour,
+	}
+	client, server := &quic.Transport{Conn: from}, &quic.Transport{Conn: to}
+	l, err := server.Listen(cert, cfg)
+	if err != nil {
+		return nil, err
+	}
+	ctx := context.Background()
+	c, err := client.Dial(ctx, to.LocalAddr(), &tls.Config{InsecureSkipVerify: true, NextProtos: cert.NextProtos}, cfg) // to ourselves
+	if err != nil {
+		return nil, err
+	}
+	out, err := c.OpenStreamSync(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := out.Write([]byte{0}); err != nil {
+		return nil, err
+	}
+	s, err := l.Accept(ctx)
+	if err != nil {
+		return nil, err
+	}
+	in, err := s.AcceptStream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_, err = io.ReadFull(in, make([]byte, 1))
+	return &conn{Writer: out, Reader: in, end: func() {
+		c.CloseWithError(0, "")
+		s.CloseWithError(0, "")
+		l.Close()
+		client.Close()
+		server.Close()
+	}}, err
+}
