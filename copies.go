@@ -12,8 +12,8 @@ const (
 	copyLoss = lossUnit / 32
 	// copyRTT is the round trip from which that is worth a thought.
 	copyRTT = 4 * int64(time.Millisecond)
-	// copyShare bounds copies to one for so many other segments sent.
-	copyShare = 4
+	// copyShare bounds copies to so many for a hundred other segments sent.
+	copyShare = 25
 	// copyCredit is how many may come at once.
 	copyCredit = 8
 )
@@ -27,7 +27,8 @@ type copyDue struct {
 // copyQueue holds what is to be repeated, in order of time, at most copyCredit of them.
 type copyQueue struct {
 	due    []copyDue
-	credit int // in 1/copyShare
+	share  int // copies for a hundred segments
+	credit int // hundredths of a copy
 	sent   uint64
 }
 
@@ -40,7 +41,7 @@ func (q *copyQueue) at() int64 {
 }
 
 // earn counts a segment sent.
-func (q *copyQueue) earn() { q.credit = min(q.credit+1, copyCredit*copyShare) }
+func (q *copyQueue) earn() { q.credit = min(q.credit+q.share, 100*copyCredit) }
 
 // copyGap is the time between a retransmission and its copy.
 func (k *KCP) copyGap() int64 { return min(k.interval, k.rtt.srtt/4) }
@@ -49,8 +50,8 @@ func (k *KCP) copyGap() int64 { return min(k.interval, k.rtt.srtt/4) }
 // has more to send, and repairs its losses as fast as it can.
 func (k *KCP) scheduleCopy(now int64, sn, ts uint32) {
 	if k.rtt.eager && k.rtt.srtt >= copyRTT && k.loss.share >= copyLoss && k.snd.queued() == 0 &&
-		k.resend != 0 && k.copies.credit >= copyShare && len(k.copies.due) < copyCredit {
-		k.copies.credit -= copyShare
+		k.resend != 0 && k.copies.credit >= 100 && len(k.copies.due) < copyCredit {
+		k.copies.credit -= 100
 		k.copies.due = append(k.copies.due, copyDue{now + k.copyGap(), sn, ts})
 	}
 }

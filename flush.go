@@ -122,6 +122,12 @@ func (k *KCP) congestion() CongestionControl {
 	return k.cc
 }
 
+// setControl makes c control congestion from now on; nil for what the settings say.
+func (k *KCP) setControl(c CongestionControl) {
+	k.cc = c
+	k.pace = pacer{}
+}
+
 // setPace follows the rate that the congestion control wants.
 func (k *KCP) setPace(now int64) {
 	rate := k.cc.PacingRate()
@@ -132,7 +138,7 @@ func (k *KCP) setPace(now int64) {
 // seldom enough that timers and batches do not.
 const paceQuantum = time.Millisecond
 
-// paced says whether a rate keeps data back at now.
+// pacedOut says whether a rate keeps data back at now.
 func (k *KCP) pacedOut(now int64) bool {
 	return k.pacer.blocked(now) || k.pace.blocked(now)
 }

@@ -139,6 +139,7 @@ func newCore(conv uint32, out sink, pool *packetPool, now int64) *KCP {
 	}
 	k.rcv.wnd = IKCP_WND_RCV
 	k.rtt.init()
+	k.copies.share = copyShare
 	k.setMtu(IKCP_MTU_DEF)
 	return k
 }
@@ -161,7 +162,7 @@ func (k *KCP) NoDelay(nodelay, interval, resend, nc int) int {
 	}
 	if nc >= 0 && k.nocwnd != (nc != 0) {
 		k.nocwnd = nc != 0
-		k.cc = nil
+		k.setControl(nil)
 	}
 	return 0
 }
@@ -387,6 +388,9 @@ func (k *KCP) acknowledged(now int64, sn, ts uint32) (sentAt int64) {
 	case !last || s.state == segLost:
 		// It was not lost: later ones had overtaken it, or its acknowledgement was on its
 		// way for longer than we waited.
+		if at < k.loss.newest {
+			k.loss.late(now, now-at-k.loss.rtt)
+		}
 		k.loss.spurious++
 		k.congestion().Spurious(time.Duration(now), s.size())
 		sentAt = at

@@ -81,6 +81,24 @@ func (s *UDPSession) SetRateLimit(bytesPerSecond uint32) {
 	s.configure(func() { s.core.pacer.setRate(int64(bytesPerSecond), clock()) })
 }
 
+// SetCongestionControl makes c decide what may be in flight, from now on: [NewBBR], which is
+// the default, [NewCubic], or one of the caller's. c is this session's alone. nil is the
+// default. It overrides the nc of an earlier SetNoDelay, and a later one with nc 1 overrides it.
+func (s *UDPSession) SetCongestionControl(c CongestionControl) {
+	s.configure(func() {
+		s.core.nocwnd, s.core.chosen = false, c
+		s.core.setControl(nil)
+	})
+}
+
+// SetRedundancy bounds the second copies of retransmissions to percent of the segments sent
+// otherwise, 0 to 100 (others are clamped). The default is 25. They are sent only where
+// SetNoDelay's nodelay asks for low latency, the path loses more than 3%, and no more data waits:
+// a loss then costs a second round trip only if three datagrams are lost.
+func (s *UDPSession) SetRedundancy(percent int) {
+	s.configure(func() { s.core.copies.share = min(max(percent, 0), 100) })
+}
+
 // SetDSCP sets the differentiated services code point, 0 to 63, of the socket. An
 // accepted session refuses: the socket is its listener's.
 func (s *UDPSession) SetDSCP(dscp int) error {
