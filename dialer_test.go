@@ -36,7 +36,7 @@ func TestSettingsRefused(t *testing.T) {
 			}
 		}
 	}
-	for _, network := range []string{"tcp", "unix", "", "udp5"} {
+	for _, network := range []string{"tcp5", "unix", "", "ip"} {
 		_, derr := new(Dialer).Dial(network, "127.0.0.1:1")
 		_, lerr := new(ListenConfig).Listen(context.Background(), network, "127.0.0.1:0")
 		for _, err := range []error{derr, lerr} {
