@@ -38,14 +38,16 @@ func (d *Dialer) Dial(network, address string) (net.Conn, error) {
 }
 
 // DialContext makes a session, a *UDPSession, to address ("host:port") on the network "udp",
-// "udp4" or "udp6". The context ends the name's resolution and waiting for the peer; it does not
+// "udp4" or "udp6"; "tcp", "tcp4" and "tcp6" mean the same, as it is all that http.Transport and
+// others ask for. The context ends the name's resolution and waiting for the peer; it does not
 // concern the session afterwards. Errors are *net.OpErrors, but for those that name a setting.
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	cfg, err := d.Settings.resolve()
 	if err != nil {
 		return nil, err
 	}
-	if err := checkNetwork("dial", network); err != nil {
+	network, err = udpNetwork("dial", network)
+	if err != nil {
 		return nil, err
 	}
 	if d.Timeout < 0 {
@@ -126,13 +128,15 @@ type ListenConfig struct {
 }
 
 // Listen makes a listener, a *Listener, at address ("host:port", as for [Listen]) on the network
-// "udp", "udp4" or "udp6". The context ends the name's resolution only.
+// "udp", "udp4" or "udp6", or what DialContext takes for it. The context ends the name's
+// resolution only.
 func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (net.Listener, error) {
 	cfg, err := lc.Settings.resolve()
 	if err != nil {
 		return nil, err
 	}
-	if err := checkNetwork("listen", network); err != nil {
+	network, err = udpNetwork("listen", network)
+	if err != nil {
 		return nil, err
 	}
 	nl := net.ListenConfig{Control: lc.Control}
@@ -149,12 +153,15 @@ func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (ne
 	return newListener(cfg, newSocket(udp, true)), nil
 }
 
-func checkNetwork(op, network string) error {
+// udpNetwork returns the UDP network that network means.
+func udpNetwork(op, network string) (string, error) {
 	switch network {
 	case "udp", "udp4", "udp6":
-		return nil
+		return network, nil
+	case "tcp", "tcp4", "tcp6":
+		return "udp" + network[len("tcp"):], nil
 	}
-	return &net.OpError{Op: op, Net: network, Err: net.UnknownNetworkError(network)}
+	return "", &net.OpError{Op: op, Net: network, Err: net.UnknownNetworkError(network)}
 }
 
 // timedOutError is a context's deadline as net.Dialer reports it, with Timeout.

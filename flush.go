@@ -61,7 +61,7 @@ func (k *KCP) writeProbes(now int64) {
 		k.probeAt = now + k.probeWait
 	case now >= k.probeAt:
 		k.probeWait = min(k.probeWait+k.probeWait/2, IKCP_PROBE_LIMIT*int64(time.Millisecond))
-		k.probeAt = now + k.probeWait
+		k.probeAt = now + IKCP_PROBE_INIT*int64(time.Millisecond) // or probeWait, if it is answered
 		k.ask = true
 	}
 	if k.ask {

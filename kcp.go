@@ -325,7 +325,13 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 			code = -3
 			break
 		}
-		k.lastHeard, k.asked = now, false
+		if k.asked {
+			k.asked = false
+			if k.probeAt != 0 {
+				k.probeAt = now + k.probeWait
+			}
+		}
+		k.lastHeard = now
 		k.count.InSegs++
 		if d := h.una - k.snd.una; d <= k.snd.nxt-k.snd.una {
 			if d > una-k.snd.una {
