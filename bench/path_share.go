@@ -32,8 +32,8 @@ func (s sharing) run(w *world, _ opener) (r pathResult, err error) {
 	failed := make(chan error, 1)
 	var transfers []*transfer
 	wire := w.wire()
-	for _, f := range s.flows {
-		r.Flows = append(r.Flows, line{Name: f.name, Values: make([]float64, bins)})
+	for i, f := range s.flows {
+		r.Flows = append(r.Flows, line{Name: fmt.Sprintf("%d: %s", i+1, f.name), Values: make([]float64, bins)})
 	}
 	for i := range bins {
 		if n := time.Duration(i) * binTime / s.apart; time.Duration(i)*binTime%s.apart == 0 && int(n) < len(s.flows) {

@@ -146,7 +146,7 @@ func changeScenarios() (all []scenario) {
 			[]mark{{10, "1 MB/s"}, {20, "5 MB/s"}}},
 		{"3 s outage", "outage", over(steady), 30 * sec,
 			[]event{{10 * sec, dead, 0}, {13 * sec, over(steady), 5}},
-			[]mark{{10, "nothing passes"}, {13, "all passes"}}},
+			[]mark{{10, "outage"}, {13, "over"}}},
 	} {
 		add := func(transport string, open opener) {
 			all = append(all, scenario{

@@ -12,25 +12,25 @@ import (
 // Measures of a plot, in pixels.
 const (
 	plotWidth, plotHeight = 720, 240
-	plotLeft, plotTop     = 44, 36
-	plotRight, plotBottom = 10, 30
+	plotLeft, plotTop     = 44, 40
+	plotRight, plotBottom = 20, 30
 )
+
+// plotPoints bounds the points of a line, and so the size of the file.
+const plotPoints = 350
+
+// plotMost is the top of a plot in MB/s. What was repaired can make everything behind it
+// arrive at once, at no rate that means anything.
+const plotMost = 7
 
 // plotColours tell lines apart on light and on dark ground.
 var plotColours = []string{"#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd"}
 
-// svg draws lines of one value every step seconds, with a mark and a word at some times.
-func svg(title, unit string, step float64, lines []line, marks []mark) string {
-	most, n := 0.0, 0
-	for _, l := range lines {
-		n = max(n, len(l.Values))
-		for _, v := range l.Values {
-			most = max(most, v)
-		}
-	}
-	grid := niceStep(most / 5)
-	most = grid * math.Ceil(most*1.02/grid)
-	seconds := float64(n) * step
+// svg draws lines of one value every step seconds, up to most, with a mark and a word at
+// some times.
+func svg(title, unit string, step, most float64, lines []line, marks []mark) string {
+	grid := niceStep(most / 6)
+	seconds := float64(len(lines[0].Values)) * step
 	x := func(t float64) float64 { return plotLeft + t/seconds*(plotWidth-plotLeft-plotRight) }
 	y := func(v float64) float64 { return plotHeight - plotBottom - v/most*(plotHeight-plotTop-plotBottom) }
 
@@ -38,7 +38,7 @@ func svg(title, unit string, step float64, lines []line, marks []mark) string {
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="11" fill="#888">`+"\n",
 		plotWidth, plotHeight)
 	fmt.Fprintf(&b, `<text x="%d" y="13" font-size="13">%s</text>`+"\n", plotLeft, html.EscapeString(title))
-	for v := 0.0; v <= most+grid/2; v += grid {
+	for v := 0.0; v <= most; v += grid {
 		fmt.Fprintf(&b, `<path d="M%d %.1fH%d" stroke="#888" stroke-opacity=".3"/><text x="%d" y="%.1f" text-anchor="end">%.4g</text>`+"\n",
 			plotLeft, y(v), plotWidth-plotRight, plotLeft-5, y(v)+4, v)
 	}
@@ -54,10 +54,16 @@ func svg(title, unit string, step float64, lines []line, marks []mark) string {
 	for i, l := range lines {
 		colour := plotColours[i%len(plotColours)]
 		fmt.Fprintf(&b, `<path fill="none" stroke="%s" stroke-width="1.3" d="M`, colour)
-		for j, v := range l.Values {
-			fmt.Fprintf(&b, "%.0f %.0f ", x((float64(j)+0.5)*step)*10, y(v)*10)
+		group := 1 + len(l.Values)/plotPoints
+		for j := 0; j < len(l.Values); j += group {
+			values := l.Values[j:min(j+group, len(l.Values))]
+			mean := 0.0
+			for _, v := range values {
+				mean += v / float64(len(values))
+			}
+			fmt.Fprintf(&b, "%.1f %.1f ", x((float64(j)+float64(len(values))/2)*step), y(min(mean, most)))
 		}
-		fmt.Fprintf(&b, `" transform="scale(.1)" vector-effect="non-scaling-stroke"/><text x="%d" y="28" fill="%s">%s</text>`+"\n",
+		fmt.Fprintf(&b, `"/><text x="%d" y="31" fill="%s">%s</text>`+"\n",
 			at, colour, html.EscapeString(l.Name))
 		at += 7*len(l.Name) + 20
 	}
@@ -106,7 +112,7 @@ func plotPaths(dir string, all []scenario, medians []pathResult) error {
 					lines = append(lines, l)
 				}
 			}
-			picture := svg(all[i].Path, "MB/s", binTime.Seconds(), lines, all[i].marks)
+			picture := svg(all[i].Path, "MB/s", binTime.Seconds(), plotMost, lines, all[i].marks)
 			if err := os.WriteFile(filepath.Join(dir, all[i].plot+".svg"), []byte(picture), 0o644); err != nil {
 				return err
 			}
