@@ -73,11 +73,11 @@ type pathResult struct {
 	Reverse float64 `json:"reverse_per_byte,omitempty"`
 
 	// MB/s of each flow of bulk, in bins of binTime.
-	Flows []line `json:"flows,omitempty"`
+	Flows []series `json:"flows,omitempty"`
 }
 
-// line is a quantity over time.
-type line struct {
+// series is a quantity over time.
+type series struct {
 	Name   string    `json:"name"`
 	Values []float64 `json:"values"`
 }

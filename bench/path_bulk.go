@@ -108,7 +108,7 @@ func (b bulkLoad) run(w *world, open opener) (r pathResult, err error) {
 		before = now
 	}
 	r.Goodput = float64(before) / mb / b.time.Seconds()
-	r.Flows = []line{{Values: bins}}
+	r.Flows = []series{{Values: bins}}
 	r.Back = b.recovered(bins)
 	if err := t.finish(); err != nil {
 		return r, err

@@ -33,7 +33,7 @@ func (s sharing) run(w *world, _ opener) (r pathResult, err error) {
 	var transfers []*transfer
 	wire := w.wire()
 	for i, f := range s.flows {
-		r.Flows = append(r.Flows, line{Name: fmt.Sprintf("%d: %s", i+1, f.name), Values: make([]float64, bins)})
+		r.Flows = append(r.Flows, series{Name: fmt.Sprintf("%d: %s", i+1, f.name), Values: make([]float64, bins)})
 	}
 	for i := range bins {
 		if n := time.Duration(i) * binTime / s.apart; time.Duration(i)*binTime%s.apart == 0 && int(n) < len(s.flows) {

@@ -28,7 +28,7 @@ var plotColours = []string{"#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd"
 
 // svg draws lines of one value every step seconds, up to most, with a mark and a word at
 // some times.
-func svg(title, unit string, step, most float64, lines []line, marks []mark) string {
+func svg(title, unit string, step, most float64, lines []series, marks []mark) string {
 	grid := niceStep(most / 6)
 	seconds := float64(len(lines[0].Values)) * step
 	x := func(t float64) float64 { return plotLeft + t/seconds*(plotWidth-plotLeft-plotRight) }
@@ -103,7 +103,7 @@ func plotPaths(dir string, all []scenario, medians []pathResult) error {
 			j++
 		}
 		if all[i].plot != "" {
-			var lines []line
+			var lines []series
 			for k := i; k < j; k++ {
 				for _, l := range medians[k].Flows {
 					if l.Name == "" {
