@@ -56,6 +56,7 @@ func main() {
 	sessions := flag.Int("sessions", 100_000, "sessions of accepted")
 	seeds := flag.Int("seeds", 5, "runs of each scenario of path, with seeds from 1 on; of one, the seed")
 	realTime := flag.Bool("real", false, "path in real time: for an implementation whose goroutines start before main")
+	plots := flag.String("plots", "", "directory that path writes its plots of goodput over time to")
 	asJSON := flag.Bool("json", false, "print JSON instead of a table")
 	flag.Parse()
 	match, err := regexp.Compile(*filter)
@@ -70,7 +71,7 @@ func main() {
 	if *quick {
 		*secs, *count, *conns, *sessions, warmup = 0.05, 1, 50, 500, 10*time.Millisecond
 	}
-	path := pathOptions{match: match, seeds: *seeds, realTime: *realTime, quick: *quick, asJSON: *asJSON}
+	path := pathOptions{match: match, seeds: *seeds, realTime: *realTime, quick: *quick, asJSON: *asJSON, plots: *plots}
 	duration := time.Duration(*secs * float64(time.Second))
 	switch flag.Arg(0) {
 	case "speed":

@@ -11,7 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"time"
+
+	"github.com/xtaci/kcp-go/v5/internal/netem"
 )
 
 // The subcommand path measures transports over emulated paths. Each run is one scenario
@@ -30,6 +31,8 @@ type scenario struct {
 	load      load
 	floor     target
 	goal      target
+	plot      string // file name of the path's plot, "" for none
+	marks     []mark // in it
 }
 
 // target is what a scenario has to reach; fields that are 0 are not judged.
@@ -37,6 +40,7 @@ type target struct {
 	p99     float64 // ms, at most
 	goodput float64 // MB/s, at least
 	wire    float64 // bytes on the wire a byte delivered, at most
+	share   float64 // of the smallest flow, at least
 }
 
 func (s scenario) name() string { return s.Path + ", " + s.Transport }
@@ -54,20 +58,46 @@ type pathResult struct {
 	Max  float64 `json:"max_ms,omitempty"`
 	Mean float64 `json:"mean_ms,omitempty"`
 
-	// Of bulk.
-	Goodput float64 `json:"goodput_MBps,omitempty"`
+	// Of bulk, of all flows together. Ms until it was back after each event.
+	Goodput float64   `json:"goodput_MBps,omitempty"`
+	Back    []float64 `json:"back_ms,omitempty"`
+
+	// Of several flows, while all were there: Jain's index, and the first one's and the
+	// smallest share.
+	Jain     float64 `json:"jain,omitempty"`
+	First    float64 `json:"first_share,omitempty"`
+	Smallest float64 `json:"smallest_share,omitempty"`
 
 	// Payload of all datagrams sent, for each byte delivered.
 	Wire    float64 `json:"wire_per_byte,omitempty"`
 	Reverse float64 `json:"reverse_per_byte,omitempty"`
+
+	// MB/s of each flow of bulk, in bins of binTime.
+	Flows []series `json:"flows,omitempty"`
+}
+
+// series is a quantity over time.
+type series struct {
+	Name   string    `json:"name"`
+	Values []float64 `json:"values"`
 }
 
 // figures are the fields that have a median.
 func (r *pathResult) figures() []*float64 {
-	return []*float64{&r.P50, &r.P95, &r.P99, &r.Max, &r.Mean, &r.Goodput, &r.Wire, &r.Reverse}
+	all := []*float64{&r.P50, &r.P95, &r.P99, &r.Max, &r.Mean, &r.Goodput,
+		&r.Jain, &r.First, &r.Smallest, &r.Wire, &r.Reverse}
+	for i := range r.Back {
+		all = append(all, &r.Back[i])
+	}
+	for _, f := range r.Flows {
+		for i := range f.Values {
+			all = append(all, &f.Values[i])
+		}
+	}
+	return all
 }
 
-// pathMedians takes each figure's median over the runs.
+// pathMedians takes each figure's median over the runs. It reuses the first's memory.
 func pathMedians(runs []pathResult) pathResult {
 	m := runs[0]
 	for i, to := range m.figures() {
@@ -88,6 +118,7 @@ type pathOptions struct {
 	realTime bool
 	quick    bool
 	asJSON   bool
+	plots    string // directory for plots, "" for none
 }
 
 // paths runs what matches of the path scenarios with every seed and shows the medians.
@@ -106,6 +137,11 @@ func paths(o pathOptions) error {
 	medians := make([]pathResult, len(todo))
 	for i := range todo {
 		medians[i] = pathMedians(runs[i])
+	}
+	if o.plots != "" {
+		if err := plotPaths(o.plots, todo, medians); err != nil {
+			return err
+		}
 	}
 	show(medians, o.asJSON, func() { printPaths(todo, medians) })
 	return nil
@@ -204,28 +240,12 @@ func one(name string, seed int, o pathOptions) error {
 
 // run is one run of s.
 func (s scenario) run(seed uint64) (r pathResult, err error) {
-	w, err := newWorld(seed, s.net)
-	if err != nil {
-		return r, err
-	}
+	w := &world{Network: netem.New(seed), emulation: s.net}
 	defer w.close()
-	c, err := s.open(w)
-	if err != nil {
-		return r, err
+	if s.net.shared != (netem.Path{}) {
+		if w.bottleneck, err = w.NewBottleneck(s.net.shared); err != nil {
+			return r, err
+		}
 	}
-	defer c.close()
-	defer time.AfterFunc(s.load.duration()+patience, c.giveUp).Stop()
-	there, back := w.sent()
-	var delivered int64
-	if r, delivered, err = s.load.run(c); err != nil {
-		return r, err
-	}
-	thereEnd, backEnd := w.sent()
-	r.Wire = float64(thereEnd-there) / float64(delivered)
-	r.Reverse = float64(backEnd-back) / float64(delivered)
-	return r, nil
+	return s.load.run(w, s.open)
 }
-
-// patience is how long a transport may go on to deliver after the load has ended. What it
-// has not delivered then counts as if it came that moment.
-const patience = 5 * time.Minute

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -15,7 +16,9 @@ const (
 )
 
 // scenarios is all that path measures.
-func scenarios() []scenario { return append(messageScenarios(), bulkScenarios()...) }
+func scenarios() []scenario {
+	return slices.Concat(messageScenarios(), bulkScenarios(), changeScenarios(), sharingScenarios())
+}
 
 // messageScenarios is 500 bytes every 10 ms over bad paths without a bottleneck.
 func messageScenarios() (all []scenario) {
@@ -82,21 +85,107 @@ func bulkScenarios() (all []scenario) {
 		{"20 MB/s, 10% lost", 20 * mb, 1_200_000, 0.10, 4096, target{goodput: 15, wire: 1.25}, target{}},
 	} {
 		path := netem.Path{Delay: halfRTT, Loss: p.loss, Bandwidth: int64(p.bandwidth), Queue: p.queue}
-		bulkTuning := func(nc int) tuning {
-			return tuning{stream: true, nodelay: [4]int{1, 10, 2, nc}, window: p.window}
-		}
 		add := func(transport string, open opener, floor, goal target) {
 			all = append(all, scenario{
 				Path: "bulk, " + p.name, Transport: transport, open: open,
 				net:  emulation{there: path, back: netem.Path{Delay: halfRTT, Loss: p.loss}},
-				load: bulkLoad(30 * time.Second), floor: floor, goal: goal,
+				load: bulkLoad{time: 30 * time.Second}, floor: floor, goal: goal,
 			})
 		}
-		add("kcp nc=0", kcpOpener(bulkTuning(0)), p.floor, p.goal)
-		add("kcp nc=1", kcpOpener(bulkTuning(1)), target{}, target{})
+		add("kcp nc=0", kcpOpener(bulkTuning(0, p.window)), p.floor, p.goal)
+		add("kcp nc=1", kcpOpener(bulkTuning(1, p.window)), target{}, target{})
 		add("kcp untuned", kcpOpener(tuning{untuned: true}), p.floor, p.goal)
 		add("quic-go", quicOpen, target{}, target{})
 	}
+	return all
+}
+
+// bulkTuning is how people tune bulk.
+func bulkTuning(nc, window int) tuning {
+	return tuning{stream: true, nodelay: [4]int{1, 10, 2, nc}, window: window}
+}
+
+// changeScenarios is bulk over paths that are not the same all the time.
+func changeScenarios() (all []scenario) {
+	steady := netem.Path{Delay: halfRTT, Bandwidth: 5 * mb, Queue: 300_000}
+	over := func(p netem.Path) emulation {
+		back := p
+		back.Bandwidth, back.Queue = 0, 0
+		return emulation{there: p, back: back}
+	}
+	with := func(change func(*netem.Path)) emulation {
+		p := steady
+		change(&p)
+		return over(p)
+	}
+	delay := func(d time.Duration) emulation { return with(func(p *netem.Path) { p.Delay = d }) }
+	slower := with(func(p *netem.Path) { p.Bandwidth = 1 * mb })
+	dead := with(func(p *netem.Path) { p.Loss = 1 })
+	const sec = time.Second
+	for _, p := range []struct {
+		name, plot string
+		start      emulation
+		time       time.Duration
+		events     []event
+		marks      []mark
+	}{
+		{"5% lost in bursts", "bursts", over(steady), 20 * sec,
+			[]event{{5 * sec, with(func(p *netem.Path) { p.Burst = burst }), 0}, {15 * sec, over(steady), 5}},
+			[]mark{{5, "bursts"}, {15, "none"}}},
+		{"5% reordered", "reordering", over(steady), 20 * sec,
+			[]event{{5 * sec, with(func(p *netem.Path) { *p = reordering(*p) }), 5}, {15 * sec, over(steady), 5}},
+			[]mark{{5, "reordering"}, {15, "none"}}},
+		{"jitter 0 to 20 ms", "jitter", over(steady), 20 * sec,
+			[]event{{5 * sec, with(func(p *netem.Path) { p.Jitter = 20 * time.Millisecond }), 5}, {15 * sec, over(steady), 5}},
+			[]mark{{5, "jitter"}, {15, "none"}}},
+		{"RTT 20 to 200 to 20 ms", "rtt", delay(10 * time.Millisecond), 30 * sec,
+			[]event{{10 * sec, delay(100 * time.Millisecond), 5}, {20 * sec, delay(10 * time.Millisecond), 5}},
+			[]mark{{10, "200 ms"}, {20, "20 ms"}}},
+		{"5 to 1 to 5 MB/s", "bandwidth", over(steady), 30 * sec,
+			[]event{{10 * sec, slower, 1}, {20 * sec, over(steady), 5}},
+			[]mark{{10, "1 MB/s"}, {20, "5 MB/s"}}},
+		{"3 s outage", "outage", over(steady), 30 * sec,
+			[]event{{10 * sec, dead, 0}, {13 * sec, over(steady), 5}},
+			[]mark{{10, "outage"}, {13, "over"}}},
+	} {
+		add := func(transport string, open opener) {
+			all = append(all, scenario{
+				Path: "change, " + p.name, Transport: transport, open: open, net: p.start,
+				load: bulkLoad{time: p.time, events: p.events}, plot: p.plot, marks: p.marks,
+			})
+		}
+		add("kcp nc=0", kcpOpener(bulkTuning(0, 1024)))
+		add("kcp nc=1", kcpOpener(bulkTuning(1, 1024)))
+		add("kcp untuned", kcpOpener(tuning{untuned: true}))
+		add("quic-go", quicOpen)
+	}
+	return all
+}
+
+// sharingScenarios is flows that meet in one bottleneck.
+func sharingScenarios() (all []scenario) {
+	ours := sharer{"kcp nc=0", kcpOpener(bulkTuning(0, 1024))}
+	free := sharer{"kcp nc=1", kcpOpener(bulkTuning(1, 1024))}
+	cubic := sharer{"quic-go", quicOpen}
+	add := func(name, plot string, apart time.Duration, floor float64, flows ...sharer) {
+		all = append(all, scenario{
+			Path: "sharing, " + name, floor: target{share: floor}, plot: plot,
+			net: emulation{
+				there:  netem.Path{Delay: halfRTT},
+				back:   netem.Path{Delay: halfRTT},
+				shared: netem.Path{Bandwidth: 5 * mb, Queue: 300_000},
+			},
+			load: sharing{flows: flows, apart: apart, time: apart + 30*time.Second},
+		})
+	}
+	const sec = time.Second
+	add("two kcp at once", "", binTime, 0.4, ours, ours)
+	add("a second kcp after 10 s", "two", 10*sec, 0.4, ours, ours)
+	add("five kcp, 10 s apart", "five", 10*sec, 0, ours, ours, ours, ours, ours)
+	add("kcp after CUBIC (quic-go)", "after-cubic", 10*sec, 0.25, cubic, ours)
+	add("CUBIC (quic-go) after kcp", "cubic-after", 10*sec, 0.25, ours, cubic)
+	add("kcp nc=1 after CUBIC (quic-go)", "", 10*sec, 0, cubic, free)
+	add("two CUBIC (quic-go)", "", 10*sec, 0, cubic, cubic)
 	return all
 }
 
@@ -130,7 +219,8 @@ func against(format string, v, floor, goal float64) string {
 func (s scenario) verdict(r pathResult) string {
 	reaches := func(t target) bool {
 		return (t.p99 == 0 || r.P99 < t.p99+0.5) && // targets are whole milliseconds
-			(t.goodput == 0 || r.Goodput >= t.goodput) && (t.wire == 0 || r.Wire < t.wire+0.005)
+			(t.goodput == 0 || r.Goodput >= t.goodput) && (t.wire == 0 || r.Wire < t.wire+0.005) &&
+			r.Smallest >= t.share
 	}
 	switch {
 	case s.floor == target{} && s.goal == target{}:

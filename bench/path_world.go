@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -41,17 +42,48 @@ func virtually(f func() error) {
 // emulation is how a network behaves from the senders to the receivers and back.
 type emulation struct {
 	there, back netem.Path
+	shared      netem.Path // of a bottleneck that all flows there share, if it is not zero
 }
 
 // world is a network with a sender and a receiver for each flow.
 type world struct {
 	*netem.Network
 	emulation
-	flows [][2]*netem.Conn
+	bottleneck *netem.Bottleneck // of shared
+	flows      [][2]*netem.Conn
+	conns      []*conn
 }
 
-func newWorld(seed uint64, e emulation) (*world, error) {
-	return &world{Network: netem.New(seed), emulation: e}, nil
+// dial opens a stream, which is given up unless it has delivered everything a while
+// after the end of its load.
+func (w *world) dial(open opener, load time.Duration) (*conn, error) {
+	c, err := open(w)
+	if err != nil {
+		return nil, err
+	}
+	c.patience = time.AfterFunc(load+patience, c.giveUp)
+	w.conns = append(w.conns, c)
+	return c, nil
+}
+
+// patience is how long a transport may go on to deliver after its load has ended.
+const patience = 5 * time.Minute
+
+// change gives all flows other paths.
+func (w *world) change(e emulation) error {
+	w.emulation = e
+	for _, f := range w.flows {
+		if err := w.setPaths(f[0], f[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *world) setPaths(from, to *netem.Conn) error {
+	return errors.Join(w.SetPath(from.LocalAddr(), to.LocalAddr(), w.there),
+		w.SetPath(to.LocalAddr(), from.LocalAddr(), w.back),
+		w.SetRoute(from.LocalAddr(), to.LocalAddr(), w.bottleneck))
 }
 
 // flow binds two more Conns, with the paths of the world between them.
@@ -63,11 +95,8 @@ func (w *world) flow() (from, to *netem.Conn, err error) {
 	if to, err = w.Listen(fmt.Sprintf("10.0.1.%d:1000", i)); err != nil {
 		return nil, nil, err
 	}
-	if err = w.SetPath(from.LocalAddr(), to.LocalAddr(), w.there); err != nil {
-		return nil, nil, err
-	}
 	w.flows = append(w.flows, [2]*netem.Conn{from, to})
-	return from, to, w.SetPath(to.LocalAddr(), from.LocalAddr(), w.back)
+	return from, to, w.setPaths(from, to)
 }
 
 // sent returns the bytes that were sent so far in either direction, over all flows.
@@ -79,8 +108,21 @@ func (w *world) sent() (there, back int64) {
 	return there, back
 }
 
-// close waits until transports that are closed have given up, and frees the network.
+// wire returns a function that sets r's figures of the bytes sent since now.
+func (w *world) wire() func(r *pathResult, delivered int64) {
+	there, back := w.sent()
+	return func(r *pathResult, delivered int64) {
+		thereNow, backNow := w.sent()
+		r.Wire = float64(thereNow-there) / float64(delivered)
+		r.Reverse = float64(backNow-back) / float64(delivered)
+	}
+}
+
+// close closes everything. It waits until transports have given up.
 func (w *world) close() {
+	for _, c := range w.conns {
+		c.close()
+	}
 	time.Sleep(settle)
 	w.Network.Close()
 	time.Sleep(settle)
@@ -93,16 +135,20 @@ const settle = 10 * time.Second
 type conn struct {
 	io.Writer
 	io.Reader
-	once   sync.Once
-	end    func()
-	gaveUp atomic.Bool // Write and Read fail as the transport has stalled
+	once     sync.Once
+	end      func()
+	patience *time.Timer
+	gaveUp   atomic.Bool // Write and Read fail as the transport has stalled
 }
 
-func (c *conn) close() { c.once.Do(c.end) }
+func (c *conn) close() {
+	c.patience.Stop()
+	c.once.Do(c.end)
+}
 
 func (c *conn) giveUp() {
 	c.gaveUp.Store(true)
-	c.close()
+	c.once.Do(c.end)
 }
 
 // opener opens a stream over the world's next flow.

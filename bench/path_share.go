@@ -1,0 +1,108 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// sharing is several flows through one bottleneck, one starting after another. Their
+// shares are those of the time from all are there, and have had apart, to the end.
+type sharing struct {
+	flows []sharer
+	apart time.Duration // from one start to the next
+	time  time.Duration // from the last start to the end
+}
+
+type sharer struct {
+	name string
+	open opener
+}
+
+func (s sharing) shortened() load {
+	s.apart, s.time = binTime, 3*binTime
+	return s
+}
+
+func (s sharing) run(w *world, _ opener) (r pathResult, err error) {
+	total := time.Duration(len(s.flows)-1)*s.apart + s.time
+	bins := int(total / binTime)
+	before := make([]int64, len(s.flows))
+	opened := make(chan *transfer, 1)
+	failed := make(chan error, 1)
+	var transfers []*transfer
+	wire := w.wire()
+	for i, f := range s.flows {
+		r.Flows = append(r.Flows, series{Name: fmt.Sprintf("%d: %s", i+1, f.name), Values: make([]float64, bins)})
+	}
+	for i := range bins {
+		if n := time.Duration(i) * binTime / s.apart; time.Duration(i)*binTime%s.apart == 0 && int(n) < len(s.flows) {
+			go func() { // the handshake takes its time
+				c, err := w.dial(s.flows[n].open, total)
+				if err != nil {
+					failed <- err
+					return
+				}
+				opened <- startTransfer(c)
+			}()
+		}
+		time.Sleep(binTime)
+		select {
+		case t := <-opened:
+			transfers = append(transfers, t)
+		case err := <-failed:
+			return r, err
+		default:
+		}
+		for j, t := range transfers {
+			now := t.received.Load()
+			r.Flows[j].Values[i] = float64(now-before[j]) / mb / binTime.Seconds()
+			before[j] = now
+		}
+	}
+	var delivered int64
+	for _, t := range transfers {
+		if err := t.finish(); err != nil {
+			return r, err
+		}
+		delivered += t.received.Load()
+	}
+	wire(&r, delivered)
+	s.judge(&r)
+	return r, nil
+}
+
+// judge sets what follows from the goodput of the flows while all are there.
+func (s sharing) judge(r *pathResult) {
+	from := int((time.Duration(len(s.flows)) * s.apart) / binTime)
+	var sum, squares float64
+	shares := make([]float64, len(r.Flows))
+	for i, f := range r.Flows {
+		counted := f.Values[min(from, len(f.Values)-1):]
+		for _, v := range counted {
+			shares[i] += v / float64(len(counted))
+		}
+		sum += shares[i]
+		squares += shares[i] * shares[i]
+	}
+	if sum == 0 {
+		return
+	}
+	r.Goodput = sum
+	r.Jain = sum * sum / squares / float64(len(shares)) // 1 if all are equal, 1/n if one has all
+	r.First = shares[0] / sum
+	r.Smallest = slices.Min(shares) / sum
+}
+
+func (s sharing) heading() string {
+	return "flows\t\tgoodput MB/s\tJain's index\tfirst's share\tsmallest\tfloor\twire\tis at\t"
+}
+
+func (s sharing) row(sc scenario, r pathResult) string {
+	floor := ""
+	if sc.floor.share > 0 {
+		floor = fmt.Sprintf("%.2f", sc.floor.share)
+	}
+	return fmt.Sprintf("%.2f\t%.3f\t%.2f\t%.2f\t%s\t%.2f\t%s\t", r.Goodput, r.Jain, r.First, r.Smallest,
+		floor, r.Wire, sc.verdict(r))
+}
