@@ -87,14 +87,12 @@ func (s *UDPSession) watchLocked(now int64) {
 // of a window that it does not open, or to the question what it can do.
 func (s *UDPSession) oweLocked(now int64) {
 	a, k := &s.alive, s.core
-	if k.lastHeard > a.owedSince {
+	waits := k.WaitSnd() > 0 || s.closing.askAt != never
+	owes := waits && (k.asked || k.snd.inFlight.n > 0 && k.rmtWnd > 0)
+	if !owes || k.lastHeard > a.owedSince {
 		a.owed = false
 	}
-	if a.owed {
-		return
-	}
-	waits := k.WaitSnd() > 0 || s.closing.askAt != never
-	if waits && (k.asked || k.snd.inFlight.n > 0 && k.rmtWnd > 0) {
+	if owes && !a.owed {
 		a.owed, a.owedSince = true, now
 	}
 }

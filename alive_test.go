@@ -3,6 +3,7 @@ package kcp
 import (
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/netip"
 	"syscall"
@@ -119,6 +120,8 @@ func TestIdleTimeout(t *testing.T) {
 func TestUserTimeout(t *testing.T) {
 	virtual(t, netem.Path{Delay: 10 * time.Millisecond, Loss: 0.1}, func(w *world) {
 		s, peer := w.pair(w.config(nil, 0, 0))
+		s.SetWindowSize(32, 32)
+		peer.SetWindowSize(32, 32)
 		w.check(s.SetUserTimeout(30 * time.Second))
 		data := random(1, 200_000)
 		done := make(chan error, 1)
@@ -139,10 +142,13 @@ func TestUserTimeout(t *testing.T) {
 		// An idle session is not concerned.
 		w.sleep(time.Hour)
 		w.watch(func(_, _ netip.AddrPort, b []byte) bool { return false })
-		start := time.Now()
+		start, silent := time.Now(), s.Stats().LastHeard
+		if silent < time.Hour {
+			t.Errorf("heard %v ago in an idle hour", silent)
+		}
 		s.Write([]byte("x"))
 		_, err = s.Read(make([]byte, 1))
-		wantPeerTimeout(t, err, time.Since(start)+time.Hour+time.Second)
+		wantPeerTimeout(t, err, time.Since(start)+silent)
 		if took := time.Since(start); took != 30*time.Second {
 			t.Errorf("after %v", took)
 		}
@@ -162,7 +168,7 @@ func TestAliveSettings(t *testing.T) {
 		w.check(s.SetIdleTimeout(1<<63 - 1))
 		w.check(s.SetUserTimeout(1<<63 - 1))
 		w.check(s.SetKeepAlive(1<<63 - 1))
-		w.check(s.SetLinger(1<<63 - 1))
+		w.check(s.SetLinger(math.MaxInt))
 		w.check(s.SetLinger(0))
 		s.Close()
 		for _, err := range []error{s.SetKeepAlive(time.Second), s.SetIdleTimeout(1), s.SetUserTimeout(1)} {

@@ -147,7 +147,7 @@ func (c *config) greet(conv uint32, segments []byte) *packet {
 	}
 	p := packets.get()
 	p.data = p.mem[:c.env.head+IKCP_OVERHEAD]
-	r := header{conv: conv, cmd: IKCP_CMD_WINS, frg: c.caps, wnd: uint16(c.rcvWnd)}
+	r := header{conv: conv, cmd: IKCP_CMD_WINS, frg: c.caps, wnd: uint16(c.receiveWindow())}
 	r.put(p.data[c.env.head:])
 	return p
 }

@@ -199,6 +199,14 @@ func checkTimes(keepAlive, idle time.Duration) error {
 	return nil
 }
 
+// receiveWindow is the receive window that a session starts with.
+func (c *config) receiveWindow() int {
+	if c.rcvWnd == 0 {
+		return autoWindow
+	}
+	return c.rcvWnd
+}
+
 // headroom is the size of the headers in front of a datagram's segments.
 func (c *config) headroom() int {
 	if c.fec != nil {
