@@ -27,9 +27,10 @@
 // both ends. Cipher and FEC are fixed when a session is made; the Set methods may be called at
 // any time. All of it but cipher and key concerns one end only.
 //
-//   - SetNoDelay(1, 10, 2, 1) and windows of the path's bandwidth times its round-trip time
-//     (20 Mbit/s × 80 ms ÷ 1376 bytes: 145 segments) make a fast stream of a bad path, at the
-//     price of no congestion control.
+//   - Nothing, to begin with: windows follow the path and the reader, and the congestion
+//     control, [NewBBR], fills a link without filling its queue, whatever it loses at random.
+//   - SetNoDelay(1, 10, 2, 0) and SetACKNoDelay(true), or the [LowLatency] profile of a
+//     [Dialer] and a [ListenConfig], repair losses as early as that can be done.
 //   - SetStreamMode(true) merges small writes and lets one Read return many segments. Without
 //     it, a Write of up to a segment arrives as one Read.
 //   - FEC repairs loss without waiting for a retransmission. 10/3 costs 30% more bytes and
@@ -42,23 +43,25 @@
 //
 //   - net.ErrClosed and io.ErrClosedPipe when the session or listener was closed here,
 //   - os.ErrDeadlineExceeded when a deadline has passed,
-//   - syscall.ETIMEDOUT when the peer was not heard of any more,
+//   - syscall.ETIMEDOUT, in a *[PeerTimeoutError], when the peer was not heard of any more,
+//   - syscall.ECONNRESET when the peer closed and threw away what it had not read,
+//   - syscall.EPIPE when CloseWrite was called,
 //   - syscall.ECONNABORTED, and the cause, when the socket failed.
 //
-// Timeout() is true for the second and third. There is no io.EOF: see the limitations.
-// Constructors and setters return plain errors that name the setting and its bound.
+// Timeout() is true for the second and third. Read returns io.EOF behind the last byte of a
+// peer that has closed. Constructors and setters return plain errors that name the setting and
+// its bound.
 //
 // # Limitations
 //
-//   - The peer is not told of a Close: its Read waits on, and never returns io.EOF. Set
-//     deadlines, or agree on an end within the stream.
-//   - What was written before Close is delivered in the background, by this process, within 5
-//     seconds. A program that exits at once loses what was not acknowledged yet.
-//   - A vanished peer is noticed only by what was written to it, and slowly: after 20
-//     transmissions of one segment, which take minutes. Set deadlines.
-//   - The congestion control of SetNoDelay's nc=0, which is the default, is Reno's: it takes
-//     every loss for congestion. With nc=1 there is none: a window larger than the path carries
-//     is wasted bytes, unless SetRateLimit bounds what is sent.
+//   - A peer without this package's extensions is not told of a Close, and does not tell of
+//     its own: towards it, set deadlines or agree on an end within the stream.
+//   - What was written before Close is delivered in the background, by this process, within
+//     the linger time. A program that exits at once loses what was not acknowledged yet.
+//   - A vanished peer is noticed by what it leaves unanswered, after 60 seconds; one that is
+//     only read from, by SetKeepAlive or SetIdleTimeout.
+//   - With SetNoDelay's nc=1 there is no congestion window: one larger than the path carries
+//     wastes bytes, up to about a third, unless SetRateLimit bounds what is sent.
 //   - Ciphers hide and check datagrams under a key that both ends know. There is no key
 //     exchange, no forward secrecy, and no protection against replay: run TLS inside where
 //     that matters.
@@ -73,7 +76,7 @@
 //	Read ◀─ receive window ◀─ core ◀─ FEC ◀─ open ◀─ recvmmsg
 //	       (recvwindow.go)  (kcp.go)  (fec_decoder.go)   (readloop_*.go)
 //
-// The core (kcp.go, flush.go and the windows) is a state machine that takes the time as an
+// The core (kcp.go, flush.go, loss.go and the windows) is a state machine that takes the time as an
 // argument, does no I/O and reports its next deadline. A session (sess.go) is that core
 // behind a lock. Three things drive it: a caller, the socket's reader, and a timer. Each
 // feeds all it has under one lock, flushes once, and sends what came out when the lock is

@@ -28,14 +28,16 @@ func (s *UDPSession) SetStreamMode(enable bool) {
 }
 
 // SetNoDelay sets how eager the session is; see (*KCP).NoDelay. Common choices are
-// (1, 10, 2, 1) for low latency and (0, 40, 2, 1) for less overhead.
+// (1, 10, 2, 0) for low latency and (0, 40, 3, 0) for less overhead; nc 1 for no congestion
+// window. Until it is called a session has (0, 100, 3, 0).
 func (s *UDPSession) SetNoDelay(nodelay, interval, resend, nc int) {
 	s.configure(func() { s.core.NoDelay(nodelay, interval, resend, nc) })
 }
 
 // SetWindowSize sets the largest numbers of segments in flight and waiting to be
 // read, at most 65535 (larger ones are clamped). A value below 1 leaves its window as
-// it is. A full receive window stops the peer.
+// it is. A full receive window stops the peer. Windows that are not set follow the path and
+// the reader, between 128 and 4096 segments.
 func (s *UDPSession) SetWindowSize(sndwnd, rcvwnd int) {
 	s.configure(func() { s.core.WndSize(sndwnd, rcvwnd) })
 }
