@@ -10,19 +10,6 @@ func newCongested(t *testing.T) *node {
 	return n
 }
 
-// ackNext acknowledges the oldest count segments in flight and sends what may be sent.
-func (n *node) ackNext(count int) {
-	var hs []header
-	for sn := n.snd.una; sn != n.snd.nxt && len(hs) < count; sn++ {
-		if n.snd.at(sn).state == segInFlight {
-			hs = append(hs, n.ackOf(sn))
-		}
-	}
-	n.hear(hs...)
-	n.l.now++
-	n.flush(n.l.now)
-}
-
 // A loss that acknowledgements show is declared at once, also when the pacer keeps the
 // resend back.
 func TestPacedLossIsDeclared(t *testing.T) {
