@@ -56,6 +56,7 @@ type UDPSession struct {
 	current *packet     // datagram that the core writes into
 	paced   int         // datagrams of the FEC group that the rate limit counted
 	queue   []outbound  // datagrams to be sent
+	taken   []outbound  // what a driver is sending
 	spare   []outbound  // an empty slice to take queue's place
 	sending bool        // a driver is sending; what is queued meanwhile it sends too
 	oobs    []*packet   // out-of-band payloads to be handed to oob
@@ -96,16 +97,21 @@ func newSession(cfg *config, sock *socket, l *Listener, conv uint32, to destinat
 	return s
 }
 
-// room and emit make the session its core's sink.
+// room, lend and emit make the session its core's sink.
 func (s *UDPSession) room(int) []byte {
 	s.current = s.pool.get()
 	return s.current.mem[:]
 }
 
+func (s *UDPSession) lend(segment *packet) {
+	s.current = s.pool.get()
+	s.current.lender, segment.lent = segment, true
+}
+
 func (s *UDPSession) emit(n int) {
 	p := s.current
 	s.current = nil
-	p.data = p.mem[:n]
+	p.data = p.datagram()[:n]
 	var parity []*packet
 	if s.enc != nil {
 		parity = s.enc.encode(p.data, s.core.lastActive)
@@ -308,7 +314,7 @@ func (s *UDPSession) unlockAndSend(wait bool) {
 		s.mu.Unlock()
 		refused, err := s.cfg.transmit(s.sock, batch, wait)
 		s.mu.Lock()
-		s.putBackLocked(batch)
+		s.putBackLocked()
 		s.sentLocked(refused, err)
 	}
 	leave := s.closing.ended && s.leavesLocked(clock())
@@ -340,19 +346,19 @@ func (s *UDPSession) unlockAndHandOver() {
 
 // takeLocked takes what is queued, to be sent without the lock.
 func (s *UDPSession) takeLocked() []outbound {
-	batch := s.queue
+	s.taken = s.queue
 	s.queue, s.spare = s.spare, nil
 	s.sending = true
-	return batch
+	return s.taken
 }
 
 // putBackLocked takes back what takeLocked returned and transmit has sent.
-func (s *UDPSession) putBackLocked(batch []outbound) {
-	for _, o := range batch {
+func (s *UDPSession) putBackLocked() {
+	for _, o := range s.taken {
 		s.pool.put(o.p)
 	}
-	clear(batch)
-	s.spare = batch[:0]
+	clear(s.taken)
+	s.spare, s.taken = s.taken[:0], nil
 }
 
 // sentLocked records that the sending is over.
@@ -557,7 +563,7 @@ func (s *UDPSession) writeLocked(b []byte) (n int, err error) {
 			s.mu.Unlock()
 			refused, err := s.cfg.transmit(s.sock, batch, true)
 			s.mu.Lock()
-			s.putBackLocked(batch)
+			s.putBackLocked()
 			s.sentLocked(refused, err)
 			continue
 		}
