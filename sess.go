@@ -64,7 +64,13 @@ type UDPSession struct {
 	flushBy int64       // when a delayed write must go, never for none
 	armed   int64       // what task is armed for at the latest, never for not at all
 	touched bool        // in a reader's batch that is not settled yet
+
+	postponed uint8 // times in a row that onTimer waited for the reader
 }
+
+// maxPostponed bounds how long the timer waits for a reader, readerSlack each time: an
+// out-of-band handler may keep it.
+const maxPostponed = 50
 
 // newSession makes a session that nothing drives yet.
 func newSession(cfg *config, sock *socket, l *Listener, conv uint32, to destination) *UDPSession {
@@ -283,8 +289,17 @@ func (s *UDPSession) scheduleLocked(woken int64) {
 
 // onTimer is the timer's drive.
 func (s *UDPSession) onTimer(now int64) {
+	late := s.sock.readerLate(now)
 	s.mu.Lock()
 	s.armed = never
+	if late && s.postponed < maxPostponed { // to be read may be what would be taken for lost
+		s.postponed++
+		s.armed = now + readerSlack
+		s.task.arm(s.armed)
+		s.mu.Unlock()
+		return
+	}
+	s.postponed = 0
 	if now-s.core.lastActive >= trimAfter && !s.closing.ended {
 		s.trimLocked(now)
 	}
@@ -513,6 +528,9 @@ func (s *UDPSession) WriteBuffers(v [][]byte) (n int, err error) {
 }
 
 func (s *UDPSession) writeBuffers(v [][]byte) (n int, err error) {
+	if s.sock.readerLate(clock()) {
+		time.Sleep(readerTurn)
+	}
 	s.mu.Lock()
 	for s.writing && err == nil {
 		if err = s.writeErrLocked(); err == nil {
