@@ -13,6 +13,8 @@ type batchIO struct{ six bool }
 
 func newBatchIO(*net.UDPConn, bool) *batchIO { return nil }
 
+func (b *batchIO) unread() bool { return false }
+
 func (s *socket) sendBatch(batch []outbound, _ bool) (int, error) { return s.sendEach(batch) }
 
 func (s *socket) readBatches(in inbox) error { return s.readEach(in) }

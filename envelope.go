@@ -4,6 +4,7 @@ import (
 	"crypto/cipher"
 	"encoding/binary"
 	"hash/crc32"
+	"math"
 )
 
 const (
@@ -11,6 +12,11 @@ const (
 	crcSize         = 4
 	blockHeaderSize = nonceSize + crcSize
 )
+
+// sealPiece is how many datagrams are sealed before they are sent: what one message with
+// segmentation offload holds, in full lanes. The receiver, elsewhere, works on it while the
+// next piece is sealed, and the kernel copies it while the cache has it.
+const sealPiece = 11 * cfbLanes
 
 // envelope seals and opens datagrams. It is immutable, and safe for use by any
 // number of goroutines as its cipher is.
@@ -20,13 +26,15 @@ type envelope struct {
 	entropy Entropy
 	head    int // bytes in front of the payload
 	tail    int // bytes behind it
+	piece   int // datagrams to be sealed before they are sent, see transmit
 }
 
 // newEnvelope returns the envelope of a cipher, nil for none.
 func newEnvelope(block BlockCrypt) (envelope, error) {
-	e := envelope{entropy: currentEntropy()}
+	e := envelope{entropy: currentEntropy(), piece: sealPiece}
 	switch c := block.(type) {
 	case nil:
+		e.piece = math.MaxInt
 	case *aeadCrypt:
 		if c == nil || c.AEAD == nil {
 			return e, errNoAEAD
@@ -43,7 +51,7 @@ func (e *envelope) sealAll(batch []outbound) {
 	c, ok := e.block.(*cfb)
 	if !ok {
 		for _, o := range batch {
-			o.p.data = e.seal(o.p.data)
+			e.sealPacket(o.p)
 		}
 		return
 	}
@@ -51,6 +59,7 @@ func (e *envelope) sealAll(batch []outbound) {
 	for len(batch) > 0 {
 		n := 0
 		for n < min(len(batch), cfbLanes) && len(batch[n].p.data) == len(batch[0].p.data) {
+			batch[n].p.own()
 			lanes[n] = batch[n].p.data
 			e.check(lanes[n])
 			n++
@@ -64,6 +73,20 @@ func (e *envelope) sealAll(batch []outbound) {
 func (e *envelope) check(b []byte) {
 	e.entropy.Fill(b[:nonceSize])
 	binary.LittleEndian.PutUint32(b[nonceSize:], crc32.ChecksumIEEE(b[blockHeaderSize:]))
+}
+
+// sealPacket seals a datagram. One that lies in a segment is sealed into memory of its own, as
+// the segment may have to be sent again.
+func (e *envelope) sealPacket(p *packet) {
+	switch {
+	case e.aead != nil && p.lender != nil:
+		nonce := p.mem[:e.head]
+		e.entropy.Fill(nonce)
+		p.data = e.aead.Seal(nonce, nonce, p.data[e.head:], nil)
+	case e.aead != nil || e.block != nil:
+		p.own()
+		p.data = e.seal(p.data)
+	}
 }
 
 // seal closes datagram b, which has head bytes of any value in front and room for

@@ -183,24 +183,37 @@ func (k *KCP) writeSegment(h *header, s *sendSegment) {
 	if h.cmd = IKCP_CMD_PUSH; s.p.fin {
 		h.cmd = cmdFIN
 	}
-	k.write(h, s.p.data)
+	k.write(h, s.p)
 }
 
 // write appends a segment to the datagram being written, or to a new one when it
 // has no room.
-func (k *KCP) write(h *header, data []byte) {
-	size := IKCP_OVERHEAD + len(data)
+func (k *KCP) write(h *header, p *packet) {
+	size := IKCP_OVERHEAD
+	if p != nil {
+		size += len(p.data)
+	}
 	if k.buf != nil && k.n+size > k.mtu {
 		k.endDatagram()
 	}
+	inPlace := false
 	if k.buf == nil {
-		k.buf = k.out.room(max(k.mtu, k.reserved+size))
 		k.n = k.reserved
+		// A segment that leaves no room for another is sent from where it is.
+		inPlace = p != nil && k.lender != nil && k.n+size+IKCP_OVERHEAD > k.mtu && p.inPlace(k.n+IKCP_OVERHEAD)
+		if inPlace {
+			k.lender.lend(p)
+			k.buf = p.mem[:]
+		} else {
+			k.buf = k.out.room(max(k.mtu, k.n+size))
+		}
 	}
 	h.put(k.buf[k.n:])
-	copy(k.buf[k.n+IKCP_OVERHEAD:], data)
+	if p != nil && !inPlace {
+		copy(k.buf[k.n+IKCP_OVERHEAD:], p.data)
+	}
 	k.n += size
-	if data != nil {
+	if p != nil {
 		if !k.paced {
 			k.paced = true
 			k.pacer.spend(k.reserved)

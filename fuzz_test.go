@@ -35,20 +35,24 @@ type checkedSink struct {
 	testing.TB
 	k   *KCP
 	mem [2 * mtuLimit]byte
+	at  []byte // the datagram that is being written
 }
+
+func (s *checkedSink) lend(p *packet) { s.at = p.mem[:] }
 
 func (s *checkedSink) room(n int) []byte {
 	if n > len(s.mem) {
 		s.Fatalf("core asks for %d bytes", n)
 	}
-	return s.mem[:]
+	s.at = s.mem[:]
+	return s.at
 }
 
 func (s *checkedSink) emit(n int) {
 	if n > mtuLimit {
 		s.Fatalf("datagram of %d bytes", n)
 	}
-	b := s.mem[s.k.reserved:n]
+	b := s.at[s.k.reserved:n]
 	for len(b) >= IKCP_OVERHEAD {
 		var h header
 		h.parse(b)

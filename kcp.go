@@ -29,6 +29,14 @@ type sink interface {
 	emit(n int)
 }
 
+// A lender is a sink that can send a segment from where it is.
+type lender interface {
+	// lend takes p's own memory as the buffer for the next datagram, which carries p's
+	// data and nothing else. It leaves p's data as it is, and sets p.lent as long as it
+	// needs it.
+	lend(p *packet)
+}
+
 // ack is an acknowledgement that is due: the serial number and the time stamp of
 // the transmission that arrived.
 type ack struct{ sn, ts uint32 }
@@ -91,11 +99,12 @@ type KCP struct {
 	asked       bool  // a WASK was sent, and nothing was heard since
 	reset       bool  // the peer has reset the session
 
-	out   sink
-	buf   []byte // datagram being written, nil for none
-	n     int    // bytes of it so far
-	paced bool   // it holds data, and the pacer was charged for it
-	pool  *packetPool
+	out    sink
+	lender lender // out, if it is one
+	buf    []byte // datagram being written, nil for none
+	n      int    // bytes of it so far
+	paced  bool   // it holds data, and the pacer was charged for it
+	pool   *packetPool
 
 	count Snmp // what happened since the session last folded it away
 
@@ -137,6 +146,7 @@ func newCore(conv uint32, out sink, pool *packetPool, now int64) *KCP {
 		lastHeard:  now,
 		lastActive: now,
 	}
+	k.lender, _ = out.(lender)
 	k.rcv.wnd = IKCP_WND_RCV
 	k.rtt.init()
 	k.copies.share = copyShare
@@ -249,7 +259,8 @@ func (k *KCP) Send(b []byte) int {
 	}
 	for i := count - 1; i >= 0; i-- {
 		p := k.pool.get()
-		p.data = p.mem[:copy(p.mem[:k.mss], b)]
+		at := k.reserved + IKCP_OVERHEAD // where it is in a datagram of its own
+		p.data = p.mem[at : at+copy(p.mem[at:at+k.mss], b)]
 		b = b[len(p.data):]
 		if !k.stream {
 			p.frg = uint8(i)

@@ -142,22 +142,17 @@ func (l *Listener) settleAll(now int64) {
 			s.unlockAndHandOver()
 			continue
 		}
-		s.sending = true
-		l.tx = append(l.tx, s.queue...)
-		clear(s.queue)
-		s.queue = s.queue[:0]
+		l.tx = append(l.tx, s.takeLocked()...)
 		s.mu.Unlock()
 		senders = append(senders, s)
 	}
 	refused, err := l.cfg.transmit(l.sock, l.tx, false)
 	atomic.AddUint64(&l.cfg.snmp.OutErrs, uint64(refused))
-	for _, o := range l.tx {
-		packets.put(o.p)
-	}
 	clear(l.tx)
 	l.tx = l.tx[:0]
 	for _, s := range senders {
 		s.mu.Lock()
+		s.putBackLocked()
 		s.sentLocked(0, err)
 		s.unlockAndHandOver()
 	}

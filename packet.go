@@ -6,10 +6,33 @@ import "sync"
 // in a FEC group, or one datagram on its way out. Whoever holds the pointer owns
 // it and either hands it over or puts it back, once.
 type packet struct {
-	data []byte // what it holds, within mem
-	frg  uint8  // of a segment's data: segments of the message still to come
-	fin  bool   // of a segment: it is a FIN, without data
-	mem  [mtuLimit]byte
+	data   []byte  // what it holds, within mem, or within that of lender
+	frg    uint8   // of a segment's data: segments of the message still to come
+	fin    bool    // of a segment: it is a FIN, without data
+	lent   bool    // a datagram that is being sent lies in mem
+	freed  bool    // it was put back while lent
+	lender *packet // the segment of which this is the datagram, nil for one with memory of its own
+	mem    [mtuLimit]byte
+}
+
+// inPlace says whether the data starts at mem[at], and mem is free to be sent.
+func (p *packet) inPlace(at int) bool {
+	return !p.lent && len(p.data) > 0 && &p.data[0] == &p.mem[at]
+}
+
+// datagram returns the memory that a datagram is written to.
+func (p *packet) datagram() []byte {
+	if p.lender != nil {
+		return p.lender.mem[:]
+	}
+	return p.mem[:]
+}
+
+// own copies a datagram that lies in a segment to memory of its own.
+func (p *packet) own() {
+	if p.lender != nil {
+		p.data = p.mem[:copy(p.mem[:], p.data)]
+	}
 }
 
 // packetPool recycles packets. The one that all share may be used by any goroutine. A
@@ -46,6 +69,17 @@ func (pp *packetPool) get() *packet {
 
 // put takes back a packet that nothing refers to any more.
 func (pp *packetPool) put(p *packet) {
+	if p.lent {
+		p.freed = true // until what borrowed it is put back
+		return
+	}
+	if l := p.lender; l != nil {
+		p.lender, l.lent = nil, false
+		if l.freed {
+			l.freed = false
+			pp.put(l)
+		}
+	}
 	if raceEnabled {
 		for i := range p.mem { // a late reader sees garbage instead of plausible data
 			p.mem[i] = 0xdb

@@ -83,6 +83,13 @@ func (b *rxBatch) inbound(n int) []inbound {
 	return b.in
 }
 
+// unread says whether there is something to read.
+func (b *batchIO) unread() bool {
+	n := 0
+	b.raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	return n > 0
+}
+
 // readBatches reads by recvmmsg until it fails for good.
 func (s *socket) readBatches(in inbox) error {
 	pool := &rxPlain
@@ -123,6 +130,8 @@ func (s *socket) readBatches(in inbox) error {
 		}
 		failures = 0
 		in.receive(b.inbound(n))
+		s.looked.Store(clock())
+		s.late.Store(false)
 	}
 	return net.ErrClosed
 }

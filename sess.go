@@ -56,6 +56,7 @@ type UDPSession struct {
 	current *packet     // datagram that the core writes into
 	paced   int         // datagrams of the FEC group that the rate limit counted
 	queue   []outbound  // datagrams to be sent
+	taken   []outbound  // what a driver is sending
 	spare   []outbound  // an empty slice to take queue's place
 	sending bool        // a driver is sending; what is queued meanwhile it sends too
 	oobs    []*packet   // out-of-band payloads to be handed to oob
@@ -63,7 +64,13 @@ type UDPSession struct {
 	flushBy int64       // when a delayed write must go, never for none
 	armed   int64       // what task is armed for at the latest, never for not at all
 	touched bool        // in a reader's batch that is not settled yet
+
+	postponed uint8 // times in a row that onTimer waited for the reader
 }
+
+// maxPostponed bounds how long the timer waits for a reader, readerSlack each time: an
+// out-of-band handler may keep it.
+const maxPostponed = 50
 
 // newSession makes a session that nothing drives yet.
 func newSession(cfg *config, sock *socket, l *Listener, conv uint32, to destination) *UDPSession {
@@ -96,16 +103,21 @@ func newSession(cfg *config, sock *socket, l *Listener, conv uint32, to destinat
 	return s
 }
 
-// room and emit make the session its core's sink.
+// room, lend and emit make the session its core's sink.
 func (s *UDPSession) room(int) []byte {
 	s.current = s.pool.get()
 	return s.current.mem[:]
 }
 
+func (s *UDPSession) lend(segment *packet) {
+	s.current = s.pool.get()
+	s.current.lender, segment.lent = segment, true
+}
+
 func (s *UDPSession) emit(n int) {
 	p := s.current
 	s.current = nil
-	p.data = p.mem[:n]
+	p.data = p.datagram()[:n]
 	var parity []*packet
 	if s.enc != nil {
 		parity = s.enc.encode(p.data, s.core.lastActive)
@@ -277,8 +289,17 @@ func (s *UDPSession) scheduleLocked(woken int64) {
 
 // onTimer is the timer's drive.
 func (s *UDPSession) onTimer(now int64) {
+	late := s.sock.readerLate(now)
 	s.mu.Lock()
 	s.armed = never
+	if late && s.postponed < maxPostponed { // to be read may be what would be taken for lost
+		s.postponed++
+		s.armed = now + readerSlack
+		s.task.arm(s.armed)
+		s.mu.Unlock()
+		return
+	}
+	s.postponed = 0
 	if now-s.core.lastActive >= trimAfter && !s.closing.ended {
 		s.trimLocked(now)
 	}
@@ -308,7 +329,7 @@ func (s *UDPSession) unlockAndSend(wait bool) {
 		s.mu.Unlock()
 		refused, err := s.cfg.transmit(s.sock, batch, wait)
 		s.mu.Lock()
-		s.putBackLocked(batch)
+		s.putBackLocked()
 		s.sentLocked(refused, err)
 	}
 	leave := s.closing.ended && s.leavesLocked(clock())
@@ -340,19 +361,19 @@ func (s *UDPSession) unlockAndHandOver() {
 
 // takeLocked takes what is queued, to be sent without the lock.
 func (s *UDPSession) takeLocked() []outbound {
-	batch := s.queue
+	s.taken = s.queue
 	s.queue, s.spare = s.spare, nil
 	s.sending = true
-	return batch
+	return s.taken
 }
 
 // putBackLocked takes back what takeLocked returned and transmit has sent.
-func (s *UDPSession) putBackLocked(batch []outbound) {
-	for _, o := range batch {
+func (s *UDPSession) putBackLocked() {
+	for _, o := range s.taken {
 		s.pool.put(o.p)
 	}
-	clear(batch)
-	s.spare = batch[:0]
+	clear(s.taken)
+	s.spare, s.taken = s.taken[:0], nil
 }
 
 // sentLocked records that the sending is over.
@@ -507,6 +528,9 @@ func (s *UDPSession) WriteBuffers(v [][]byte) (n int, err error) {
 }
 
 func (s *UDPSession) writeBuffers(v [][]byte) (n int, err error) {
+	if s.sock.readerLate(clock()) {
+		time.Sleep(readerTurn)
+	}
 	s.mu.Lock()
 	for s.writing && err == nil {
 		if err = s.writeErrLocked(); err == nil {
@@ -557,7 +581,7 @@ func (s *UDPSession) writeLocked(b []byte) (n int, err error) {
 			s.mu.Unlock()
 			refused, err := s.cfg.transmit(s.sock, batch, true)
 			s.mu.Lock()
-			s.putBackLocked(batch)
+			s.putBackLocked()
 			s.sentLocked(refused, err)
 			continue
 		}

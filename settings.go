@@ -218,13 +218,20 @@ func (c *config) headroom() int {
 // transmit seals and sends a batch. The packets remain the caller's.
 func (c *config) transmit(sock *socket, batch []outbound, wait bool) (refused int, err error) {
 	var count Snmp
-	c.env.sealAll(batch)
-	for _, o := range batch {
-		count.OutPkts++
-		count.OutBytes += uint64(len(o.p.data))
+	for len(batch) > 0 && err == nil {
+		piece := batch[:min(len(batch), c.env.piece)]
+		batch = batch[len(piece):]
+		c.env.sealAll(piece)
+		for _, o := range piece {
+			count.OutPkts++
+			count.OutBytes += uint64(len(o.p.data))
+		}
+		var n int
+		n, err = sock.send(piece, wait)
+		refused += n
 	}
 	c.snmp.fold(&count)
-	return sock.send(batch, wait)
+	return refused, err
 }
 
 // later returns now + d, and never for what is further away than the clock reaches.

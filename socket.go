@@ -25,6 +25,29 @@ type socket struct {
 	stopping  atomic.Bool   // close was called
 	done      chan struct{} // closed when the reader has ended
 	ended     atomic.Bool   // set when the reader has stopped reading
+	looked    atomic.Int64  // when readerLate looked, or the reader read
+	late      atomic.Bool   // what it saw
+}
+
+// readerSlack is how long the reader may be busy elsewhere before somebody looks whether it
+// has something to read.
+const readerSlack = int64(time.Millisecond)
+
+// readerTurn is how long a writer sleeps so that the scheduler looks at the network.
+const readerTurn = 20 * time.Microsecond
+
+// readerLate says whether something has waited to be read for a while. The Go scheduler looks
+// at the network when it has nothing else to run, or each 10 ms: goroutines that do not block
+// can keep a reader waiting for longer than the least timeout of a retransmission.
+func (s *socket) readerLate(now int64) bool {
+	if s.batch == nil {
+		return false
+	}
+	if now-s.looked.Load() >= readerSlack {
+		s.looked.Store(now)
+		s.late.Store(s.batch.unread())
+	}
+	return s.late.Load()
 }
 
 // inbox takes what the reader of a socket reads. Both methods are called on the
