@@ -10,6 +10,9 @@
 //
 //	go -C bench run . path
 //
+// As root on Linux that measures the kernel's TCP too, cubic and bbr, in network namespaces
+// of its own and in real time.
+//
 // It uses the published API only, so that a replace line measures any other
 // implementation at the same import path.
 package main

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/xtaci/kcp-go/v5/internal/netem"
 )
@@ -27,6 +28,7 @@ type scenario struct {
 	Path      string
 	Transport string
 	open      opener
+	tcp       []string // the kernel's congestion controls that it needs, which take real time
 	net       emulation
 	load      load
 	floor     target
@@ -43,7 +45,12 @@ type target struct {
 	share   float64 // of the smallest flow, at least
 }
 
-func (s scenario) name() string { return s.Path + ", " + s.Transport }
+func (s scenario) name() string {
+	if s.Transport == "" { // several
+		return s.Path
+	}
+	return s.Path + ", " + s.Transport
+}
 
 // pathResult is what one run gave, or the medians of several. Fields that do not apply
 // are 0.
@@ -124,13 +131,19 @@ type pathOptions struct {
 // paths runs what matches of the path scenarios with every seed and shows the medians.
 func paths(o pathOptions) error {
 	var todo []scenario
+	missing := make(map[string]error)
 	for _, s := range scenarios() {
-		if o.match.MatchString(s.name()) {
+		if o.match.MatchString(s.name()) && !s.leftOut(missing) {
 			todo = append(todo, s)
 		}
 	}
+	for control, err := range missing {
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "left out: what needs the kernel's TCP with %s: %v\n", control, err)
+		}
+	}
 	runs, err := runAll(todo, o)
-	fmt.Fprint(os.Stderr, "\r\033[K")
+	progress("")
 	if err != nil {
 		return err
 	}
@@ -147,58 +160,85 @@ func paths(o pathOptions) error {
 	return nil
 }
 
-// runAll returns the results of every scenario, a seed each. It has as many processes at
-// once as there are processors in virtual time, where they compute, and more in real
-// time, where they wait.
-func runAll(todo []scenario, o pathOptions) ([][]pathResult, error) {
-	var (
-		results = make([][]pathResult, len(todo))
-		slots   = make(chan struct{}, runtime.NumCPU())
-		mu      sync.Mutex // guards what follows
-		done    int
-		failed  error
-		wg      sync.WaitGroup
-	)
-	if o.realTime {
-		slots = make(chan struct{}, 4*runtime.NumCPU())
-	}
-	for i, s := range todo {
-		results[i] = make([]pathResult, o.seeds)
-		for seed := range o.seeds {
-			slots <- struct{}{}
-			wg.Go(func() {
-				defer func() { <-slots }()
-				r, err := runInProcess(s, seed+1, o)
-				mu.Lock()
-				defer mu.Unlock()
-				results[i][seed] = r
-				if err != nil && failed == nil {
-					failed = fmt.Errorf("%s, seed %d: %w", s.name(), seed+1, err)
-				}
-				done++
-				fmt.Fprintf(os.Stderr, "\r\033[K%d/%d %s", done, len(todo)*o.seeds, s.name())
-			})
-			mu.Lock()
-			stop := failed != nil
-			mu.Unlock()
-			if stop {
-				wg.Wait()
-				return nil, failed
-			}
+// leftOut says whether s needs a congestion control that is missing. It keeps why in
+// missing.
+func (s scenario) leftOut(missing map[string]error) bool {
+	for _, control := range s.tcp {
+		if _, asked := missing[control]; !asked {
+			missing[control] = tcpMissing(control)
+		}
+		if missing[control] != nil {
+			return true
 		}
 	}
-	wg.Wait()
-	return results, failed
+	return false
+}
+
+// runAll returns the results of every scenario, one for each seed: first of those in
+// virtual time, with as many processes at once as there are processors, as they compute,
+// then of those in real time, with more, as they wait.
+func runAll(todo []scenario, o pathOptions) ([][]pathResult, error) {
+	results := make([][]pathResult, len(todo))
+	p := tally{total: len(todo) * o.seeds}
+	for _, realTime := range []bool{false, true} {
+		slots := make(chan struct{}, runtime.NumCPU())
+		if realTime {
+			slots = make(chan struct{}, 4*runtime.NumCPU())
+		}
+		var wg sync.WaitGroup
+		for i, s := range todo {
+			if realTime != (o.realTime || s.tcp != nil) {
+				continue
+			}
+			results[i] = make([]pathResult, o.seeds)
+			for seed := 1; seed <= o.seeds && p.ok(); seed++ {
+				slots <- struct{}{}
+				wg.Go(func() {
+					var err error
+					results[i][seed-1], err = runInProcess(s, seed, realTime, o.quick)
+					p.done(s, seed, err)
+					<-slots
+				})
+			}
+		}
+		wg.Wait()
+	}
+	return results, p.err
+}
+
+// tally tells people how far the runs are.
+type tally struct {
+	total int
+
+	mu  sync.Mutex // guards what follows
+	n   int
+	err error // the first
+}
+
+func (p *tally) ok() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err == nil
+}
+
+func (p *tally) done(s scenario, seed int, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.n++
+	progress("%d/%d %s", p.n, p.total, s.name())
+	if err != nil && p.err == nil {
+		p.err = fmt.Errorf("%s, seed %d: %w", s.name(), seed, err)
+	}
 }
 
 // runInProcess has a process of its own run s.
-func runInProcess(s scenario, seed int, o pathOptions) (r pathResult, err error) {
+func runInProcess(s scenario, seed int, realTime, quick bool) (r pathResult, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return r, err
 	}
-	cmd := exec.Command(self, "-json", "-real="+strconv.FormatBool(o.realTime),
-		"-quick="+strconv.FormatBool(o.quick), "-seeds="+strconv.Itoa(seed), "one", s.name())
+	cmd := exec.Command(self, "-json", "-real="+strconv.FormatBool(realTime),
+		"-quick="+strconv.FormatBool(quick), "-seeds="+strconv.Itoa(seed), "one", s.name())
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1") // others run beside it
 	var complaint bytes.Buffer
 	cmd.Stderr = &complaint
@@ -228,9 +268,10 @@ func one(name string, seed int, o pathOptions) error {
 		}
 		return err
 	}
-	if !o.realTime {
+	if !o.realTime && s.tcp == nil {
 		virtually(run)
 	}
+	settle, patience = 100*time.Millisecond, time.Minute // they cost something now
 	if err := run(); err != nil {
 		return err
 	}

@@ -20,48 +20,57 @@ type sharer struct {
 }
 
 func (s sharing) shortened() load {
-	s.apart, s.time = binTime, 3*binTime
+	s.apart, s.time = 3*binTime, 6*binTime
 	return s
 }
 
 func (s sharing) run(w *world, _ opener) (r pathResult, err error) {
 	total := time.Duration(len(s.flows)-1)*s.apart + s.time
-	bins := int(total / binTime)
-	before := make([]int64, len(s.flows))
-	opened := make(chan *transfer, 1)
-	failed := make(chan error, 1)
-	var transfers []*transfer
-	wire := w.wire()
-	for i, f := range s.flows {
-		r.Flows = append(r.Flows, series{Name: fmt.Sprintf("%d: %s", i+1, f.name), Values: make([]float64, bins)})
+	type opening struct {
+		n   int
+		t   *transfer
+		err error
 	}
+	opened := make(chan opening, len(s.flows))
+	open := func(n int) { // the handshake takes its time
+		time.Sleep(time.Duration(n) * s.apart)
+		c, err := w.dial(s.flows[n].open, total)
+		if err != nil {
+			opened <- opening{n, nil, err}
+			return
+		}
+		opened <- opening{n, startTransfer(c), nil}
+	}
+	bins := int(total / binTime)
+	wire := w.wire()
+	for n, f := range s.flows {
+		go open(n)
+		r.Flows = append(r.Flows, series{Name: fmt.Sprintf("%d: %s", n+1, f.name), Values: make([]float64, bins)})
+	}
+	transfers, before := make([]*transfer, len(s.flows)), make([]int64, len(s.flows))
 	for i := range bins {
-		if n := time.Duration(i) * binTime / s.apart; time.Duration(i)*binTime%s.apart == 0 && int(n) < len(s.flows) {
-			go func() { // the handshake takes its time
-				c, err := w.dial(s.flows[n].open, total)
-				if err != nil {
-					failed <- err
-					return
-				}
-				opened <- startTransfer(c)
-			}()
-		}
 		time.Sleep(binTime)
-		select {
-		case t := <-opened:
-			transfers = append(transfers, t)
-		case err := <-failed:
-			return r, err
-		default:
+		for len(opened) > 0 {
+			o := <-opened
+			if o.err != nil {
+				return r, o.err
+			}
+			transfers[o.n] = o.t
 		}
-		for j, t := range transfers {
+		for n, t := range transfers {
+			if t == nil {
+				continue
+			}
 			now := t.received.Load()
-			r.Flows[j].Values[i] = float64(now-before[j]) / mb / binTime.Seconds()
-			before[j] = now
+			r.Flows[n].Values[i] = float64(now-before[n]) / mb / binTime.Seconds()
+			before[n] = now
 		}
 	}
 	var delivered int64
-	for _, t := range transfers {
+	for n, t := range transfers {
+		if t == nil {
+			return r, fmt.Errorf("flow %d took longer than the load to open", n+1)
+		}
 		if err := t.finish(); err != nil {
 			return r, err
 		}

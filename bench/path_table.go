@@ -55,6 +55,16 @@ func messageScenarios() (all []scenario) {
 		add("kcp FEC 10/3", kcpOpener(withFEC), p.fecFl, p.fecGoal)
 		add("kcp untuned", kcpOpener(tuning{untuned: true}), target{}, target{})
 		add("quic-go", quicOpen, target{}, target{})
+		all = append(all, overTCP(all[len(all)-1], messages{size: 500, every: 10 * time.Millisecond, count: 3000})...)
+	}
+	return all
+}
+
+// overTCP is s with the kernel's TCP as transport and another load, as it takes real time.
+func overTCP(s scenario, l load) (all []scenario) {
+	for _, control := range []string{"cubic", "bbr"} {
+		s.Transport, s.open, s.tcp, s.load = "TCP "+control, tcpOpener(control), []string{control}, l
+		all = append(all, s)
 	}
 	return all
 }
@@ -96,6 +106,7 @@ func bulkScenarios() (all []scenario) {
 		add("kcp nc=1", kcpOpener(bulkTuning(1, p.window)), target{}, target{})
 		add("kcp untuned", kcpOpener(tuning{untuned: true}), p.floor, p.goal)
 		add("quic-go", quicOpen, target{}, target{})
+		all = append(all, overTCP(all[len(all)-1], all[len(all)-1].load)...)
 	}
 	return all
 }
@@ -158,6 +169,7 @@ func changeScenarios() (all []scenario) {
 		add("kcp nc=1", kcpOpener(bulkTuning(1, 1024)))
 		add("kcp untuned", kcpOpener(tuning{untuned: true}))
 		add("quic-go", quicOpen)
+		all = append(all, overTCP(all[len(all)-1], all[len(all)-1].load)...)
 	}
 	return all
 }
@@ -186,6 +198,15 @@ func sharingScenarios() (all []scenario) {
 	add("CUBIC (quic-go) after kcp", "cubic-after", 10*sec, 0.25, ours, cubic)
 	add("kcp nc=1 after CUBIC (quic-go)", "", 10*sec, 0, cubic, free)
 	add("two CUBIC (quic-go)", "", 10*sec, 0, cubic, cubic)
+	addTCP := func(name, control string, floor float64, flows ...sharer) {
+		add(name, "", 10*sec, floor, flows...)
+		all[len(all)-1].tcp = []string{control}
+	}
+	tcp := func(control string) sharer { return sharer{"TCP " + control, tcpOpener(control)} }
+	addTCP("kcp after TCP cubic", "cubic", 0.25, tcp("cubic"), ours)
+	addTCP("TCP cubic after kcp", "cubic", 0.25, ours, tcp("cubic"))
+	addTCP("kcp after TCP bbr", "bbr", 0, tcp("bbr"), ours)
+	addTCP("TCP bbr after TCP cubic", "bbr", 0, tcp("cubic"), tcp("bbr"))
 	return all
 }
 

@@ -50,8 +50,10 @@ type world struct {
 	*netem.Network
 	emulation
 	bottleneck *netem.Bottleneck // of shared
-	flows      [][2]*netem.Conn
-	conns      []*conn
+
+	mu    sync.Mutex // guards what follows
+	flows [][2]*netem.Conn
+	conns []*conn
 }
 
 // dial opens a stream, which is given up unless it has delivered everything a while
@@ -62,15 +64,19 @@ func (w *world) dial(open opener, load time.Duration) (*conn, error) {
 		return nil, err
 	}
 	c.patience = time.AfterFunc(load+patience, c.giveUp)
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.conns = append(w.conns, c)
 	return c, nil
 }
 
 // patience is how long a transport may go on to deliver after its load has ended.
-const patience = 5 * time.Minute
+var patience = 5 * time.Minute
 
 // change gives all flows other paths.
 func (w *world) change(e emulation) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.emulation = e
 	for _, f := range w.flows {
 		if err := w.setPaths(f[0], f[1]); err != nil {
@@ -88,6 +94,8 @@ func (w *world) setPaths(from, to *netem.Conn) error {
 
 // flow binds two more Conns, with the paths of the world between them.
 func (w *world) flow() (from, to *netem.Conn, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	i := len(w.flows) + 1
 	if from, err = w.Listen(fmt.Sprintf("10.0.0.%d:1000", i)); err != nil {
 		return nil, nil, err
@@ -101,6 +109,8 @@ func (w *world) flow() (from, to *netem.Conn, err error) {
 
 // sent returns the bytes that were sent so far in either direction, over all flows.
 func (w *world) sent() (there, back int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, f := range w.flows {
 		there += int64(w.Stats(f[0].LocalAddr(), f[1].LocalAddr()).SentBytes)
 		back += int64(w.Stats(f[1].LocalAddr(), f[0].LocalAddr()).SentBytes)
@@ -129,7 +139,7 @@ func (w *world) close() {
 }
 
 // settle outlasts what transports do after they are closed. Virtual time costs nothing.
-const settle = 10 * time.Second
+var settle = 10 * time.Second
 
 // conn is a stream from the sender, which Write is of, to the receiver, which Read is of.
 type conn struct {
@@ -184,7 +194,7 @@ func kcpOpener(t tuning) opener {
 		if err != nil {
 			return nil, err
 		}
-		client, err := kcp.NewConn3(uint32(len(w.flows)), to.LocalAddr(), nil, t.data, t.parity, from)
+		client, err := kcp.NewConn3(1, to.LocalAddr(), nil, t.data, t.parity, from)
 		if err != nil {
 			return nil, err
 		}
