@@ -75,28 +75,17 @@ func (l *Listener) arrivedBroadcast() {
 // what all of them have to send goes in one batch.
 func (l *Listener) receive(batch []inbound) {
 	var (
-		count   Snmp
 		now     = clock()
 		current *UDPSession // locked
 	)
-	for _, d := range batch {
-		count.InPkts++
-		count.InBytes += uint64(len(d.data))
-		if len(d.data) > mtuLimit {
-			count.InErrs++
-			continue
-		}
-		payload, ok := l.cfg.env.open(d.data)
-		if !ok {
-			count.InCsumErrors++
-			continue
-		}
+	for _, d := range l.cfg.openAll(batch, nil) {
+		payload := d.data
 		if current == nil || !current.expects(d.from, payload) {
 			if current != nil {
 				current.mu.Unlock()
 			}
 			if current = l.route(d, payload, now); current == nil {
-				count.InErrs++
+				atomic.AddUint64(&l.cfg.snmp.InErrs, 1)
 				l.answer(d, payload, now)
 				continue
 			}
@@ -108,7 +97,6 @@ func (l *Listener) receive(batch []inbound) {
 		}
 		current.inputLocked(now, payload)
 	}
-	l.cfg.snmp.fold(&count)
 	if current != nil {
 		current.mu.Unlock()
 	}

@@ -44,7 +44,7 @@ type packetPool struct {
 	pool   sync.Pool   // used without
 }
 
-// poolOwn is how many free packets a session keeps: what a few batches of acknowledgements
+// poolOwn is how many free packets a session keeps: what the acknowledgements of a large window
 // set free. They go to the parent after a pause.
 const poolOwn = 256
 

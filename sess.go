@@ -397,32 +397,20 @@ func (s *UDPSession) failLocked(err error) {
 
 // receive takes a batch of datagrams for a dialled session from its socket's reader.
 func (s *UDPSession) receive(batch []inbound) {
-	var count Snmp
 	now := clock()
-	locked := false
+	peer := &s.to.remote
+	if s.sock.connected {
+		peer = nil // nobody else gets there
+	}
+	if batch = s.cfg.openAll(batch, peer); len(batch) == 0 {
+		return
+	}
+	s.mu.Lock()
 	for _, d := range batch {
-		count.InPkts++
-		count.InBytes += uint64(len(d.data))
-		if len(d.data) > mtuLimit || !s.sock.connected && d.from != s.to.remote {
-			count.InErrs++
-			continue
-		}
-		payload, ok := s.cfg.env.open(d.data)
-		if !ok {
-			count.InCsumErrors++
-			continue
-		}
-		if !locked {
-			s.mu.Lock()
-			locked = true
-		}
-		s.inputLocked(now, payload)
+		s.inputLocked(now, d.data)
 	}
-	s.cfg.snmp.fold(&count)
-	if locked {
-		s.settleLocked(now, false)
-		s.unlockAndHandOver()
-	}
+	s.settleLocked(now, false)
+	s.unlockAndHandOver()
 }
 
 // readFailed breaks a dialled session whose socket is of no use any more.

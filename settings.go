@@ -215,6 +215,30 @@ func (c *config) headroom() int {
 	return c.env.head
 }
 
+// openAll opens a batch, without any lock, and counts it. It returns the payloads of those that
+// open and are from peer, any if that is nil, at the front of the batch.
+func (c *config) openAll(batch []inbound, peer *remote) []inbound {
+	var count Snmp
+	opened := batch[:0]
+	for _, d := range batch {
+		count.InPkts++
+		count.InBytes += uint64(len(d.data))
+		if len(d.data) > mtuLimit || peer != nil && d.from != *peer {
+			count.InErrs++
+			continue
+		}
+		payload, ok := c.env.open(d.data)
+		if !ok {
+			count.InCsumErrors++
+			continue
+		}
+		d.data = payload
+		opened = append(opened, d)
+	}
+	c.snmp.fold(&count)
+	return opened
+}
+
 // transmit seals and sends a batch. The packets remain the caller's.
 func (c *config) transmit(sock *socket, batch []outbound, wait bool) (refused int, err error) {
 	var count Snmp
