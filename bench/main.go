@@ -23,28 +23,8 @@ import (
 	"fmt"
 	"os"
 	"regexp"
-	"slices"
-	"text/tabwriter"
 	"time"
 )
-
-// result is one measurement. Fields that do not apply are 0.
-type result struct {
-	Name        string  `json:"name"`
-	MBps        float64 `json:"MBps,omitempty"`
-	CPUPerGB    float64 `json:"cpu_s_per_GB,omitempty"`
-	AllocsPerMB float64 `json:"allocs_per_MB,omitempty"`
-	Resent      float64 `json:"resent,omitempty"` // share of all data segments
-	P50us       float64 `json:"p50_us,omitempty"`
-	P99us       float64 `json:"p99_us,omitempty"`
-	AllocsPerOp float64 `json:"allocs_per_op,omitempty"`
-}
-
-// measurement is something to be measured for about the given time.
-type measurement struct {
-	name string
-	run  func(d time.Duration) (result, error)
-}
 
 func main() {
 	flag.Usage = func() {
@@ -106,36 +86,6 @@ func main() {
 	}
 }
 
-// speed runs what matches of the speed table, count times, and shows the medians.
-func speed(match *regexp.Regexp, d time.Duration, count int, asJSON bool) error {
-	runs := make(map[string][]result)
-	var order []string
-	for round := range count {
-		for _, m := range speedTable() {
-			if !match.MatchString(m.name) {
-				continue
-			}
-			progress("%d/%d %s", round+1, count, m.name)
-			r, err := m.run(d)
-			if err != nil {
-				progress("")
-				return fmt.Errorf("%s: %w", m.name, err)
-			}
-			if round == 0 {
-				order = append(order, m.name)
-			}
-			runs[m.name] = append(runs[m.name], r)
-		}
-	}
-	progress("")
-	var results []result
-	for _, name := range order {
-		results = append(results, medians(name, runs[name]))
-	}
-	show(results, asJSON, func() { printTable(results) })
-	return nil
-}
-
 // progress shows what is going on, on a terminal, until the next call.
 func progress(format string, args ...any) {
 	if info, err := os.Stderr.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
@@ -152,56 +102,4 @@ func show(results any, asJSON bool, print func()) {
 	e := json.NewEncoder(os.Stdout)
 	e.SetIndent("", "  ")
 	e.Encode(results)
-}
-
-// medians takes each field's median over the runs.
-func medians(name string, rs []result) result {
-	median := func(field func(result) float64) float64 {
-		v := make([]float64, len(rs))
-		for i, r := range rs {
-			v[i] = field(r)
-		}
-		slices.Sort(v)
-		return v[len(v)/2]
-	}
-	return result{
-		Name:        name,
-		MBps:        median(func(r result) float64 { return r.MBps }),
-		CPUPerGB:    median(func(r result) float64 { return r.CPUPerGB }),
-		AllocsPerMB: median(func(r result) float64 { return r.AllocsPerMB }),
-		Resent:      median(func(r result) float64 { return r.Resent }),
-		P50us:       median(func(r result) float64 { return r.P50us }),
-		P99us:       median(func(r result) float64 { return r.P99us }),
-		AllocsPerOp: median(func(r result) float64 { return r.AllocsPerOp }),
-	}
-}
-
-// printTable prints the results with their ratios to the yardsticks among them.
-func printTable(results []result) {
-	yard := make(map[string]result)
-	for _, r := range results {
-		yard[r.Name] = r
-	}
-	ratio := func(v, of float64) string {
-		if v == 0 || of == 0 {
-			return ""
-		}
-		return fmt.Sprintf("%.2f", v/of)
-	}
-	number := func(format string, v float64) string {
-		if v == 0 {
-			return ""
-		}
-		return fmt.Sprintf(format, v)
-	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "\tMB/s\t/ TCP\t/ QUIC\tCPU s/GB\tallocs/MB\tresent\tp50 µs\t/ UDP\tp99 µs\tallocs/op\t")
-	for _, r := range results {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", r.Name,
-			number("%.0f", r.MBps), ratio(r.MBps, yard[yardTCP].MBps), ratio(r.MBps, yard[yardQUIC].MBps),
-			number("%.2f", r.CPUPerGB), number("%.1f", r.AllocsPerMB), number("%.2f%%", 100*r.Resent),
-			number("%.1f", r.P50us), ratio(r.P50us, yard[yardPing].P50us), number("%.1f", r.P99us),
-			number("%.2f", r.AllocsPerOp))
-	}
-	w.Flush()
 }

@@ -22,8 +22,8 @@ const (
 // and without segmentation offload, and count what arrives.
 func rawYardsticks() []measurement {
 	return []measurement{
-		{"raw UDP, sendmmsg", func(d time.Duration) (result, error) { return rawBulk(d, false) }},
-		{"raw UDP, offload", func(d time.Duration) (result, error) { return rawBulk(d, true) }},
+		{name: "raw UDP, sendmmsg", run: func(d time.Duration) (result, error) { return rawBulk(d, false) }},
+		{name: "raw UDP, offload", run: func(d time.Duration) (result, error) { return rawBulk(d, true) }},
 	}
 }
 

@@ -58,10 +58,19 @@ func scale(n int, idle time.Duration) (r scaleResult, err error) {
 	}
 	conns = nil
 	l.Close()
-	time.Sleep(min(settled, idle))
+	waitFor(goroutines)
 	r.LeftoverHeapMB = float64(liveHeap()-heap) / 1e6
 	r.LeftoverGoroutines = max(0, runtime.NumGoroutine()-goroutines)
 	return r, nil
+}
+
+// waitFor waits until there are no more goroutines than that, or what was closed has had time
+// enough to tell peers that do not answer.
+func waitFor(goroutines int) {
+	const lingering = 10 * time.Second
+	for end := time.Now().Add(lingering); runtime.NumGoroutine() > goroutines && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // liveHeap is what a full collection leaves. It runs twice, as pools keep a generation.
@@ -75,20 +84,21 @@ func liveHeap() int64 {
 
 func (r scaleResult) print() {
 	printLines([]line{
-		{"connections", fmt.Sprint(r.Connections)},
-		{"heap per session", fmt.Sprintf("%.1f KB", r.HeapPerSession/1e3)},
-		{"goroutines per connection", fmt.Sprintf("%.2f", r.GoroutinesPerConn)},
-		{"CPU of all, idle", fmt.Sprintf("%.3f%% of a core", 100*r.IdleCPU)},
-		{"to set one up", fmt.Sprintf("%.0f µs", r.SetupMicroseconds)},
-		{"left after closing", fmt.Sprintf("%d goroutines, %.1f MB", r.LeftoverGoroutines, r.LeftoverHeapMB)},
+		{"connections", fmt.Sprint(r.Connections), "", ""},
+		{"heap per session", fmt.Sprintf("%.1f KB", r.HeapPerSession/1e3), "12", "4"},
+		{"goroutines per connection", fmt.Sprintf("%.2f", r.GoroutinesPerConn), "1", "1"},
+		{"CPU of all, idle", fmt.Sprintf("%.3f%% of a core", 100*r.IdleCPU), "0.5%", "0.1%"},
+		{"to set one up", fmt.Sprintf("%.0f µs", r.SetupMicroseconds), "200", "80"},
+		{"left after closing", fmt.Sprintf("%d goroutines, %.1f MB", r.LeftoverGoroutines, r.LeftoverHeapMB), "0, 20", "0, 5"},
 	})
 }
 
 // line is a line of a table for people.
-type line struct{ name, value string }
+type line struct{ name, value, floor, goal string }
 
 func printLines(lines []line) {
+	fmt.Printf("%-27s%-27s%-10s%s\n", "", "", "floor", "goal")
 	for _, l := range lines {
-		fmt.Printf("%-27s%s\n", l.name, l.value)
+		fmt.Printf("%-27s%-27s%-10s%s\n", l.name, l.value, l.floor, l.goal)
 	}
 }

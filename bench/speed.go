@@ -27,17 +27,20 @@ func speedTable() []measurement {
 		return b.run
 	}
 	return append(yardsticks(),
-		measurement{"no cipher, window 1024", tuned.run},
-		measurement{"window 8192", with(func(b *bulk) { b.window = 8192 })},
-		measurement{"window 32768", with(func(b *bulk) { b.window = 32768 })},
-		measurement{"AES-128 (CFB)", with(func(b *bulk) { b.crypt = aes })},
-		measurement{"AES-128-GCM", with(func(b *bulk) { b.crypt = gcm })},
-		measurement{"FEC 10/3", with(func(b *bulk) { b.data, b.parity = 10, 3 })},
-		measurement{"64 connections, window 256", with(func(b *bulk) { b.conns, b.window = 64, 256 })},
-		measurement{"out of the box", with(func(b *bulk) { b.untuned = true })},
-		measurement{"echo, 64 bytes", echo},
+		measurement{plain, tuned.run, yardstick{yardTCP, 0.6, 1}},
+		measurement{"window 8192", with(func(b *bulk) { b.window = 8192 }), yardstick{plain, 0.9, 1}},
+		measurement{"window 32768", with(func(b *bulk) { b.window = 32768 }), yardstick{plain, 0.9, 1}},
+		measurement{"AES-128 (CFB)", with(func(b *bulk) { b.crypt = aes }), yardstick{yardTCP, 0.2, 0.35}},
+		measurement{"AES-128-GCM", with(func(b *bulk) { b.crypt = gcm }), yardstick{yardQUIC, 2, 3}},
+		measurement{"FEC 10/3", with(func(b *bulk) { b.data, b.parity = 10, 3 }), yardstick{yardTCP, 0.3, 0.6}},
+		measurement{"64 connections, window 256", with(func(b *bulk) { b.conns, b.window = 64, 256 }), yardstick{yardTCP, 0.5, 1}},
+		measurement{"out of the box", with(func(b *bulk) { b.untuned = true }), yardstick{yardTCP, 0.3, 1}},
+		measurement{"echo, 64 bytes", echo, yardstick{yardPing, 1.8, 1.3}},
 	)
 }
+
+// plain is the name of what the effect of a window is compared with.
+const plain = "no cipher, window 1024"
 
 // bulk is a transfer in one direction with both ends in this process.
 type bulk struct {
@@ -170,6 +173,7 @@ func (m *meter) stop() result {
 		MBps:        mb / time.Since(m.start).Seconds(),
 		CPUPerGB:    (cpuTime() - m.cpu).Seconds() / (mb / 1000),
 		AllocsPerMB: float64(allocations()-m.allocs) / mb,
+		RSSMB:       rss() / 1e6,
 	}
 	if sent := mb * 1e6 / 1376; snmp.RetransSegs > m.snmp.RetransSegs {
 		r.Resent = float64(snmp.RetransSegs-m.snmp.RetransSegs) / sent
@@ -231,7 +235,7 @@ func pingPong(d time.Duration, trip func(buf []byte) error) (r result, err error
 		}
 		times = append(times, float64(time.Since(start).Nanoseconds())/1000)
 	}
-	r.AllocsPerOp = float64(allocations()-allocs) / float64(len(times))
+	r.AllocsPerOp, r.RSSMB = float64(allocations()-allocs)/float64(len(times)), rss()/1e6
 	if len(times) == 0 {
 		return r, fmt.Errorf("no round trip in %v", d)
 	}

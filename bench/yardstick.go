@@ -27,9 +27,9 @@ const (
 // yardsticks are what else this machine can do.
 func yardsticks() []measurement {
 	return append(rawYardsticks(),
-		measurement{yardTCP, tcpBulk},
-		measurement{yardQUIC, quicBulk},
-		measurement{yardPing, udpPing},
+		measurement{name: yardTCP, run: tcpBulk},
+		measurement{name: yardQUIC, run: quicBulk},
+		measurement{name: yardPing, run: udpPing},
 	)
 }
 
