@@ -161,9 +161,7 @@ func (k *KCP) writeData(now int64) {
 			h.sn = k.snd.nxt
 			k.snd.nxt++
 		default:
-			if k.snd.queued() == 0 && !k.cwndLimited() {
-				k.rate.appLimited = max(1, k.rate.total+int64(k.snd.flying))
-			}
+			k.noteAppLimited()
 			return
 		}
 		s := k.snd.at(h.sn)
@@ -174,6 +172,16 @@ func (k *KCP) writeData(now int64) {
 			k.scheduleCopy(now, h.sn, h.ts)
 		}
 		k.writeSegment(&h, s)
+	}
+	k.noteAppLimited()
+}
+
+// noteAppLimited marks what is in flight as the application's doing, where that has nothing
+// more to send and the windows would allow it. That the pacer would not for the moment is no
+// matter: it is free again long before the next data, whose rate is then not the path's.
+func (k *KCP) noteAppLimited() {
+	if k.snd.queued() == 0 && k.snd.lost.n == 0 && !k.cwndLimited() {
+		k.rate.appLimited = max(1, k.rate.total+int64(k.snd.flying))
 	}
 }
 

@@ -13,8 +13,7 @@ type lossDetector struct {
 	reorder   int64  // how much later than its successors a segment may arrive
 	reorderAt int64  // when that was seen last
 	ackedAt   int64  // when something was acknowledged last
-	stalledAt int64  // when a deadline was found to have passed long before
-	patience  int64  // until when such are waited for all the same
+	patience  int64  // until when deadlines that were noticed late are waited for all the same
 	spurious  uint64 // segments declared lost that had arrived
 	share     int    // recent share of segments declared lost, in 1/lossUnit
 }
@@ -64,21 +63,17 @@ func (d *lossDetector) lost() { d.share += (lossUnit - d.share) / 64 }
 
 // stalled says whether a deadline that passes without a word of the segment is to be waited
 // for a little longer: when it is noticed late, the process did not run, and the
-// acknowledgement may have arrived and not been read.
+// acknowledgement may have arrived and not been read. That is done once for a deadline: where
+// timers are late as a rule, it would never end otherwise.
 func (d *lossDetector) stalled(now, deadline int64) bool {
-	if deadline > d.stalledAt && now-deadline > stallGrain {
-		d.stalledAt, d.patience = now, now+min(now-deadline, stallMost)
+	if deadline > d.patience && now-deadline > stallGrain {
+		d.patience = now + min(now-deadline, stallMost)
 	}
 	return now < d.extended(deadline)
 }
 
 // extended returns the deadline with that patience.
-func (d *lossDetector) extended(deadline int64) int64 {
-	if deadline <= d.stalledAt {
-		return max(deadline, d.patience)
-	}
-	return deadline
-}
+func (d *lossDetector) extended(deadline int64) int64 { return max(deadline, d.patience) }
 
 // lossAt returns when the segment sent the longest ago counts as lost because later ones
 // were acknowledged, or because its own acknowledgement stays out: never, if only its
