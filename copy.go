@@ -8,10 +8,10 @@ import (
 
 // copyBuffer is how much WriteTo and ReadFrom move at a time: of files and sockets a large read
 // or write is cheaper than many into packets, although those would save a copy.
-const copyBuffer = 64 << 10
+const copyBuffer = 32 << 10
 
 // copyPackets is how many packets WriteTo hands on at a time: about as much.
-const copyPackets = 48
+const copyPackets = 24
 
 var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
 
@@ -32,11 +32,7 @@ func (s *UDPSession) WriteTo(w io.Writer) (n int64, err error) {
 	case gatherer:
 		gather = func(v [][]byte) (int64, error) { n, err := w.WriteBuffers(v); return int64(n), err }
 	}
-	var b batch
-	if gather == nil {
-		b.buf = copyBuffers.Get().(*[copyBuffer]byte)
-		defer copyBuffers.Put(b.buf)
-	}
+	b := batch{copied: gather == nil}
 	for {
 		if err = s.readBatch(&b); err != nil {
 			break
@@ -51,6 +47,7 @@ func (s *UDPSession) WriteTo(w io.Writer) (n int64, err error) {
 				err = io.ErrShortWrite
 			}
 			m = int64(k)
+			copyBuffers.Put(b.buf)
 		}
 		if n += m; err != nil {
 			return n, err
@@ -62,13 +59,13 @@ func (s *UDPSession) WriteTo(w io.Writer) (n int64, err error) {
 	return n, s.opError("read", err)
 }
 
-// batch is what WriteTo takes at a time: packets of the receive window, or a copy of their data
-// where buf is set.
+// batch is what WriteTo takes at a time: packets of the receive window, or a copy of their data.
 type batch struct {
 	packets [copyPackets]*packet
 	views   [][]byte
-	buf     *[copyBuffer]byte
-	n       int // packets, or bytes in buf
+	copied  bool
+	buf     *[copyBuffer]byte // if copied; not while there is nothing to be read
+	n       int               // packets, or bytes in buf
 }
 
 // readBatch waits for data and takes it.
@@ -78,8 +75,11 @@ func (s *UDPSession) readBatch(b *batch) (err error) {
 		if err = s.awaitDataLocked(); err != nil {
 			break
 		}
-		if b.buf != nil {
-			b.n = s.core.read(b.buf[:], s.stream)
+		if b.copied {
+			b.buf = copyBuffers.Get().(*[copyBuffer]byte)
+			if b.n = s.core.read(b.buf[:], s.stream); b.n == 0 {
+				copyBuffers.Put(b.buf) // it was an empty message
+			}
 			s.receivedLocked(b.n)
 		} else {
 			b.n = s.core.take(b.packets[:], s.stream)

@@ -142,8 +142,18 @@ func fuzzTakes(payload []byte) (conv uint32, ok bool) {
 	if len(payload) < IKCP_OVERHEAD {
 		return 0, false
 	}
+	begins := false
+	for b := payload; len(b) >= IKCP_OVERHEAD; {
+		var h header
+		h.parse(b)
+		if b = b[IKCP_OVERHEAD:]; !h.valid(segmentConv(payload), b) {
+			break
+		}
+		b = b[h.len:]
+		begins = begins || h.cmd == IKCP_CMD_PUSH && h.una == 0 && h.sn < IKCP_WND_RCV
+	}
 	k := newCore(segmentConv(payload), &callbackSink{output: func([]byte, int) {}}, &packets, 0)
 	k.input(0, payload, true)
 	defer k.release()
-	return k.conv, k.rcv.held > 0
+	return k.conv, begins && k.rcv.held > 0
 }

@@ -33,7 +33,7 @@ type sessionKey struct {
 type Listener struct {
 	cfg  *config
 	sock *socket
-	task *timedTask // wakes Accept at its deadline
+	task *timedTask // runs onTimer
 
 	mu       sync.Mutex // guards all below; may be held while no session is locked
 	sessions map[sessionKey]*UDPSession
@@ -59,15 +59,25 @@ func newListener(cfg *config, sock *socket) *Listener {
 		acceptBy: never,
 	}
 	l.arrived.L = &l.mu
-	l.task = cfg.sched.task(func(int64) { l.arrivedBroadcast() })
+	l.task = cfg.sched.task(l.onTimer)
 	sock.start(l)
 	return l
 }
 
-func (l *Listener) arrivedBroadcast() {
+// onTimer wakes Accept, and forgets ended sessions.
+func (l *Listener) onTimer(now int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.arrived.Broadcast()
+	l.ended.age(now)
+	l.forgetLocked()
+}
+
+// forgetLocked sees to it that ended sessions are forgotten also where nothing happens.
+func (l *Listener) forgetLocked() {
+	if !l.closed && (l.ended.young != nil || l.ended.old != nil) {
+		l.task.arm(l.ended.since + afterlife)
+	}
 }
 
 // receive takes a batch of datagrams from the socket's reader: each session's go in
@@ -192,7 +202,8 @@ func (l *Listener) openLocked(key sessionKey, d inbound, segments []byte, now in
 }
 
 // opens says whether a datagram's segments contain a PUSH that a new session of conv
-// accepts, and whether that is the very first of a connection.
+// accepts, and whether that is the very first of a connection. One that has heard something
+// before belongs to a session that we have forgotten, perhaps since we were started.
 func opens(conv uint32, segments []byte) (ok, first bool) {
 	for len(segments) >= IKCP_OVERHEAD {
 		var h header
@@ -201,8 +212,8 @@ func opens(conv uint32, segments []byte) (ok, first bool) {
 		if !h.valid(conv, segments) {
 			return false, false // the session rejects it from here on
 		}
-		if h.cmd == IKCP_CMD_PUSH && h.sn < IKCP_WND_RCV {
-			return true, h.sn == 0 && h.una == 0
+		if h.cmd == IKCP_CMD_PUSH && h.sn < IKCP_WND_RCV && h.una == 0 {
+			return true, h.sn == 0
 		}
 		segments = segments[h.len:]
 	}
@@ -234,6 +245,7 @@ func (l *Listener) remove(s *UDPSession, wait bool) {
 		delete(l.recent, key.from)
 	}
 	l.ended.add(key, end, clock())
+	l.forgetLocked()
 	last := l.closed && len(l.sessions) == 0
 	l.mu.Unlock()
 	if last {
