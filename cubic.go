@@ -17,8 +17,11 @@ type cubic struct {
 	until    int64 // losses before this much is delivered have been answered
 	total    int64 // bytes delivered
 	inEpoch  bool
+	ackedAt  time.Duration
 
-	before *cubic // as it was before the last reduction
+	before *cubic // as it was before the last reduction, nil for nothing to go back to
+	gone   int    // bytes lost since that
+	back   int    // of them, what had arrived after all
 }
 
 const (
@@ -38,6 +41,8 @@ func (c *cubic) Sent(time.Duration, int, int) {}
 
 func (c *cubic) Acked(now time.Duration, s *RateSample) {
 	c.total = s.Delivered
+	pause := now - c.ackedAt
+	c.ackedAt = now
 	if s.RTT > 0 {
 		if c.srtt == 0 {
 			c.srtt = s.RTT
@@ -45,7 +50,10 @@ func (c *cubic) Acked(now time.Duration, s *RateSample) {
 		c.srtt += (s.RTT - c.srtt) / 8
 	}
 	if !s.WindowLimited || c.total < c.until {
-		return // recovery, or a window that the application does not use (RFC 7661)
+		// Recovery, or a window that the application does not use (RFC 7661): no time in
+		// which it grows (RFC 9438, section 5.8).
+		c.epoch += pause
+		return
 	}
 	c.before = nil
 	acked := float64(s.Acked)
@@ -77,13 +85,15 @@ func (c *cubic) avoid(now time.Duration, acked float64) {
 
 func (c *cubic) Lost(now time.Duration, bytes, inFlight int, timeout bool) {
 	if c.total < c.until {
+		c.gone += bytes
 		if timeout && c.window > minWindow && inFlight == 0 {
 			c.window = minWindow
 		}
 		return
 	}
 	saved := *c
-	c.before = &saved
+	saved.before = nil // nobody goes back further
+	c.before, c.gone, c.back = &saved, bytes, 0
 	if c.window < c.wMax { // another flow takes its share: fast convergence
 		c.wMax = c.window * (1 + cubicBeta) / 2
 	} else {
@@ -98,12 +108,13 @@ func (c *cubic) Lost(now time.Duration, bytes, inFlight int, timeout bool) {
 	}
 }
 
-// Spurious undoes the last reduction (RFC 4015).
-func (c *cubic) Spurious(time.Duration, int) {
-	if c.before != nil {
-		total, srtt := c.total, c.srtt
+// Spurious undoes the last reduction (RFC 4015) when nothing was lost after all.
+func (c *cubic) Spurious(_ time.Duration, bytes int) {
+	c.back += bytes
+	if c.before != nil && c.back >= c.gone {
+		total, srtt, ackedAt := c.total, c.srtt, c.ackedAt
 		*c = *c.before
-		c.total, c.srtt = total, srtt
+		c.total, c.srtt, c.ackedAt = total, srtt, ackedAt
 	}
 }
 
