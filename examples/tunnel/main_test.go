@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/xtaci/kcp-go/v5"
+	"github.com/xtaci/kcp-go/v5/internal/netem"
+)
+
+// link is both ends of a tunnel over an emulated link, in real time.
+type link struct {
+	*testing.T
+	net    *netem.Network
+	s      kcp.Settings
+	addr   string // where connections are taken
+	target string
+	stop   context.CancelFunc // of the serving end
+	done   chan error
+}
+
+func newLink(t *testing.T, path netem.Path, target string) *link {
+	s, err := settings("a secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &link{T: t, net: netem.New(1), s: s, target: target}
+	if err := l.net.SetDefault(path); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.net.Close() })
+	l.serve()
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.addr = tcp.Addr().String()
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- serveConnections(ctx, tcp, l.dial) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+// serve starts the serving end.
+func (l *link) serve() {
+	conn, err := l.net.Listen("10.0.0.2:4000")
+	if err != nil {
+		l.Fatal(err)
+	}
+	kl, err := kcp.ServeConn(l.s.Block, 0, 0, conn)
+	if err != nil {
+		l.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(l.Context())
+	l.stop, l.done = stop, make(chan error, 1)
+	go func() {
+		defer conn.Close()
+		l.done <- serveTunnels(ctx, kl, func(context.Context) (net.Conn, error) { return net.Dial("tcp", l.target) })
+	}()
+}
+
+func (l *link) dial(context.Context) (net.Conn, error) {
+	conn, err := l.net.Listen("10.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s, err := kcp.NewConn4(rand.Uint32(), &net.UDPAddr{IP: net.IPv4(10, 0, 0, 2), Port: 4000}, l.s.Block, 0, 0, true, conn)
+	if err != nil {
+		return nil, err
+	}
+	s.SetStreamMode(true)
+	s.SetNoDelay(1, 20, 2, 0)
+	s.SetUserTimeout(time.Second)
+	return s, nil
+}
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{1}).Read(b)
+	return b
+}
+
+// A download is intact after a link that loses a tenth of all datagrams.
+func TestDownload(t *testing.T) {
+	data := random(4 << 20)
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(data) }))
+	defer web.Close()
+	l := newLink(t, netem.Path{Delay: 10 * time.Millisecond, Loss: 0.1}, web.Listener.Addr().String())
+	for range 2 {
+		r, err := http.Get("http://" + l.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		if err != nil || sha256.Sum256(got) != sha256.Sum256(data) {
+			t.Fatalf("%d of %d bytes, %v", len(got), len(data), err)
+		}
+	}
+}
+
+// Each direction of a connection ends by itself, whichever ends first.
+func TestHalfClose(t *testing.T) {
+	question, answer := random(100_000), random(300_000)
+	for _, serverFirst := range []bool{false, true} {
+		backend, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer backend.Close()
+		l := newLink(t, netem.Path{Delay: 5 * time.Millisecond, Loss: 0.05}, backend.Addr().String())
+		conn, err := net.Dial("tcp", l.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		served, err := backend.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, b := conn.(*net.TCPConn), served.(*net.TCPConn)
+		if serverFirst {
+			a, b = b, a
+		}
+		a.Write(question)
+		a.CloseWrite()
+		if got, err := io.ReadAll(b); err != nil || !bytes.Equal(got, question) {
+			t.Errorf("question: %d bytes, %v", len(got), err)
+		}
+		b.Write(answer)
+		b.CloseWrite()
+		if got, err := io.ReadAll(a); err != nil || !bytes.Equal(got, answer) {
+			t.Errorf("answer: %d bytes, %v", len(got), err)
+		}
+		a.Close()
+		b.Close()
+	}
+}
+
+// When the serving end is restarted, open connections are reset and new ones work.
+func TestRestart(t *testing.T) {
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
+	defer web.Close()
+	l := newLink(t, netem.Path{Delay: 5 * time.Millisecond}, web.Listener.Addr().String())
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
+	get := func() error {
+		r, err := client.Get("http://" + l.addr)
+		if err != nil {
+			return err
+		}
+		defer r.Body.Close()
+		_, err = io.ReadAll(r.Body)
+		return err
+	}
+	if err := get(); err != nil {
+		t.Fatal(err)
+	}
+	open, err := net.Dial("tcp", l.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	io.WriteString(open, "GET") // and no more
+	l.stop()
+	if err := <-l.done; err != nil {
+		t.Fatal(err)
+	}
+	open.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if n, err := open.Read(make([]byte, 1)); err == nil || err == io.EOF {
+		t.Errorf("a connection through the restarted end: %d, %v", n, err)
+	}
+	l.net.SetTap(nil)
+	for end := time.Now().Add(10 * time.Second); ; {
+		if c, err := l.net.Listen("10.0.0.2:4000"); err == nil { // the old one's is free
+			c.Close()
+			break
+		} else if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+	l.serve()
+	var last error
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+		if last = get(); last == nil {
+			return
+		}
+	}
+	t.Errorf("no connection after the restart: %v", last)
+}
