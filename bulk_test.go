@@ -1,0 +1,249 @@
+package kcp
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/xtaci/kcp-go/v5/internal/netem"
+)
+
+// bulk is a session that carries as much as it can.
+type bulk struct {
+	*world
+	c, s *UDPSession
+	got  atomic.Int64 // bytes read
+}
+
+// bulk opens a session to addr over path, the way back of which loses as much and has no
+// bottleneck, and starts it.
+func (w *world) bulk(cfg *config, addr string, path netem.Path) *bulk {
+	w.Helper()
+	b := w.opened(cfg, addr, path)
+	go io.Copy(b, rand.NewChaCha8([32]byte{3}))
+	go io.Copy(struct{ io.Writer }{b.counter()}, b.s)
+	return b
+}
+
+// opened is bulk without the bulk.
+func (w *world) opened(cfg *config, addr string, path netem.Path) *bulk {
+	w.Helper()
+	l := w.listen(cfg, addr)
+	b := &bulk{world: w, c: w.dial(cfg, l)}
+	hello := make([]byte, 1)
+	b.shape(b.c.LocalAddr().String(), addr, path)
+	for _, step := range []func() error{
+		func() error { _, err := b.c.Write(hello); return err },
+		func() (err error) { b.s, err = l.AcceptKCP(); return err },
+		func() error { _, err := b.s.Read(hello); return err },
+		func() error { _, err := b.s.Write(hello); return err },
+		func() error { _, err := b.c.Read(hello); return err },
+		l.Close,
+	} {
+		if err := step(); err != nil {
+			w.Fatal(err)
+		}
+	}
+	return b
+}
+
+// Write is the session's.
+func (b *bulk) Write(p []byte) (int, error) { return b.c.Write(p) }
+
+type countWriter struct{ n *atomic.Int64 }
+
+func (c countWriter) Write(p []byte) (int, error) { c.n.Add(int64(len(p))); return len(p), nil }
+
+func (b *bulk) counter() io.Writer { return countWriter{&b.got} }
+
+// shape makes path that from client to server.
+func (b *bulk) shape(from, to string, path netem.Path) {
+	b.Helper()
+	back := path
+	back.Bandwidth, back.Queue = 0, 0
+	b.check(b.net.SetPath(udpAddr(from), udpAddr(to), path))
+	b.check(b.net.SetPath(udpAddr(to), udpAddr(from), back))
+}
+
+// become changes the path.
+func (b *bulk) become(path netem.Path) {
+	b.shape(b.c.LocalAddr().String(), b.s.LocalAddr().String(), path)
+}
+
+// during lets time pass and returns the bytes a second that were read, and the bytes that
+// were sent for each.
+func (b *bulk) during(d time.Duration) (goodput, wire float64) {
+	sent := func() uint64 { return b.net.Stats(b.c.LocalAddr(), b.s.LocalAddr()).SentBytes }
+	got, out := b.got.Load(), sent()
+	b.sleep(d)
+	n := float64(b.got.Load() - got)
+	return n / d.Seconds(), float64(sent()-out) / n
+}
+
+// want is during with bounds.
+func (b *bulk) want(what string, d time.Duration, goodput, wire float64) {
+	b.Helper()
+	g, o := b.during(d)
+	b.Logf("%s: %.2f MB/s, %.3f bytes sent for each", what, g/1e6, o)
+	if g < goodput {
+		b.Errorf("%s: %.2f MB/s, want %.2f", what, g/1e6, goodput/1e6)
+	}
+	if o > wire {
+		b.Errorf("%s: %.3f bytes sent for each delivered, want at most %.3f", what, o, wire)
+	}
+}
+
+func (b *bulk) close() { closeAll(b.c, b.s) }
+
+func udpAddr(s string) net.Addr { return net.UDPAddrFromAddrPort(netip.MustParseAddrPort(s)) }
+
+// pipe is 60 ms of round trip, a rate, and a queue of as much as that holds.
+func pipe(rate int64, loss float64) netem.Path {
+	return netem.Path{Delay: 30 * time.Millisecond, Bandwidth: rate, Queue: int(rate * 60 / 1000), Loss: loss}
+}
+
+// The default control fills a link with hardly a byte wasted, whatever the link loses at
+// random, and whether somebody tuned the session or not.
+func TestBulkFillsTheLink(t *testing.T) {
+	for _, c := range []struct {
+		rate          int64
+		loss          float64
+		goodput, wire float64
+	}{
+		{5_000_000, 0, 4_600_000, 1.06}, {5_000_000, 0.01, 4_500_000, 1.08}, {5_000_000, 0.1, 3_700_000, 1.25},
+		{1_000_000, 0, 920_000, 1.08}, {100_000, 0, 85_000, 1.1},
+	} {
+		for _, tuned := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d at %g, tuned %t", c.rate, c.loss, tuned), func(t *testing.T) {
+				virtual(t, netem.Path{}, func(w *world) {
+					b := w.bulk(w.config(nil, 0, 0), "10.0.0.2:2000", pipe(c.rate, c.loss))
+					if tuned {
+						b.c.SetNoDelay(1, 10, 2, 0)
+						b.s.SetNoDelay(1, 10, 2, 0)
+					}
+					b.sleep(2 * time.Second)
+					b.want("bulk", 10*time.Second, c.goodput, c.wire)
+					b.close()
+				})
+			})
+		}
+	}
+}
+
+// A path that changes is found again within seconds, and nothing is wasted meanwhile.
+func TestBulkFollowsThePath(t *testing.T) {
+	fast := pipe(5_000_000, 0)
+	slow := fast
+	slow.Bandwidth = 1_000_000
+	far := fast
+	far.Delay = 100 * time.Millisecond
+	gone := fast
+	gone.Loss = 1
+	for _, c := range []struct {
+		name   string
+		path   netem.Path
+		length time.Duration
+		least  float64 // goodput there
+	}{
+		{"bandwidth", slow, 6 * time.Second, 800_000},
+		{"round trip", far, 8 * time.Second, 3_500_000},
+		{"outage", gone, 3 * time.Second, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			virtual(t, netem.Path{}, func(w *world) {
+				b := w.bulk(w.config(nil, 0, 0), "10.0.0.2:2000", fast)
+				b.sleep(3 * time.Second)
+				b.become(c.path)
+				b.sleep(c.length / 2)
+				goodput, _ := b.during(c.length / 2)
+				if goodput < c.least {
+					b.Errorf("%.2f MB/s there, want %.2f", goodput/1e6, c.least/1e6)
+				}
+				b.become(fast)
+				b.sleep(4 * time.Second)
+				b.want("back", 5*time.Second, 4_300_000, 1.1)
+				b.close()
+			})
+		})
+	}
+}
+
+// Two flows share a bottleneck 40:60 or better, whichever came first.
+func TestBulkShares(t *testing.T) {
+	virtual(t, netem.Path{Delay: 30 * time.Millisecond}, func(w *world) {
+		neck, err := w.net.NewBottleneck(netem.Path{Bandwidth: 5_000_000, Queue: 300_000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var flows []*bulk
+		for _, addr := range []string{"10.0.0.2:2000", "10.0.0.3:2000"} {
+			b := w.bulk(w.config(nil, 0, 0), addr, netem.Path{Delay: 30 * time.Millisecond})
+			w.check(w.net.SetRoute(b.c.LocalAddr(), b.s.LocalAddr(), neck))
+			flows = append(flows, b)
+			w.sleep(3 * time.Second)
+		}
+		w.sleep(10 * time.Second)
+		before := [2]int64{flows[0].got.Load(), flows[1].got.Load()}
+		w.sleep(30 * time.Second)
+		a, b := float64(flows[0].got.Load()-before[0]), float64(flows[1].got.Load()-before[1])
+		t.Logf("%.2f and %.2f MB/s", a/30e6, b/30e6)
+		if share := a / (a + b); share < 0.4 || share > 0.6 {
+			t.Errorf("the first has %.0f%%", 100*share)
+		}
+		if a+b < 30*4_300_000 {
+			t.Errorf("together %.2f MB/s", (a+b)/30e6)
+		}
+		for _, f := range flows {
+			f.close()
+		}
+	})
+}
+
+// Without a congestion window, one that is larger than the path wastes a bounded share of it.
+func TestBulkWithoutControl(t *testing.T) {
+	virtual(t, netem.Path{}, func(w *world) {
+		b := w.bulk(w.config(nil, 0, 0), "10.0.0.2:2000", pipe(1_000_000, 0))
+		hurry(1024, b.c, b.s)
+		b.sleep(5 * time.Second)
+		b.want("nc=1", 20*time.Second, 900_000, 1.4)
+		b.close()
+	})
+}
+
+// CUBIC fills a link that loses nothing but what its queue does.
+func TestBulkCubic(t *testing.T) {
+	virtual(t, netem.Path{}, func(w *world) {
+		b := w.bulk(w.config(nil, 0, 0), "10.0.0.2:2000", pipe(5_000_000, 0))
+		b.c.SetCongestionControl(NewCubic())
+		b.sleep(3 * time.Second)
+		b.want("CUBIC", 20*time.Second, 4_500_000, 1.06)
+		b.close()
+	})
+}
+
+// What is in flight follows the reader: a slow one keeps the window small.
+func TestReceiveWindowFollowsReader(t *testing.T) {
+	virtual(t, netem.Path{}, func(w *world) {
+		b := w.opened(w.config(nil, 0, 0), "10.0.0.2:2000", pipe(5_000_000, 0))
+		go io.Copy(b, rand.NewChaCha8([32]byte{3}))
+		buf := make([]byte, 10_000)
+		for range 300 {
+			b.s.Read(buf)
+			b.sleep(10 * time.Millisecond)
+		}
+		if wnd := b.s.Stats().ReceiveWindow; wnd > 4*autoWindow {
+			t.Errorf("a window of %d segments for a slow reader", wnd)
+		}
+		go io.Copy(struct{ io.Writer }{b.counter()}, b.s)
+		b.sleep(3 * time.Second)
+		if wnd := b.s.Stats().ReceiveWindow; wnd < 2*214 || wnd > autoWindowMost {
+			t.Errorf("a window of %d segments for a path of 214", wnd)
+		}
+		b.close()
+	})
+}
