@@ -22,12 +22,18 @@ func (k *KCP) autotune() {
 }
 
 // tuneSend lets twice the congestion window wait: as much as is in flight, and as much to
-// follow while the oldest segments are repaired.
+// follow while the oldest segments are repaired. Where retransmissions are often lost, too,
+// that takes several round trips.
 func (k *KCP) tuneSend() {
-	if k.autoSnd && !k.nocwnd {
-		want := min(2*(k.cc.Window()/k.mss), autoWindowMost)
-		k.sndWnd = max(k.sndWnd, uint32(max(want, 0)))
+	if !k.autoSnd || k.nocwnd {
+		return
 	}
+	windows := 2
+	if k.loss.share >= lossyPath {
+		windows = 6
+	}
+	want := min(windows*(k.cc.Window()/k.mss), autoWindowMost)
+	k.sndWnd = max(k.sndWnd, uint32(max(want, 0)))
 }
 
 // receiveTuner finds the window that the sender and the path can use, as dynamic right-sizing

@@ -13,6 +13,9 @@ import "time"
 //     comes with a queue is congestion.
 //   - A round-trip time that stays up makes it look again for the shortest at once, instead
 //     of after ten seconds.
+//   - While there is a queue it cruises below that rate, by the share of the round trip that
+//     is spent in it: the model of flows that share a link adds up to more than the link, and
+//     the queue would stay, and with it their shares. How long it cruises is random.
 //   - In flight may be a few milliseconds' worth on top of the model, for hosts that
 //     send and acknowledge in batches.
 //
@@ -32,6 +35,7 @@ type bbr struct {
 	minRTTAt   time.Duration // when it was seen last
 	lastRTT    time.Duration
 	roundRTT   time.Duration // shortest of this round
+	queue      float64       // the share of the last round's that was spent in a queue
 	inflated   int           // rounds in a row with a round trip well above minRTT
 	probedRTT  time.Duration // when probeRTT ended last
 	probeUntil time.Duration // when probeRTT may end, 0 while in flight is still too much
@@ -43,6 +47,7 @@ type bbr struct {
 
 	cycle      int           // of bbrGains
 	cycleStart time.Duration // when its phase began
+	random     uint32        // the state of a linear congruential generator
 
 	acked, lost int                // bytes of this round
 	losses      [bbrFilter]float64 // the share lost of each of the last rounds
@@ -73,21 +78,34 @@ const (
 	bbrMinRTTLife  = 10 * time.Second
 	bbrProbeTime   = 100 * time.Millisecond // how long in flight is kept low, and a round trip
 	bbrOwnMost     = 0.3                    // of the path's own loss, what is made up for
+	bbrYield       = 0.8                    // what a queue slows cruising by, of its share of the round trip
+	bbrYieldMost   = 0.4                    // at most
 )
 
 // bbrGains are the pacing gains of probeBW, each for a round trip: look for more, let the
-// queue that made drain, cruise.
+// queue that made drain, cruise, for a random number of round trips.
 var bbrGains = [...]float64{1.25, 0.75, 1, 1, 1, 1, 1, 1}
+
+// bbrCruise is where in bbrGains cruising begins.
+const bbrCruise = 2
 
 // NewBBR returns the default controller: a model of the path's rate and round trip that
 // fills a link without filling its queue, and takes random loss, up to about a quarter,
 // for what it is.
 func NewBBR() CongestionControl { return newBBR(0) }
 
-// newBBR returns a bbr whose probing begins at a phase that seed chooses, so that flows
-// that share a link do not all probe at the same time.
+// newBBR returns a bbr that chooses the times of its probing by seed: flows that share a link
+// must not do it in step.
 func newBBR(seed uint32) *bbr {
-	return &bbr{window: initialWindow, cycle: 2 + int(seed%6)}
+	b := &bbr{window: initialWindow, random: seed}
+	b.cycle = b.cruise()
+	return b
+}
+
+// cruise returns where in bbrGains to begin cruising.
+func (b *bbr) cruise() int {
+	b.random = b.random*1664525 + 1013904223
+	return bbrCruise + int(b.random>>16)%(len(bbrGains)-bbrCruise)
 }
 
 func (b *bbr) Sent(time.Duration, int, int) {}
@@ -164,8 +182,11 @@ func (b *bbr) round(now time.Duration, s *RateSample) {
 	for i := range min(b.rounds, bbrFilter) {
 		b.own = min(b.own, b.losses[(b.rounds-i)%bbrFilter])
 	}
-	queue := b.roundRTT > b.minRTT+b.minRTT/4+bbrGrain
-	b.congested = share > b.own+0.03 && queue
+	b.queue = 0
+	if waited := b.roundRTT - b.minRTT - bbrGrain; waited > 0 {
+		b.queue = waited.Seconds() / b.roundRTT.Seconds()
+	}
+	b.congested = share > b.own+0.03 && b.queue > 0.2
 	if b.congested && b.filled && b.state == bbrProbeBW {
 		b.bwLow = max(s.Rate, b.rate()*7/10, 1)
 	}
@@ -222,8 +243,11 @@ func (b *bbr) stepCycle(now time.Duration, s *RateSample) {
 	if next {
 		b.cycle = (b.cycle + 1) % len(bbrGains)
 		b.cycleStart = now
-		if bbrGains[b.cycle] > 1 {
+		switch b.cycle {
+		case 0:
 			b.bwLow = 0
+		case bbrCruise:
+			b.cycle = b.cruise()
 		}
 	}
 }
@@ -246,7 +270,7 @@ func (b *bbr) stepProbeRTT(now time.Duration, s *RateSample) {
 	}
 	b.inflated, b.probedRTT = 0, now
 	b.window = max(b.window, b.saved)
-	b.state, b.cycle, b.cycleStart = bbrProbeBW, 2, now
+	b.state, b.cycle, b.cycleStart = bbrProbeBW, b.cruise(), now
 }
 
 // bdp returns gain times what the path holds, in bytes, what it loses included.
@@ -290,6 +314,9 @@ func (b *bbr) PacingRate() int64 {
 		gain = 1 / bbrStartupGain
 	case bbrProbeBW:
 		gain = bbrGains[b.cycle]
+		if b.cycle >= bbrCruise {
+			gain -= min(bbrYield*b.queue, bbrYieldMost)
+		}
 	case bbrProbeRTT:
 		gain = 1
 	}

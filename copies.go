@@ -8,8 +8,6 @@ import "time"
 // acknowledged meanwhile.
 
 const (
-	// copyLoss is the share of loss from which a second copy is worth its bytes.
-	copyLoss = lossUnit / 32
 	// copyRTT is the round trip from which that is worth a thought.
 	copyRTT = 4 * int64(time.Millisecond)
 	// copyShare bounds copies to so many for a hundred other segments sent.
@@ -49,7 +47,7 @@ func (k *KCP) copyGap() int64 { return min(k.interval, k.rtt.srtt/4) }
 // scheduleCopy sees to a second copy of a retransmission made at now, where that pays. Bulk
 // has more to send, and repairs its losses as fast as it can.
 func (k *KCP) scheduleCopy(now int64, sn, ts uint32) {
-	if k.rtt.eager && k.rtt.srtt >= copyRTT && k.loss.share >= copyLoss && k.snd.queued() == 0 &&
+	if k.rtt.eager && k.rtt.srtt >= copyRTT && k.loss.share >= lossyPath && k.sparse() &&
 		k.resend != 0 && k.copies.credit >= 100 && len(k.copies.due) < copyCredit {
 		k.copies.credit -= 100
 		k.copies.due = append(k.copies.due, copyDue{now + k.copyGap(), sn, ts})
@@ -77,3 +75,7 @@ func (k *KCP) writeCopies(now int64) {
 		k.copies.sent++
 	}
 }
+
+// sparse says whether the user's data leaves as it comes: none is queued, and the window has
+// room for more.
+func (k *KCP) sparse() bool { return k.snd.queued() == 0 && uint32(k.snd.waiting()) < k.sndWnd/4*3 }

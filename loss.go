@@ -21,6 +21,8 @@ type lossDetector struct {
 const (
 	// lossUnit is 1 in lossDetector.share, which forgets over some 64 segments.
 	lossUnit = 1 << 16
+	// lossyPath is the share from which it is usual that a retransmission is lost, too.
+	lossyPath = lossUnit / 32
 	// reorderLife is how long reordering is remembered undiminished.
 	reorderLife = 10 * int64(time.Second)
 	// ackGrain is how much later than measured so far an acknowledgement may come where the
