@@ -1,5 +1,7 @@
 package kcp
 
+import "time"
+
 // Windows that the user has not set follow need: a session that nobody tuned fills the path
 // it is on. They bound memory, which is taken as it is used.
 
@@ -8,6 +10,9 @@ const (
 	autoWindow = 128
 	// autoWindowMost is the most they grow to: 5.6 MB of full segments, what TCPs allow.
 	autoWindowMost = 4096
+	// autoTripMost is the longest round trip that the receive window is made for: where the
+	// sender is the slow one, it holds at most twice that time's worth.
+	autoTripMost = int64(time.Second)
 	// autoResend is how many later acknowledgements make a segment lost while SetNoDelay was
 	// not called (RFC 5681, RFC 9002).
 	autoResend = 3
@@ -38,11 +43,11 @@ func (k *KCP) tuneSend() {
 
 // receiveTuner finds the window that the sender and the path can use, as dynamic right-sizing
 // does (Fisk and Feng 2001): twice what is read in a round trip. How long that is, it takes
-// from the shortest time in which a whole window has arrived.
+// from the time in which a whole window arrives: the shortest, but a path may become longer.
 type receiveTuner struct {
 	edge   uint32 // first serial number beyond the window, when it was
 	edgeAt int64  // this time; 0 for not yet
-	trip   int64  // shortest time until edge had arrived, 0 for not known
+	trip   int64  // time until edge has arrived, 0 for not known
 	head   uint32 // first not read, when it was
 	headAt int64  // this time
 }
@@ -61,6 +66,8 @@ func (k *KCP) tuneReceive(now int64, sn uint32) {
 	if t.edgeAt != 0 && !before(r.nxt, t.edge) {
 		if trip := max(now-t.edgeAt, 1); t.trip == 0 || trip < t.trip {
 			t.trip = trip
+		} else { // or only the sender has become slower
+			t.trip += (min(trip, autoTripMost) - t.trip) / 8
 		}
 		t.edgeAt = 0
 	}

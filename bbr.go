@@ -47,6 +47,7 @@ type bbr struct {
 
 	cycle      int           // of bbrGains
 	cycleStart time.Duration // when its phase began
+	probed     int64         // rate that was known before the last probe
 	random     uint32        // the state of a linear congruential generator
 
 	acked, lost int                // bytes of this round
@@ -223,7 +224,7 @@ func (b *bbr) step(now time.Duration, s *RateSample) {
 		b.state, b.cycleStart = bbrProbeBW, now
 	}
 	expired := now-b.minRTTAt > bbrMinRTTLife
-	changed := b.inflated >= 8 && now-b.probedRTT > bbrMinRTTLife/4
+	changed := b.inflated >= 4 && now-b.probedRTT > bbrMinRTTLife/4
 	if b.filled && (expired || changed) {
 		b.state, b.probeUntil = bbrProbeRTT, 0
 		b.saved = b.window
@@ -246,8 +247,12 @@ func (b *bbr) stepCycle(now time.Duration, s *RateSample) {
 		switch b.cycle {
 		case 0:
 			b.bwLow = 0
+			b.probed = b.maxRate()
 		case bbrCruise:
 			b.cycle = b.cruise()
+			if b.queue == 0 && b.maxRate() > b.probed+b.probed/10 {
+				b.cycle, b.probed = 0, b.maxRate() // there was more: is there yet more?
+			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package kcp
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -173,7 +174,7 @@ func TestNothingIsLeft(t *testing.T) {
 			runtime.ReadMemStats(&m)
 			return m.HeapAlloc
 		}
-		before, goroutines := heap(), runtime.NumGoroutine()
+		before, goroutines := heap(), w.goroutines()
 
 		ways := []func(c, s *UDPSession){
 			func(c, s *UDPSession) { c.Close(); io.Copy(io.Discard, s); s.Close() },
@@ -231,14 +232,7 @@ func TestNothingIsLeft(t *testing.T) {
 			t.Errorf("%d timers are left", n)
 		}
 		synctest.Wait()
-		n := 0
-		for range 1000 { // one that has ended is counted a moment longer
-			if n = runtime.NumGoroutine() - goroutines - 1; n <= 0 { // the accepting one
-				break
-			}
-			runtime.Gosched()
-		}
-		if n > 0 {
+		if n := w.goroutines() - goroutines - 1; n > 0 { // the accepting one
 			t.Errorf("%d goroutines are left", n)
 		}
 		if c := w.snmp.Copy(); c.CurrEstab != 0 {
@@ -266,6 +260,17 @@ func (w *world) touchLinks(from, to string) {
 		c.Close()
 	}
 	w.settle()
+}
+
+// goroutines counts those that live; runtime.NumGoroutine has some that have just ended, too.
+func (w *world) goroutines() int {
+	w.Helper()
+	stacks := make([]byte, 1<<20)
+	n := runtime.Stack(stacks, true)
+	if n == len(stacks) {
+		w.Fatal("more goroutines than stacks have room for")
+	}
+	return bytes.Count(stacks[:n], []byte("\n\ngoroutine ")) + 1
 }
 
 func (w *world) wantSessionsAtMost(l *Listener, n int) {
