@@ -259,6 +259,8 @@ func TestSessionNumbersWrap(t *testing.T) {
 				cfg := w.config(nil, 5, 2)
 				c, s := w.pair(cfg)
 				hurry(128, c, s)
+				c.SetMinParity(2)
+				s.SetMinParity(2)
 				w.settle()
 				seqid := cfg.fec.limit - 10*cfg.fec.shards()
 				c.renumber(0xffffffff-100, 0x7fffffff-50, seqid)

@@ -122,13 +122,15 @@ func newFECCode(data, parity int) (*fecCode, error) {
 // pass, shard by shard, so that it keeps no copy of them. The session's lock
 // guards it.
 type fecEncoder struct {
-	code   *fecCode
-	offset int // where the FEC header is in a datagram's buffer
-	pool   *packetPool
+	code    *fecCode
+	offset  int // where the FEC header is in a datagram's buffer
+	pool    *packetPool
+	control fecControl
 
 	next   uint32    // seqid of the next datagram
 	count  int       // data shards of this group so far
-	sparse bool      // this group gets no parity
+	send   int       // parity shards that this group gets, of those of the code
+	bare   bool      // this group gets none
 	last   int64     // time of the last data shard
 	length int       // of the longest shard of this group
 	parity []*packet // one per parity shard while the group has any, sums of length bytes
@@ -136,23 +138,24 @@ type fecEncoder struct {
 }
 
 func newFECEncoder(code *fecCode, offset int, pool *packetPool) *fecEncoder {
-	return &fecEncoder{code: code, offset: offset, pool: pool}
+	return &fecEncoder{code: code, offset: offset, pool: pool, send: code.parity, control: newFECControl(code)}
 }
 
 // encode makes b, with its header still to be filled in, the next data shard. When
 // that completes a group with parity it returns the group's parity datagrams, which
 // are the caller's; the slice is valid until the next call.
 func (e *fecEncoder) encode(b []byte, now int64) []*packet {
+	e.control.sent(now)
 	shard := b[e.offset+fecShardStart:]
 	putFECHeader(b[e.offset:], e.next, fecTypeData)
 	binary.LittleEndian.PutUint16(shard, uint16(len(shard)))
 	if e.count == 0 {
-		e.sparse = false
+		e.bare = e.send == 0
 	} else if now-e.last > int64(fecSparse) {
 		e.skip()
 	}
 	e.last = now
-	if !e.sparse {
+	if !e.bare {
 		e.sum(shard)
 	}
 	e.advance(1)
@@ -160,18 +163,34 @@ func (e *fecEncoder) encode(b []byte, now int64) []*packet {
 		return nil
 	}
 	e.count = 0
-	if e.sparse {
-		e.advance(uint32(e.code.parity))
+	first := e.next
+	e.advance(uint32(e.code.parity))
+	if e.bare {
 		return nil
 	}
-	for _, p := range e.parity {
-		putFECHeader(p.mem[e.offset:], e.next, fecTypeParity)
+	for i, p := range e.parity[:e.send] {
+		putFECHeader(p.mem[e.offset:], first+uint32(i), fecTypeParity)
 		p.data = p.mem[:e.offset+fecShardStart+e.length]
-		e.advance(1)
 	}
-	done := e.parity
+	for _, p := range e.parity[e.send:] {
+		e.pool.put(p)
+	}
+	done := e.parity[:e.send]
 	e.parity, e.length = e.parity[:0], 0
 	return done
+}
+
+// use makes groups those of code from now on, of which each gets so many parity shards. It
+// is for between two groups.
+func (e *fecEncoder) use(code *fecCode, parity int) {
+	if code != e.code {
+		// The gap tells a decoder. Groups start at multiples of their size.
+		n := code.shards()
+		e.code = code
+		e.next = (e.next + 2*fecStraggler + n - 1) / n * n
+		e.advance(0)
+	}
+	e.send = parity
 }
 
 // sum adds a data shard to the parity of its group. Shards are padded with zeros to
@@ -196,7 +215,7 @@ func (e *fecEncoder) sum(shard []byte) {
 
 // skip gives up the parity of this group.
 func (e *fecEncoder) skip() {
-	e.sparse, e.length = true, 0
+	e.bare, e.length = true, 0
 	for _, p := range e.parity {
 		e.pool.put(p)
 	}

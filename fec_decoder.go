@@ -14,6 +14,9 @@ const fecStraggler = 1 << 12
 // are not the ones expected, and needs not be told of any. The session's lock
 // guards it.
 //
+// A peer that changes its counts in mid-stream skips more than fecStraggler seqids, which
+// takes the proof back.
+//
 // What is rebuilt under wrong counts can look like a datagram of the peer's: the code
 // maps equal bytes to themselves, and conv, cmd and len are equal in most. So nothing
 // is rebuilt before the counts are proven, those that were expected no less than those
@@ -28,6 +31,7 @@ type fecDecoder struct {
 	pool    *packetPool
 	count   *Snmp
 	groups  [fecWindow]fecGroup
+	newest  uint32   // seqid of the last shard that was not overtaken
 	proven  bool     // code is the peer's beyond doubt
 	shape   fecShape // empty if it is
 	scratch [][]byte
@@ -54,6 +58,13 @@ func (d *fecDecoder) add(h fecHeader, shard []byte, deliver func([]byte)) {
 	if len(shard) > mtuLimit || d.code != nil && h.seqid >= d.code.limit {
 		d.count.FECErrs++
 		return
+	}
+	ahead := int32(h.seqid - d.newest)
+	if ahead > fecStraggler {
+		d.doubt()
+	}
+	if ahead > 0 || ahead < -fecStraggler {
+		d.newest = h.seqid
 	}
 	if !d.fits(h.seqid, isData) {
 		return
@@ -92,6 +103,12 @@ func (d *fecDecoder) finish(g *fecGroup, deliver func([]byte)) {
 	d.drop(g)
 }
 
+// doubt takes back what was proven, and what was held under it.
+func (d *fecDecoder) doubt() {
+	d.release()
+	d.proven, d.shape = false, fecShape{}
+}
+
 // fits says whether a shard of that kind belongs at seqid under the code. A code that is
 // not proven it sets right by what it sees.
 func (d *fecDecoder) fits(seqid uint32, isData bool) bool {
@@ -125,8 +142,7 @@ func (d *fecDecoder) prove() bool {
 		}
 		if d.proven = d.isCodeword(g); !d.proven { // something that was seen was not the peer's
 			d.count.FECErrs++
-			d.release()
-			d.shape = fecShape{}
+			d.doubt()
 			return false
 		}
 	}

@@ -419,6 +419,7 @@ func (k *KCP) acknowledged(now int64, sn, ts uint32) (sentAt int64) {
 	if last && sentAt != 0 {
 		timed = at
 	}
+	k.loss.arrived()
 	k.rate.settled(now, s.size(), timed, &s.record)
 	k.pool.put(k.snd.ack(sn, ts))
 	return sentAt
@@ -435,6 +436,7 @@ func (k *KCP) passed(now int64, sn uint32) {
 	if s.state == segInFlight && !s.resent {
 		timed = s.sentAt
 	}
+	k.loss.arrived()
 	k.rate.settled(now, s.size(), timed, &s.record)
 	k.pool.put(k.snd.settle(sn))
 }

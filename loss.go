@@ -15,7 +15,9 @@ type lossDetector struct {
 	ackedAt   int64  // when something was acknowledged last
 	patience  int64  // until when deadlines that were noticed late are waited for all the same
 	spurious  uint64 // segments declared lost that had arrived
-	share     int    // recent share of segments declared lost, in 1/lossUnit
+	judged    uint64 // transmissions that were acknowledged or declared lost
+	gone      uint64 // of them, those declared lost
+	share     int    // recent share of those, in 1/lossUnit
 }
 
 const (
@@ -52,16 +54,25 @@ func (d *lossDetector) late(now, by int64) {
 	}
 }
 
-// acked and lost keep the share of losses.
+// acked is called for each datagram that acknowledges something.
 func (d *lossDetector) acked(now int64) {
 	d.ackedAt = now
-	d.share -= d.share / 64
 	if d.reorder > 0 && now-d.reorderAt > reorderLife {
 		d.reorder, d.reorderAt = d.reorder/2, now
 	}
 }
 
-func (d *lossDetector) lost() { d.share += (lossUnit - d.share) / 64 }
+// arrived and lost tell of one segment, and keep the share of losses.
+func (d *lossDetector) arrived() {
+	d.judged++
+	d.share -= d.share / 64
+}
+
+func (d *lossDetector) lost() {
+	d.judged++
+	d.gone++
+	d.share += (lossUnit - d.share) / 64
+}
 
 // stalled says whether a deadline that passes without a word of the segment is to be waited
 // for a little longer: when it is noticed late, the process did not run, and the

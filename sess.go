@@ -96,6 +96,7 @@ func newSession(cfg *config, sock *socket, l *Listener, conv uint32, to destinat
 	s.core.caps, s.core.fresh = cfg.caps, cfg.caps != 0 && l == nil
 	if cfg.fec != nil {
 		s.enc = newFECEncoder(cfg.fec, cfg.env.head, &s.pool)
+		s.enc.control.setLeast(cfg.fecMin)
 	}
 	s.setMtuLocked(cfg.mtu)
 	s.alive = alive{keepAlive: cfg.keepAlive, idle: cfg.idle, user: cfg.user}
@@ -120,6 +121,9 @@ func (s *UDPSession) emit(n int) {
 	p.data = p.datagram()[:n]
 	var parity []*packet
 	if s.enc != nil {
+		if s.enc.count == 0 {
+			s.enc.control.adapt(s.core.lastActive, s.enc, s.core)
+		}
 		parity = s.enc.encode(p.data, s.core.lastActive)
 	}
 	if s.core.paced {

@@ -101,6 +101,18 @@ func (s *UDPSession) SetRedundancy(percent int) {
 	s.configure(func() { s.core.copies.share = min(max(percent, 0), 100) })
 }
 
+// SetMinParity sets how many parity shards each FEC group gets at least, 0 to those that the
+// session was made with (others are clamped), which keeps all groups as they are set. The
+// default is 0: parity follows what the path loses in spite of it, and ends on a path that
+// loses nothing; where datagrams are sparse, groups are smaller, with the same share of it.
+func (s *UDPSession) SetMinParity(shards int) {
+	s.configure(func() {
+		if s.enc != nil {
+			s.enc.control.setLeast(shards)
+		}
+	})
+}
+
 // SetDSCP sets the differentiated services code point, 0 to 63, of the socket. An
 // accepted session refuses: the socket is its listener's.
 func (s *UDPSession) SetDSCP(dscp int) error {

@@ -17,6 +17,10 @@ type Settings struct {
 	// DataShards and ParityShards are the datagrams of a FEC group, at most 256 together;
 	// either 0 means no FEC.
 	DataShards, ParityShards int
+	// MinParity is how many parity shards each group gets at least, on a path that loses
+	// nothing and where a group would be long in filling, too: 0 to ParityShards, which
+	// keeps all groups as they are set.
+	MinParity int
 
 	// Profile is a set of timings and windows for a purpose.
 	Profile Profile
@@ -105,11 +109,12 @@ const (
 // config is Settings that were checked, with all defaults filled in. It is immutable; the
 // sessions of a listener share its.
 type config struct {
-	env   envelope
-	fec   *fecCode // nil for none
-	sched *TimedSched
-	snmp  *Snmp
-	caps  uint8 // announced; 0 makes sessions what they are without extensions
+	env    envelope
+	fec    *fecCode // nil for none
+	fecMin int      // parity shards of each group at least
+	sched  *TimedSched
+	snmp   *Snmp
+	caps   uint8 // announced; 0 makes sessions what they are without extensions
 
 	noDelay                        [4]int
 	sndWnd, rcvWnd, mtu            int
@@ -135,12 +140,15 @@ func (s Settings) resolve() (*config, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.MinParity < 0 || s.MinParity > s.ParityShards {
+		return nil, errors.Errorf("kcp: MinParity %d: must be 0 to ParityShards, which is %d", s.MinParity, s.ParityShards)
+	}
 	if !s.Profile.valid() {
 		return nil, errors.Errorf("kcp: Profile %d: must be 0 to %d", s.Profile, len(profiles)-1)
 	}
 	p := &profiles[s.Profile]
 	c := &config{
-		env: env, fec: fec, sched: SystemTimedSched, snmp: DefaultSnmp, caps: capMark | capFIN,
+		env: env, fec: fec, fecMin: s.MinParity, sched: SystemTimedSched, snmp: DefaultSnmp, caps: capMark | capFIN,
 		noDelay: p.noDelay, stream: s.StreamMode, ackNoDelay: s.ACKNoDelay || p.ackNoDelay, writeDelay: s.WriteDelay,
 		rate: s.RateLimit, congestion: s.Congestion,
 	}

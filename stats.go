@@ -28,6 +28,9 @@ type Stats struct {
 	FECWasted     uint64 // parity received that rebuilt nothing
 	InvalidInputs uint64 // datagrams that were not understood
 
+	FECDataShards   int // data shards of the FEC groups sent now, 0 without FEC
+	FECParityShards int // parity that each of them gets, at most
+
 	RTT    time.Duration // smoothed round-trip time, 0 before the first sample
 	RTTVar time.Duration // its mean deviation
 	MinRTT time.Duration // the least sample
@@ -77,6 +80,9 @@ func (s *UDPSession) Stats() Stats {
 		InFlight: k.snd.inFlight.n, BytesInFlight: k.snd.flying, Unacknowledged: k.WaitSnd(), Unread: int(k.rcv.nxt - k.rcv.head),
 		LastHeard: time.Duration(now - k.lastHeard), Age: time.Duration(now - s.created),
 		PeerExtended: k.peer&capMark != 0, PeerFIN: k.takesFIN(),
+	}
+	if s.enc != nil {
+		st.FECDataShards, st.FECParityShards = s.enc.code.data, s.enc.send
 	}
 	if k.cc != nil {
 		st.PacingRate = k.cc.PacingRate()

@@ -58,6 +58,9 @@ func (b bulk) tune(s *kcp.UDPSession) {
 	s.SetStreamMode(true)
 	s.SetNoDelay(1, 10, 2, 1)
 	s.SetWindowSize(b.window, b.window)
+	if fixed, ok := any(s).(interface{ SetMinParity(int) }); ok { // what is measured is parity
+		fixed.SetMinParity(b.parity)
+	}
 }
 
 // open returns the two ends of a connection, which close ends.
