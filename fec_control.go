@@ -41,9 +41,9 @@ type fecControl struct {
 	least int      // parity shards that a full group gets at least
 	send  int      // and now
 
-	judged, gone uint64 // what the path had carried and lost when that was judged last
-	cleanSince   int64  // since when little was lost, or send has been what it is
-	lowered      bool   // send was lowered last, not raised
+	judged, lost int64 // segments that the path had carried, and lost, when that was judged last
+	cleanSince   int64 // since when little was lost, or send has been what it is
+	lowered      bool  // send was lowered last, not raised
 	patience     int64
 
 	last    int64 // time of the last datagram
@@ -85,30 +85,33 @@ func (c *fecControl) setLeast(n int) {
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
-// judge chooses send.
+// judge chooses send. What had arrived all the same, repaired perhaps, was not lost.
 func (c *fecControl) judge(now int64, d *lossDetector) {
-	judged, gone := d.judged-c.judged, d.gone-c.gone
-	if judged < fecJudged && gone < fecEnough {
+	judged, lost := int64(d.judged)-c.judged, int64(d.gone-d.spurious)-c.lost
+	if judged < fecJudged && lost < fecEnough {
 		return
 	}
-	c.judged, c.gone = d.judged, d.gone
+	c.judged += judged
+	c.lost += lost
 	switch {
-	case gone*fecTolerable > judged && c.send < c.full.parity:
+	case lost*fecTolerable <= judged:
+		if c.cleanSince == 0 {
+			c.cleanSince = now
+		} else if c.send > c.least && now-c.cleanSince >= c.patience {
+			c.send--
+			c.cleanSince, c.lowered = now, true
+		}
+	case c.send == c.full.parity:
+		c.cleanSince = now
+	default:
 		if c.lowered && now-c.cleanSince < 2*c.patience {
 			c.patience = min(2*c.patience, fecPatienceMost)
 		} else {
 			c.patience = fecPatience // it is the path that has changed
 		}
-		expected := gone * uint64(c.full.data) / judged // of a group
-		c.send = min(max(c.send+1, int(2*expected)), c.full.parity)
+		inGroup := int(lost * int64(c.full.data) / judged)
+		c.send = min(max(c.send+1, 2*inGroup), c.full.parity)
 		c.cleanSince, c.lowered = now, false
-	case gone*fecTolerable > judged:
-		c.cleanSince = now
-	case c.cleanSince == 0:
-		c.cleanSince = now
-	case c.send > c.least && now-c.cleanSince >= c.patience:
-		c.send--
-		c.cleanSince, c.lowered = now, true
 	}
 }
 
