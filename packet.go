@@ -46,20 +46,26 @@ type packetPool struct {
 
 // poolOwn is how many free packets a session keeps: what the acknowledgements of a large window
 // set free. They go to the parent after a pause.
-const poolOwn = 256
+const poolOwn = 1024
 
 // packets is the pool that all sessions share.
 var packets packetPool
 
 // get returns a packet with no data and arbitrary bytes in mem.
 func (pp *packetPool) get() *packet {
+	p := pp.take()
+	p.data, p.frg, p.fin = nil, 0, false
+	return p
+}
+
+func (pp *packetPool) take() *packet {
 	if last := len(pp.free) - 1; last >= 0 {
 		p := pp.free[last]
 		pp.free = pp.free[:last]
 		return p
 	}
 	if pp.parent != nil {
-		return pp.parent.get()
+		return pp.parent.take()
 	}
 	if p, ok := pp.pool.Get().(*packet); ok {
 		return p
@@ -67,25 +73,26 @@ func (pp *packetPool) get() *packet {
 	return new(packet)
 }
 
-// put takes back a packet that nothing refers to any more.
+// put takes back a packet that nothing refers to any more. It does not write to it: what
+// another processor had written last would have to be fetched first.
 func (pp *packetPool) put(p *packet) {
 	if p.lent {
 		p.freed = true // until what borrowed it is put back
 		return
 	}
 	if l := p.lender; l != nil {
-		p.lender, l.lent = nil, false
+		p.data, p.lender, l.lent = nil, nil, false
 		if l.freed {
 			l.freed = false
 			pp.put(l)
 		}
 	}
 	if raceEnabled {
+		p.data = nil
 		for i := range p.mem { // a late reader sees garbage instead of plausible data
 			p.mem[i] = 0xdb
 		}
 	}
-	p.data, p.frg, p.fin = nil, 0, false
 	switch {
 	case pp.parent == nil:
 		pp.pool.Put(p)

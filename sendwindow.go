@@ -45,6 +45,7 @@ type sendSegment struct {
 	xmit      uint32     // transmissions so far, or since una has moved on
 	laterAcks uint32     // see sendWindow.laterAcks
 	links     [linkKinds]link
+	length    uint16 // of p's data, once sent: p is another processor's when it is acknowledged
 	state     segState
 	level     uint8 // timeouts in a row
 	resent    bool  // it was sent more than once
@@ -52,7 +53,7 @@ type sendSegment struct {
 }
 
 // size is what the segment counts for in flight.
-func (s *sendSegment) size() int { return IKCP_OVERHEAD + len(s.p.data) }
+func (s *sendSegment) size() int { return IKCP_OVERHEAD + int(s.length) }
 
 // sentWith returns when the transmission with time stamp ts was sent, and whether it was the
 // last: the echo tells which one arrived, so that an acknowledgement of an earlier
@@ -163,6 +164,7 @@ func (w *sendWindow) sent(sn uint32, now int64, ts uint32) {
 	}
 	s.state, s.sentAt, s.ts, s.copied = segInFlight, now, ts, false
 	s.xmit++
+	s.length = uint16(len(s.p.data))
 	w.flying += s.size()
 	w.add(&w.inFlight, linkOrder, sn)
 	w.add(&w.timers[s.level], linkTimer, sn)
