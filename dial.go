@@ -157,8 +157,7 @@ func ListenWithOptions(laddr string, block BlockCrypt, dataShards, parityShards 
 	if err != nil {
 		return nil, err
 	}
-	growBuffers(conn)
-	return newListener(cfg, newSocket(conn, true)), nil
+	return newListener(cfg, ownSockets("udp", conn, nil)...), nil
 }
 
 // ServeConn listens on a PacketConn of the caller's, which stays the caller's: it is not

@@ -123,7 +123,7 @@ type ListenConfig struct {
 	Settings
 
 	// Control, if not nil, is called with the socket before it is bound: see
-	// net.ListenConfig.
+	// net.ListenConfig. On Linux there is one for each processor.
 	Control func(network, address string, c syscall.RawConn) error
 }
 
@@ -149,8 +149,7 @@ func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (ne
 		conn.Close()
 		return nil, errNotSupported
 	}
-	growBuffers(udp)
-	return newListener(cfg, newSocket(udp, true)), nil
+	return newListener(cfg, ownSockets(network, udp, lc.Control)...), nil
 }
 
 // udpNetwork returns the UDP network that network means.

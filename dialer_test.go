@@ -85,7 +85,7 @@ func TestSettingsApplied(t *testing.T) {
 		t.Fatal(err)
 	}
 	client := c.(*UDPSession)
-	if client.GetConv() != 7 || client.LocalAddr().String() != local.LocalAddr().String() || controlled != 2 {
+	if client.GetConv() != 7 || client.LocalAddr().String() != local.LocalAddr().String() || controlled != 1+len(l.(*Listener).socks) {
 		t.Errorf("conv %d from %v, %d controlled", client.GetConv(), client.LocalAddr(), controlled)
 	}
 	server := greet(t, client, l.(*Listener))

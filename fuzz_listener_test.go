@@ -59,6 +59,7 @@ func FuzzListener(f *testing.F) {
 		}
 		cfg.sched, cfg.snmp = NewTimedSched(1), newSnmp()
 		l := newListener(cfg, newSocket(hole{newPostOffices("hole")[0]}, true))
+		reader := &listenerReader{Listener: l, sock: l.socks[0]}
 
 		want := make(map[sessionKey]bool) // and whether it was accepted and closed
 		waiting := 0                      // for Accept
@@ -89,7 +90,7 @@ func FuzzListener(f *testing.F) {
 			if how&(last|accept) == 0 && len(batch) < 64 {
 				continue
 			}
-			l.receive(batch)
+			reader.receive(batch)
 			batch = batch[:0]
 			if how&accept != 0 && len(l.backlog) > 0 {
 				s, err := l.AcceptKCP()
@@ -102,7 +103,7 @@ func FuzzListener(f *testing.F) {
 				want[sessionKey{s.to.remote, s.core.conv}] = true
 			}
 		}
-		l.receive(batch)
+		reader.receive(batch)
 		open := 0
 		for key, closed := range want {
 			if closed {

@@ -99,7 +99,7 @@ func (t *late) reply(h *header) uint8 {
 
 // answer takes a datagram that belongs to no session: one that has ended answers it. The answers
 // of a batch go together.
-func (l *Listener) answer(d inbound, payload []byte, now int64) {
+func (l *listenerReader) answer(d inbound, payload []byte, now int64) {
 	segments := payload
 	if h, isFEC := parseFEC(payload); isFEC {
 		segments, _ = h.body(payload)
@@ -124,7 +124,7 @@ func (l *Listener) answer(d inbound, payload []byte, now int64) {
 }
 
 // sendAnswers sends what answer has collected.
-func (l *Listener) sendAnswers() {
+func (l *listenerReader) sendAnswers() {
 	if len(l.late) == 0 {
 		return
 	}

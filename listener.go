@@ -28,12 +28,13 @@ type sessionKey struct {
 	conv uint32
 }
 
-// Listener is a net.Listener over one packet socket. Sessions it has accepted go on
-// after it is closed, as TCP's do; its socket is closed with the last of them.
+// Listener is a net.Listener over a packet socket, or a few at one address that share the
+// peers. Sessions it has accepted go on after it is closed, as TCP's do; its sockets are closed
+// with the last of them.
 type Listener struct {
-	cfg  *config
-	sock *socket
-	task *timedTask // runs onTimer
+	cfg   *config
+	socks []*socket  // at least one; each has a reader of its own
+	task  *timedTask // runs onTimer
 
 	mu       sync.Mutex // guards all below; may be held while no session is locked
 	sessions map[sessionKey]*UDPSession
@@ -45,22 +46,21 @@ type Listener struct {
 	closed   bool
 	err      error // why the socket broke
 
-	touched []*UDPSession // scratch of the reader
-	tx      []outbound    // scratch of the reader
-	late    []outbound    // answers of the reader to stragglers
-	shut    atomic.Bool   // closed, for who holds a session's lock (not guarded)
+	shut atomic.Bool // closed, for who holds a session's lock (not guarded)
 }
 
-func newListener(cfg *config, sock *socket) *Listener {
+func newListener(cfg *config, socks ...*socket) *Listener {
 	l := &Listener{
-		cfg: cfg, sock: sock,
+		cfg: cfg, socks: socks,
 		sessions: make(map[sessionKey]*UDPSession),
 		recent:   make(map[remote]*UDPSession),
 		acceptBy: never,
 	}
 	l.arrived.L = &l.mu
 	l.task = cfg.sched.task(l.onTimer)
-	sock.start(l)
+	for _, sock := range socks {
+		sock.start(&listenerReader{Listener: l, sock: sock})
+	}
 	return l
 }
 
@@ -80,85 +80,9 @@ func (l *Listener) forgetLocked() {
 	}
 }
 
-// receive takes a batch of datagrams from the socket's reader: each session's go in
-// under one lock where they follow each other, each session is flushed once, and
-// what all of them have to send goes in one batch.
-func (l *Listener) receive(batch []inbound) {
-	var (
-		now     = clock()
-		current *UDPSession // locked
-	)
-	for _, d := range l.cfg.openAll(batch, nil) {
-		payload := d.data
-		if current == nil || !current.expects(d.from, payload) {
-			if current != nil {
-				current.mu.Unlock()
-			}
-			if current = l.route(d, payload, now); current == nil {
-				atomic.AddUint64(&l.cfg.snmp.InErrs, 1)
-				l.answer(d, payload, now)
-				continue
-			}
-			current.mu.Lock()
-			if !current.touched {
-				current.touched = true
-				l.touched = append(l.touched, current)
-			}
-		}
-		current.inputLocked(now, payload)
-	}
-	if current != nil {
-		current.mu.Unlock()
-	}
-	l.settle(now)
-	l.sendAnswers()
-}
-
-// settle is every touched session's drive.
-func (l *Listener) settle(now int64) {
-	if len(l.touched) == 1 {
-		s := l.touched[0]
-		s.mu.Lock()
-		s.touched = false
-		s.settleLocked(now, false)
-		s.unlockAndHandOver()
-	} else if len(l.touched) > 1 {
-		l.settleAll(now)
-	}
-	clear(l.touched)
-	l.touched = l.touched[:0]
-}
-
-// settleAll is settle for several sessions, with one batch for all of them.
-func (l *Listener) settleAll(now int64) {
-	senders := l.touched[:0]
-	for _, s := range l.touched {
-		s.mu.Lock()
-		s.touched = false
-		s.settleLocked(now, false)
-		if s.sending { // whoever does takes along what is queued
-			s.unlockAndHandOver()
-			continue
-		}
-		l.tx = append(l.tx, s.takeLocked()...)
-		s.mu.Unlock()
-		senders = append(senders, s)
-	}
-	refused, err := l.cfg.transmit(l.sock, l.tx, false)
-	atomic.AddUint64(&l.cfg.snmp.OutErrs, uint64(refused))
-	clear(l.tx)
-	l.tx = l.tx[:0]
-	for _, s := range senders {
-		s.mu.Lock()
-		s.putBackLocked()
-		s.sentLocked(0, err)
-		s.unlockAndHandOver()
-	}
-}
-
 // route finds the session of a datagram from d.from with that payload, or makes one.
 // It returns nil for a datagram that belongs to none.
-func (l *Listener) route(d inbound, payload []byte, now int64) *UDPSession {
+func (l *listenerReader) route(d inbound, payload []byte, now int64) *UDPSession {
 	h, isFEC := parseFEC(payload)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -188,12 +112,12 @@ func (l *Listener) route(d inbound, payload []byte, now int64) *UDPSession {
 
 // openLocked makes the session of key for its first datagram, if that is one: only a
 // PUSH that the new session's window takes makes a session.
-func (l *Listener) openLocked(key sessionKey, d inbound, segments []byte, now int64) *UDPSession {
+func (l *listenerReader) openLocked(key sessionKey, d inbound, segments []byte, now int64) *UDPSession {
 	ok, first := opens(key.conv, segments)
 	if !ok || l.closed || len(l.backlog) >= acceptBacklog || l.ended.straggler(key, first, now) {
 		return nil
 	}
-	s := newSession(l.cfg, l.sock, l, key.conv, l.sock.destination(d.from, d.addr))
+	s := newSession(l.cfg, l.sock, l.Listener, key.conv, l.sock.destination(d.from, d.addr))
 	l.sessions[key] = s
 	l.backlog = append(l.backlog, s)
 	l.cfg.snmp.opened(&l.cfg.snmp.PassiveOpens)
@@ -249,7 +173,7 @@ func (l *Listener) remove(s *UDPSession, wait bool) {
 	last := l.closed && len(l.sessions) == 0
 	l.mu.Unlock()
 	if last {
-		l.sock.close(wait)
+		l.closeSockets(wait)
 	}
 }
 
@@ -333,13 +257,27 @@ func (l *Listener) Close() error {
 		s.Close()
 	}
 	if empty {
-		return l.sock.close(true)
+		return l.closeSockets(true)
 	}
 	return nil
 }
 
-// Addr returns the socket's local address.
-func (l *Listener) Addr() net.Addr { return l.sock.conn.LocalAddr() }
+func (l *Listener) closeSockets(wait bool) error {
+	return l.eachSocket(func(sock *socket) error { return sock.close(wait) })
+}
+
+// eachSocket calls f with each socket and returns the first error.
+func (l *Listener) eachSocket(f func(*socket) error) (err error) {
+	for _, sock := range l.socks {
+		if e := f(sock); err == nil {
+			err = e
+		}
+	}
+	return err
+}
+
+// Addr returns the local address.
+func (l *Listener) Addr() net.Addr { return l.socks[0].conn.LocalAddr() }
 
 // SetDeadline sets the time at which Accept gives up.
 func (l *Listener) SetDeadline(t time.Time) error { return l.SetReadDeadline(t) }
@@ -362,17 +300,26 @@ func (l *Listener) SetReadDeadline(t time.Time) error {
 func (l *Listener) SetWriteDeadline(time.Time) error { return errNoWrites }
 
 // SetDSCP sets the differentiated services code point, 0 to 63, of all sessions.
-func (l *Listener) SetDSCP(dscp int) error { return l.sock.setDSCP(dscp) }
+func (l *Listener) SetDSCP(dscp int) error {
+	return l.eachSocket(func(sock *socket) error { return sock.setDSCP(dscp) })
+}
 
-// SetReadBuffer sets the socket's receive buffer in bytes.
-func (l *Listener) SetReadBuffer(bytes int) error { return l.sock.setReadBuffer(bytes) }
+// SetReadBuffer sets the receive buffer of each socket in bytes.
+func (l *Listener) SetReadBuffer(bytes int) error {
+	return l.eachSocket(func(sock *socket) error { return sock.setReadBuffer(bytes) })
+}
 
-// SetWriteBuffer sets the socket's send buffer in bytes.
-func (l *Listener) SetWriteBuffer(bytes int) error { return l.sock.setWriteBuffer(bytes) }
+// SetWriteBuffer sets the send buffer of each socket in bytes.
+func (l *Listener) SetWriteBuffer(bytes int) error {
+	return l.eachSocket(func(sock *socket) error { return sock.setWriteBuffer(bytes) })
+}
 
-// Control calls f with the listener's PacketConn and returns its result. The
-// connection is not to be read, written or closed.
-func (l *Listener) Control(f func(conn net.PacketConn) error) error { return f(l.sock.conn) }
+// Control calls f with the listener's PacketConn, or one after the other where it has several
+// at its address, and returns the first error. The connections are not to be read, written or
+// closed.
+func (l *Listener) Control(f func(conn net.PacketConn) error) error {
+	return l.eachSocket(func(sock *socket) error { return f(sock.conn) })
+}
 
 // endedSessions remembers sessions for afterlife to twice that, at most afterlives of them,
 // and from when on a first segment is not one of theirs: programs reconnect from the same

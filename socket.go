@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/pkg/errors"
@@ -142,6 +143,19 @@ func growBuffers(c *net.UDPConn) {
 	}
 	forceBuffers(c)
 }
+
+// ownSockets wraps a listener's first socket, and as many more as the platform spreads its
+// address over.
+func ownSockets(network string, first *net.UDPConn, control controlFunc) (socks []*socket) {
+	for _, conn := range append([]*net.UDPConn{first}, spread(network, first, control)...) {
+		growBuffers(conn)
+		socks = append(socks, newSocket(conn, true))
+	}
+	return socks
+}
+
+// controlFunc is the Control of a net.ListenConfig.
+type controlFunc = func(network, address string, c syscall.RawConn) error
 
 // newSocket wraps conn. An owned one gets what makes it fast; of any other nothing is
 // changed.
