@@ -21,6 +21,17 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// Hundreds of streams side by side, in one session.
+func TestHundreds(t *testing.T) {
+	var out strings.Builder
+	if err := run(t.Context(), 300, 1<<15, &out); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(out.String(), "matches"); got != 300 {
+		t.Errorf("%d streams match, want 300", got)
+	}
+}
+
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
