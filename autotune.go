@@ -59,8 +59,12 @@ func (k *KCP) tuneReceive(now int64, sn uint32) {
 	if !k.autoRcv || r.wnd >= autoWindowMost {
 		return
 	}
+	if r.nxt-r.head > r.wnd/2 { // the reader does not keep up
+		t.edgeAt, t.head, t.headAt = 0, r.head, now
+		return
+	}
 	want := uint32(0)
-	if sn-r.head >= r.wnd/4*3 && r.nxt-r.head <= r.wnd/2 {
+	if int32(sn-r.head) >= int32(r.wnd/4*3) {
 		want = 2 * r.wnd // beyond a gap
 	}
 	if t.edgeAt != 0 && !before(r.nxt, t.edge) {

@@ -262,12 +262,15 @@ func TestSessionNumbersWrap(t *testing.T) {
 				c.SetMinParity(2)
 				s.SetMinParity(2)
 				w.settle()
-				seqid := cfg.fec.limit - 10*cfg.fec.shards()
-				c.renumber(0xffffffff-100, 0x7fffffff-50, seqid)
-				s.renumber(0x7fffffff-50, 0xffffffff-100, seqid)
+				start := cfg.fec.limit - 10*cfg.fec.shards()
+				c.renumber(0xffffffff-100, 0x7fffffff-50, start)
+				s.renumber(0x7fffffff-50, 0xffffffff-100, start)
 				w.check(exchange(c, s, 500_000))
-				if c.core.snd.una > 1000 || c.enc.next > 5000 {
-					t.Errorf("did not wrap: sn %#x, seqid %#x", c.core.snd.una, c.enc.next)
+				c.mu.Lock()
+				sn, seqid := c.core.snd.una, c.enc.next
+				c.mu.Unlock()
+				if sn > 1000 || seqid > 5000 {
+					t.Errorf("did not wrap: sn %#x, seqid %#x", sn, seqid)
 				}
 				if n := w.snmp.Copy().FECErrs; n > 0 {
 					t.Errorf("%d FEC errors", n)

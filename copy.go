@@ -72,7 +72,7 @@ type batch struct {
 func (s *UDPSession) readBatch(b *batch) (err error) {
 	s.mu.Lock()
 	for b.n = 0; b.n == 0 && err == nil; {
-		if err = s.awaitDataLocked(); err != nil {
+		if _, err = s.awaitDataLocked(nil); err != nil {
 			break
 		}
 		if b.copied {

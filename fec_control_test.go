@@ -78,9 +78,11 @@ func TestParityFollowsLoss(t *testing.T) {
 				if n := c.Stats().Resent - before; n > 130 { // of some 200 lost
 					t.Errorf("%d segments were sent again, want at most 130 until parity was back", n)
 				}
+				before = c.Stats().Resent
 				w.metered(c, s, 20_000, 100, every)
-				if st := c.Stats(); st.FECParityShards < 2 {
-					t.Errorf("%d parity shards at 10%%", st.FECParityShards)
+				if st := c.Stats(); st.FECParityShards*10 < 2*st.FECDataShards || st.Resent-before > 1000 {
+					t.Errorf("at 10%% groups of %d/%d, and %d of some 2000 losses sent again",
+						st.FECDataShards, st.FECParityShards, st.Resent-before)
 				}
 
 				w.lossy(c, s, delay, 0)

@@ -65,6 +65,7 @@ type KCP struct {
 	rmtWnd           uint32 // what the peer's receive window has room for
 	wndUna           uint32 // una of the segment that said so
 	rcv              recvWindow
+	reader           waitingReader
 	autoSnd, autoRcv bool // the windows are ours to choose
 	rtt              rttEstimator
 	loss             lossDetector
@@ -465,16 +466,39 @@ func (k *KCP) push(now int64, h *header, body []byte) {
 		k.acksBy = now // the first acknowledgement may have been lost
 		return
 	}
-	p := k.pool.get()
-	p.data = p.mem[:copy(p.mem[:], body)]
-	p.frg, p.fin = h.frg, h.cmd == cmdFIN
-	k.rcv.insert(h.sn, p, k.pool)
+	if !k.handOver(h, body) {
+		p := k.pool.get()
+		p.data = p.mem[:copy(p.mem[:], body)]
+		p.frg, p.fin = h.frg, h.cmd == cmdFIN
+		k.rcv.insert(h.sn, p, k.pool)
+	}
 	k.tuneReceive(now, h.sn)
 	if k.rcv.fin || k.rcv.gap() {
 		// The sender's loss detection waits for it (RFC 5681, 4.2), or nothing follows the
 		// end that could take it along.
 		k.acksBy = now
 	}
+}
+
+// waitingReader is the buffer of a blocked Read.
+type waitingReader struct {
+	room   []byte // what is left of it; nil for no such reader
+	n      int    // bytes put there
+	stream bool   // it takes more than one message
+}
+
+// handOver gives a message that is next to the reader that waits for it, and saves a copy.
+func (k *KCP) handOver(h *header, body []byte) bool {
+	r := &k.reader
+	if len(body) == 0 || len(body) > len(r.room) || h.sn != k.rcv.nxt || h.sn != k.rcv.head ||
+		h.frg != 0 || h.cmd != IKCP_CMD_PUSH || r.n > 0 && !r.stream {
+		return false
+	}
+	copy(r.room, body)
+	r.room = r.room[len(body):]
+	r.n += len(body)
+	k.rcv.pass(k.pool)
+	return true
 }
 
 // Update sends what is due, at most once an interval; call it every 10 to 100 ms

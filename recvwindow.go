@@ -52,6 +52,18 @@ func (w *recvWindow) insert(sn uint32, p *packet, pool *packetPool) {
 	}
 	*w.at(sn) = p
 	w.held++
+	w.advance(pool)
+}
+
+// pass takes segment nxt as arrived and read: there is nothing else to be read.
+func (w *recvWindow) pass(pool *packetPool) {
+	w.head++
+	w.nxt++
+	w.advance(pool)
+}
+
+// advance moves nxt over what has arrived.
+func (w *recvWindow) advance(pool *packetPool) {
 	for w.nxt-w.head < uint32(len(w.ring)) && *w.at(w.nxt) != nil {
 		if (*w.at(w.nxt)).fin {
 			w.finish(pool)

@@ -242,7 +242,7 @@ func (s *UDPSession) settleLocked(now int64, flush bool) {
 		}
 		s.oweLocked(now)
 	}
-	if s.readers > 0 && (s.closing.knock && s.core.met || s.core.readable(s.stream) || s.core.rcv.fin || now >= s.readBy) {
+	if s.readers > 0 && (s.closing.knock && s.core.met || s.core.reader.n > 0 || s.core.readable(s.stream) || s.core.rcv.fin || now >= s.readBy) {
 		s.readable.Broadcast()
 	}
 	if s.writers > 0 && (s.core.WaitSnd() <= s.lowWaterLocked() || now >= s.writeBy) {
@@ -440,8 +440,10 @@ func (s *UDPSession) Read(b []byte) (n int, err error) {
 			err = s.readErrLocked()
 			break
 		}
-		if err = s.awaitDataLocked(); err == nil {
-			n = s.core.read(b, s.stream)
+		if n, err = s.awaitDataLocked(b); err == nil {
+			if n == 0 || s.stream {
+				n += s.core.read(b[n:], s.stream)
+			}
 			s.receivedLocked(n)
 		}
 	}
@@ -449,23 +451,34 @@ func (s *UDPSession) Read(b []byte) (n int, err error) {
 	return n, s.opError("read", err)
 }
 
-// awaitDataLocked waits until there is something to be read, or returns why there is not.
-func (s *UDPSession) awaitDataLocked() error {
+// awaitDataLocked waits until there is something to be read, or returns why there is not. What
+// arrives meanwhile may be put into b, n bytes of it.
+func (s *UDPSession) awaitDataLocked(b []byte) (n int, err error) {
 	for {
 		err := s.readErrLocked()
 		switch {
 		case err != nil:
-			return err
+			return 0, err
 		case s.core.readable(s.stream):
-			return nil
+			return 0, nil
 		case s.core.finished():
-			return io.EOF
+			return 0, io.EOF
 		case s.core.rcv.fin: // in the midst of a message
-			return io.ErrUnexpectedEOF
+			return 0, io.ErrUnexpectedEOF
 		case s.err != nil:
-			return s.err
+			return 0, s.err
+		}
+		first := s.core.reader.room == nil
+		if first {
+			s.core.reader = waitingReader{room: b, stream: s.stream}
 		}
 		s.waitLocked(&s.readable, &s.readers)
+		if first {
+			n = s.core.reader.n
+			if s.core.reader = (waitingReader{}); n > 0 {
+				return n, nil
+			}
+		}
 	}
 }
 
