@@ -41,6 +41,7 @@ func (p *packet) own() {
 type packetPool struct {
 	parent *packetPool // nil for the shared one
 	free   []*packet   // at most poolOwn; used with a parent only
+	lent   int         // packets that are lent
 	pool   sync.Pool   // used without
 }
 
@@ -73,19 +74,33 @@ func (pp *packetPool) take() *packet {
 	return new(packet)
 }
 
-// put takes back a packet that nothing refers to any more. It does not write to it: what
-// another processor had written last would have to be fetched first.
-func (pp *packetPool) put(p *packet) {
-	if p.lent {
-		p.freed = true // until what borrowed it is put back
-		return
-	}
-	if l := p.lender; l != nil {
-		p.data, p.lender, l.lent = nil, nil, false
-		if l.freed {
-			l.freed = false
-			pp.put(l)
+// lend returns a datagram that lies in a segment, until it is put back by putDatagram.
+func (pp *packetPool) lend(segment *packet) *packet {
+	p := pp.get()
+	p.lender, segment.lent = segment, true
+	pp.lent++
+	return p
+}
+
+// putDatagram is put for a datagram, which may lie in a segment.
+func (pp *packetPool) putDatagram(p *packet) {
+	if segment := p.lender; segment != nil {
+		p.data, p.lender, segment.lent = nil, nil, false
+		pp.lent--
+		if segment.freed {
+			segment.freed = false
+			pp.put(segment)
 		}
+	}
+	pp.put(p)
+}
+
+// put takes back a packet that nothing refers to any more. It looks into it only where it has
+// to: what another processor had written last would have to be fetched first.
+func (pp *packetPool) put(p *packet) {
+	if pp.lent > 0 && p.lent {
+		p.freed = true // until the datagram is put back
+		return
 	}
 	if raceEnabled {
 		p.data = nil

@@ -111,8 +111,7 @@ func (s *UDPSession) room(int) []byte {
 }
 
 func (s *UDPSession) lend(segment *packet) {
-	s.current = s.pool.get()
-	s.current.lender, segment.lent = segment, true
+	s.current = s.pool.lend(segment)
 }
 
 func (s *UDPSession) emit(n int) {
@@ -374,7 +373,7 @@ func (s *UDPSession) takeLocked() []outbound {
 // putBackLocked takes back what takeLocked returned and transmit has sent.
 func (s *UDPSession) putBackLocked() {
 	for _, o := range s.taken {
-		s.pool.put(o.p)
+		s.pool.putDatagram(o.p)
 	}
 	clear(s.taken)
 	s.spare, s.taken = s.taken[:0], nil
