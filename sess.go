@@ -634,32 +634,3 @@ func (s *UDPSession) RemoteAddr() net.Addr { return s.to.netAddr() }
 
 // GetConv returns the conversation id.
 func (s *UDPSession) GetConv() uint32 { return s.core.conv }
-
-// SetDeadline sets the read and the write deadline; see net.Conn.
-func (s *UDPSession) SetDeadline(t time.Time) error { return s.setDeadlines(t, true, true) }
-
-// SetReadDeadline sets the time at which Read gives up, also one that is blocked
-// already. The zero time means never.
-func (s *UDPSession) SetReadDeadline(t time.Time) error { return s.setDeadlines(t, true, false) }
-
-// SetWriteDeadline sets the time at which Write gives up, also one that is blocked
-// already. The zero time means never.
-func (s *UDPSession) SetWriteDeadline(t time.Time) error { return s.setDeadlines(t, false, true) }
-
-func (s *UDPSession) setDeadlines(t time.Time, read, write bool) error {
-	at := clockAt(t, clock())
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing.closed {
-		return s.opError("set", errClosed)
-	}
-	if read {
-		s.readBy = at
-		s.readable.Broadcast()
-	}
-	if write {
-		s.writeBy = at
-		s.writable.Broadcast()
-	}
-	return nil
-}

@@ -16,6 +16,35 @@ func (s *UDPSession) configure(set func()) {
 	s.unlockAndSend(false)
 }
 
+// SetDeadline sets the read and the write deadline; see net.Conn.
+func (s *UDPSession) SetDeadline(t time.Time) error { return s.setDeadlines(t, true, true) }
+
+// SetReadDeadline sets the time at which Read gives up, also one that is blocked
+// already. The zero time means never.
+func (s *UDPSession) SetReadDeadline(t time.Time) error { return s.setDeadlines(t, true, false) }
+
+// SetWriteDeadline sets the time at which Write gives up, also one that is blocked
+// already. The zero time means never.
+func (s *UDPSession) SetWriteDeadline(t time.Time) error { return s.setDeadlines(t, false, true) }
+
+func (s *UDPSession) setDeadlines(t time.Time, read, write bool) error {
+	at := clockAt(t, clock())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing.closed {
+		return s.opError("set", errClosed)
+	}
+	if read {
+		s.readBy = at
+		s.readable.Broadcast()
+	}
+	if write {
+		s.writeBy = at
+		s.writable.Broadcast()
+	}
+	return nil
+}
+
 // SetStreamMode chooses stream mode, in which small writes fill up segments that
 // were not sent yet and reads return whatever has arrived, or message mode (the
 // default), in which every Write starts a segment and a Read returns at most one.
@@ -205,7 +234,8 @@ func (s *UDPSession) SendOOB(b []byte) error {
 
 // SetOOBHandler sets the function that is called with the payload of every
 // out-of-band datagram that arrives, nil to drop them. It is called from a goroutine
-// that reads for others too, so it must not block; it may call SendOOB.
+// that reads for others too, so it must not block; it may call SendOOB. Those of different
+// sessions may be called at the same time.
 func (s *UDPSession) SetOOBHandler(callback OOBCallBackType) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
