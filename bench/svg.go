@@ -24,7 +24,11 @@ const plotPoints = 350
 const plotMost = 7
 
 // plotColours tell lines apart on light and on dark ground.
-var plotColours = []string{"#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd"}
+var plotColours = []string{"#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#17becf"}
+
+// plotMean is how many values a point is the mean of, centred: data that waited for a repair
+// arrives at once, and single values would hide the line.
+const plotMean = 5
 
 // svg draws lines of one value every step seconds, up to most, with a mark and a word at
 // some times.
@@ -54,14 +58,9 @@ func svg(title, unit string, step, most float64, lines []series, marks []mark) s
 	for i, l := range lines {
 		colour := plotColours[i%len(plotColours)]
 		fmt.Fprintf(&b, `<path fill="none" stroke="%s" stroke-width="1.3" d="M`, colour)
-		group := 1 + len(l.Values)/plotPoints
-		for j := 0; j < len(l.Values); j += group {
-			values := l.Values[j:min(j+group, len(l.Values))]
-			mean := 0.0
-			for _, v := range values {
-				mean += v / float64(len(values))
-			}
-			fmt.Fprintf(&b, "%.1f %.1f ", x((float64(j)+float64(len(values))/2)*step), y(min(mean, most)))
+		for j, n := 0, len(l.Values); j < n; j += 1 + n/plotPoints {
+			mean := mean(l.Values[max(0, j-plotMean/2):min(j+plotMean/2+1, n)])
+			fmt.Fprintf(&b, "%.1f %.1f ", x((float64(j)+0.5)*step), y(min(mean, most)))
 		}
 		fmt.Fprintf(&b, `"/><text x="%d" y="31" fill="%s">%s</text>`+"\n",
 			at, colour, html.EscapeString(l.Name))
@@ -69,6 +68,13 @@ func svg(title, unit string, step, most float64, lines []series, marks []mark) s
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
+}
+
+func mean(values []float64) (m float64) {
+	for _, v := range values {
+		m += v / float64(len(values))
+	}
+	return m
 }
 
 // mark is a word at a time in seconds.
