@@ -50,6 +50,7 @@ type receiveTuner struct {
 	trip   int64  // time until edge has arrived, 0 for not known
 	head   uint32 // first not read, when it was
 	headAt int64  // this time
+	behind int64  // since when the reader seems not to keep up, 0 if it does
 }
 
 // tuneReceive chooses the receive window when segment sn has arrived: larger where the
@@ -60,9 +61,15 @@ func (k *KCP) tuneReceive(now int64, sn uint32) {
 		return
 	}
 	if r.nxt-r.head > r.wnd/2 { // the reader does not keep up
-		t.edgeAt, t.head, t.headAt = 0, r.head, now
+		if t.behind == 0 {
+			t.behind = now
+		}
+		if now != t.behind { // and it is not just one batch
+			t.edgeAt, t.head, t.headAt = 0, r.head, now
+		}
 		return
 	}
+	t.behind = 0
 	want := uint32(0)
 	if int32(sn-r.head) >= int32(r.wnd/4*3) {
 		want = 2 * r.wnd // beyond a gap

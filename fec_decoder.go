@@ -14,8 +14,8 @@ const fecStraggler = 1 << 12
 // are not the ones expected, and needs not be told of any. The session's lock
 // guards it.
 //
-// A peer that changes its counts in mid-stream skips more than fecStraggler seqids, which
-// takes the proof back.
+// A peer that changes its counts in mid-stream skips more than fecStraggler seqids. Such a
+// step, back no less than forth, takes the proof back.
 //
 // What is rebuilt under wrong counts can look like a datagram of the peer's: the code
 // maps equal bytes to themselves, and conv, cmd and len are equal in most. So nothing
@@ -60,7 +60,7 @@ func (d *fecDecoder) add(h fecHeader, shard []byte, deliver func([]byte)) {
 		return
 	}
 	ahead := int32(h.seqid - d.newest)
-	if ahead > fecStraggler {
+	if ahead > fecStraggler || ahead < -fecStraggler {
 		d.doubt()
 	}
 	if ahead > 0 || ahead < -fecStraggler {

@@ -95,16 +95,53 @@ func TestFECChangeOnPurpose(t *testing.T) {
 	r.wantRebuilt(group[0], group[1])
 }
 
-// A sender that starts again from 0 is followed without a pause.
+// What was sent before a change, and arrives again, is not taken for shards of the new groups.
+func TestFECOldShardsAgain(t *testing.T) {
+	s, r := newFECSender(t, 10, 3), newFECReceiver(t, 10, 3)
+	r.prove(s)
+	var old [][]byte
+	for range 10 {
+		old = append(old, s.group()...)
+	}
+	r.hear(old...)
+	s.enc.use(mustFECCode(t, 4, 1), 1)
+	r.prove(s)
+	alike := false
+	for i := 0; i+5 <= len(old); i++ {
+		first, _ := parseFEC(old[i])
+		fourth, _ := parseFEC(old[i+3])
+		last, _ := parseFEC(old[i+4])
+		if first.seqid%5 == 0 && fourth.kind == fecTypeData && last.kind == fecTypeParity {
+			r.hear(old[i+1 : i+5]...) // enough of a group of 4/1, if it were one
+			alike = true
+		}
+	}
+	if !alike {
+		t.Fatal("no shards that look like a group of 4/1")
+	}
+	r.wantRebuilt()
+	r.prove(s)
+	group := s.group()
+	r.hear(group[1:]...)
+	r.wantRebuilt(group[0])
+}
+
+// A sender that starts again from 0 is followed when its counts are proven again: they might be
+// others now.
 func TestFECFollowsRestart(t *testing.T) {
 	s, r := newFECSender(t, 10, 3), newFECReceiver(t, 10, 3)
 	s.enc.next = 13 * 100_000
-	for range 10 {
-		r.hear(s.group()...)
-	}
+	r.prove(s)
 	s.enc.next = 0
 	group := s.group()
 	r.hear(group[1:]...)
+	r.wantRebuilt()
+	for n := 0; !r.proven; n++ {
+		if n == 5 {
+			t.Fatal("not proven")
+		}
+		r.hear(s.group()...)
+	}
 	r.wantRebuilt(group[0])
 }
 

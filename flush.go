@@ -116,7 +116,7 @@ func (k *KCP) congestion() CongestionControl {
 		case k.chosen != nil:
 			k.cc = k.chosen
 		default:
-			k.cc = newBBR(k.conv)
+			k.cc = newBBR(k.conv ^ uint32(k.lastActive)) // many clients have one conv
 		}
 	}
 	return k.cc

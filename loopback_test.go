@@ -394,6 +394,40 @@ func TestBrokenPacketConn(t *testing.T) {
 	}
 }
 
+// A timer that runs while the session ends, and finds its reader late, does not keep the session
+// from leaving.
+func TestTimerBesideEnd(t *testing.T) {
+	l, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go echo(l)
+	c, err := DialWithOptions(l.Addr().String(), nil, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(c, "who is there?"); err != nil {
+		t.Fatal(err)
+	}
+	c.SetLinger(1)
+	c.Close()
+	for ended := false; !ended; runtime.Gosched() {
+		c.mu.Lock()
+		ended = c.closing.ended
+		c.mu.Unlock()
+	}
+	now := clock()
+	c.sock.looked.Store(now)
+	c.sock.late.Store(true)
+	c.onTimer(now)
+	select {
+	case <-c.sock.done:
+	case <-time.After(10 * time.Second):
+		t.Error("the socket is still open")
+	}
+	l.Close()
+}
+
 func TestGoroutines(t *testing.T) {
 	const clients, each = 10, 100
 	stacks := func() (n int) { // of this package, but the test's own

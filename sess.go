@@ -60,7 +60,7 @@ type UDPSession struct {
 	spare   []outbound  // an empty slice to take queue's place
 	sending bool        // a driver is sending; what is queued meanwhile it sends too
 	oobs    []*packet   // out-of-band payloads to be handed to oob
-	handing atomic.Bool // oob is being called, on the reader's goroutine (not guarded)
+	handing atomic.Bool // oob is being called, on a reader's goroutine
 	flushBy int64       // when a delayed write must go, never for none
 	armed   int64       // what task is armed for at the latest, never for not at all
 	touched bool        // in a reader's batch that is not settled yet
@@ -295,7 +295,8 @@ func (s *UDPSession) onTimer(now int64) {
 	late := s.sock.readerLate(now)
 	s.mu.Lock()
 	s.armed = never
-	if late && s.postponed < maxPostponed { // to be read may be what would be taken for lost
+	// What is to be read may be what would be taken for lost.
+	if late && !s.closing.ended && s.postponed < maxPostponed {
 		s.postponed++
 		s.armed = now + readerSlack
 		s.task.arm(s.armed)
@@ -344,22 +345,27 @@ func (s *UDPSession) unlockAndSend(wait bool) {
 
 // unlockAndHandOver releases the lock, sends as unlockAndSend does and calls the
 // out-of-band handler. Only a reader may do that: the caller of a Write, say, may hold a
-// mutex that the handler takes.
+// mutex that the handler takes. Where a listener has several, one at a time does.
 func (s *UDPSession) unlockAndHandOver() {
-	oobs, handler := s.oobs, s.oob
-	s.oobs = nil
-	s.unlockAndSend(false)
-	if len(oobs) == 0 {
+	if len(s.oobs) == 0 || s.handing.Load() {
+		s.unlockAndSend(false)
 		return
 	}
 	s.handing.Store(true)
-	for _, p := range oobs {
-		if handler != nil {
-			handler(p.data)
+	for len(s.oobs) > 0 {
+		oobs, handler := s.oobs, s.oob
+		s.oobs = nil
+		s.unlockAndSend(false)
+		for _, p := range oobs {
+			if handler != nil {
+				handler(p.data)
+			}
+			packets.put(p)
 		}
-		packets.put(p)
+		s.mu.Lock()
 	}
 	s.handing.Store(false)
+	s.mu.Unlock()
 }
 
 // takeLocked takes what is queued, to be sent without the lock.
@@ -458,7 +464,7 @@ func (s *UDPSession) awaitDataLocked(b []byte) (n int, err error) {
 		switch {
 		case err != nil:
 			return 0, err
-		case s.core.readable(s.stream):
+		case s.core.readable(s.stream) && s.core.reader.n == 0: // else another has what came before
 			return 0, nil
 		case s.core.finished():
 			return 0, io.EOF
@@ -467,7 +473,7 @@ func (s *UDPSession) awaitDataLocked(b []byte) (n int, err error) {
 		case s.err != nil:
 			return 0, s.err
 		}
-		first := s.core.reader.room == nil
+		first := b != nil && s.core.reader.room == nil
 		if first {
 			s.core.reader = waitingReader{room: b, stream: s.stream}
 		}
@@ -475,6 +481,9 @@ func (s *UDPSession) awaitDataLocked(b []byte) (n int, err error) {
 		if first {
 			n = s.core.reader.n
 			if s.core.reader = (waitingReader{}); n > 0 {
+				if s.readers > 0 {
+					s.readable.Broadcast() // who waited for that may go on
+				}
 				return n, nil
 			}
 		}

@@ -53,6 +53,7 @@ func (s *UDPSession) SetStreamMode(enable bool) {
 	s.configure(func() {
 		s.stream = enable
 		s.core.SetStreamMode(enable)
+		s.core.reader.stream = enable
 	})
 }
 
