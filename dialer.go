@@ -123,7 +123,7 @@ type ListenConfig struct {
 	Settings
 
 	// Control, if not nil, is called with the socket before it is bound: see
-	// net.ListenConfig. On Linux there is one for each processor.
+	// net.ListenConfig. On Linux a listener may have several, at most eight.
 	Control func(network, address string, c syscall.RawConn) error
 }
 

@@ -84,10 +84,10 @@
 // feeds all it has under one lock, flushes once, and sends what came out when the lock is
 // released; a listener's reader does so for all the sessions that one read touched, with one
 // system call. So there is no goroutine for a session: a listener has one reader, or on Linux
-// one for each processor, with sockets at the same address among which the kernel deals the
-// peers out; a dialled session has the reader of its own socket; and all share the few goroutines
-// of [SystemTimedSched], which are there only while something is due. An idle session has no
-// deadline, and costs nothing but its memory.
+// one for each processor, up to eight, with sockets at the same address among which the kernel
+// deals the peers out; a dialled session has the reader of its own socket; and all share the few
+// goroutines of [SystemTimedSched], which are there only while something is due. An idle session
+// has no deadline, and costs nothing but its memory.
 //
 // On Linux, datagrams move in batches, and on sockets that the package opened itself with
 // segmentation offload where the kernel has it (gso_linux.go; set the environment variable

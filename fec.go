@@ -145,7 +145,9 @@ func newFECEncoder(code *fecCode, offset int, pool *packetPool) *fecEncoder {
 // that completes a group with parity it returns the group's parity datagrams, which
 // are the caller's; the slice is valid until the next call.
 func (e *fecEncoder) encode(b []byte, now int64) []*packet {
-	e.control.sent(now)
+	if e.last != 0 {
+		e.control.sent(now - e.last)
+	}
 	shard := b[e.offset+fecShardStart:]
 	putFECHeader(b[e.offset:], e.next, fecTypeData)
 	binary.LittleEndian.PutUint16(shard, uint16(len(shard)))

@@ -30,8 +30,8 @@ const (
 	// it is half a round trip, for parity to be there before a retransmission is.
 	fecFillLeast = 5 * int64(time.Millisecond)
 	fecFillMost  = int64(fecSparse) / 4
-	// fecDwell is how long the size of groups stays what it is, as a decoder loses what it
-	// had of the old ones.
+	// fecDwell is how long the size of groups stays what it is at least: a decoder has to be
+	// proven right about each new one.
 	fecDwell = int64(time.Second)
 )
 
@@ -46,8 +46,7 @@ type fecControl struct {
 	lowered      bool  // send was lowered last, not raised
 	patience     int64
 
-	last    int64 // time of the last datagram
-	gap     int64 // smoothed time between two
+	gap     int64 // smoothed time between two datagrams
 	sizedAt int64 // when the size of groups was chosen last
 }
 
@@ -55,12 +54,9 @@ func newFECControl(full *fecCode) fecControl {
 	return fecControl{full: full, send: full.parity, patience: fecPatience}
 }
 
-// sent is told of each datagram.
-func (c *fecControl) sent(now int64) {
-	if c.last != 0 {
-		c.gap += (min(now-c.last, int64(fecSparse)) - c.gap) / 16
-	}
-	c.last = now
+// sent is told of each datagram how long after the one before it is sent.
+func (c *fecControl) sent(after int64) {
+	c.gap += (min(after, int64(fecSparse)) - c.gap) / 16
 }
 
 // adapt is called before each group of e, and makes it what suits the path that k knows.

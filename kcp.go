@@ -466,7 +466,7 @@ func (k *KCP) push(now int64, h *header, body []byte) {
 		k.acksBy = now // the first acknowledgement may have been lost
 		return
 	}
-	if !k.handOver(h, body) {
+	if !k.fillReader(h, body) {
 		p := k.pool.get()
 		p.data = p.mem[:copy(p.mem[:], body)]
 		p.frg, p.fin = h.frg, h.cmd == cmdFIN
@@ -480,15 +480,16 @@ func (k *KCP) push(now int64, h *header, body []byte) {
 	}
 }
 
-// waitingReader is the buffer of a blocked Read.
+// waitingReader is a blocked Read.
 type waitingReader struct {
-	room   []byte // what is left of it; nil for no such reader
+	room   []byte // what is left of its buffer; nil for no such reader
 	n      int    // bytes put there
 	stream bool   // it takes more than one message
 }
 
-// handOver gives a message that is next to the reader that waits for it, and saves a copy.
-func (k *KCP) handOver(h *header, body []byte) bool {
+// fillReader puts a segment that is next, and a whole message, into the buffer of the reader that
+// waits for it, which saves a copy. It returns false for all that takes the way through the window.
+func (k *KCP) fillReader(h *header, body []byte) bool {
 	r := &k.reader
 	if len(body) == 0 || len(body) > len(r.room) || h.sn != k.rcv.nxt || h.sn != k.rcv.head ||
 		h.frg != 0 || h.cmd != IKCP_CMD_PUSH || r.n > 0 && !r.stream {

@@ -241,7 +241,8 @@ func (s *UDPSession) settleLocked(now int64, flush bool) {
 		}
 		s.oweLocked(now)
 	}
-	if s.readers > 0 && (s.closing.knock && s.core.met || s.core.reader.n > 0 || s.core.readable(s.stream) || s.core.rcv.fin || now >= s.readBy) {
+	if s.readers > 0 && (s.closing.knock && s.core.met || s.core.reader.n > 0 || s.core.readable(s.stream) ||
+		s.core.rcv.fin || now >= s.readBy) {
 		s.readable.Broadcast()
 	}
 	if s.writers > 0 && (s.core.WaitSnd() <= s.lowWaterLocked() || now >= s.writeBy) {
@@ -473,12 +474,12 @@ func (s *UDPSession) awaitDataLocked(b []byte) (n int, err error) {
 		case s.err != nil:
 			return 0, s.err
 		}
-		first := b != nil && s.core.reader.room == nil
-		if first {
+		registered := b != nil && s.core.reader.room == nil
+		if registered {
 			s.core.reader = waitingReader{room: b, stream: s.stream}
 		}
 		s.waitLocked(&s.readable, &s.readers)
-		if first {
+		if registered {
 			n = s.core.reader.n
 			if s.core.reader = (waitingReader{}); n > 0 {
 				if s.readers > 0 {
