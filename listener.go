@@ -114,7 +114,7 @@ func (l *listenerReader) route(d inbound, payload []byte, now int64) *UDPSession
 // PUSH that the new session's window takes makes a session.
 func (l *listenerReader) openLocked(key sessionKey, d inbound, segments []byte, now int64) *UDPSession {
 	ok, first := opens(key.conv, segments)
-	if !ok || l.closed || len(l.backlog) >= acceptBacklog || l.ended.straggler(key, first, now) {
+	if !ok || l.closed || l.err != nil || len(l.backlog) >= acceptBacklog || l.ended.straggler(key, first, now) {
 		return nil
 	}
 	s := newSession(l.cfg, l.sock, l.Listener, key.conv, l.sock.destination(d.from, d.addr))

@@ -221,6 +221,35 @@ func TestListenerSeveralConvs(t *testing.T) {
 	})
 }
 
+// A listener one of whose sockets broke takes no sessions that nobody could accept.
+func TestBrokenListenerTakesNothing(t *testing.T) {
+	cfg, err := newConfig(nil, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.sched, cfg.snmp = NewTimedSched(1), newSnmp()
+	defer cfg.sched.Close()
+	l := newListener(cfg, newSocket(hole{newPostOffices("hole")[0]}, true))
+	defer l.Close()
+	reader := &listenerReader{Listener: l, sock: l.socks[0]}
+	receive := func(conv uint32) {
+		from := remote{udp: netip.MustParseAddrPort("10.0.0.1:1000")}
+		reader.receive([]inbound{{data: segment(conv, IKCP_CMD_PUSH, 0, []byte("hello")), from: from}})
+	}
+	receive(1)
+	reader.readFailed(net.ErrClosed)
+	receive(2)
+	if s, err := l.AcceptKCP(); err != nil || s.GetConv() != 1 {
+		t.Errorf("what came before: %v, %v", s, err)
+	} else {
+		s.SetLinger(0)
+		s.Close()
+	}
+	if s, err := l.AcceptKCP(); err == nil {
+		t.Errorf("accepted %d", s.GetConv())
+	}
+}
+
 // Only data that a new session takes makes one.
 func TestListenerWhatOpens(t *testing.T) {
 	push := func(sn uint32) []byte { return segment(7, IKCP_CMD_PUSH, sn, []byte("x")) }
