@@ -13,6 +13,11 @@ const (
 	// autoTripMost is the longest round trip that the receive window is made for: where the
 	// sender is the slow one, it holds at most twice that time's worth.
 	autoTripMost = int64(time.Second)
+	// swiftRate is more than paths bring, in segments a millisecond: 10 Gbit/s. What waits beyond
+	// a round trip's worth of that and hostSlack, which is 0.7 MB and what a processor's own cache
+	// holds, only makes a queue.
+	swiftRate = 900
+	hostSlack = 512
 	// autoResend is how many later acknowledgements make a segment lost while SetNoDelay was
 	// not called (RFC 5681, RFC 9002).
 	autoResend = 3
@@ -39,6 +44,17 @@ func (k *KCP) tuneSend() {
 	}
 	want := min(windows*(k.cc.Window()/k.mss), autoWindowMost)
 	k.sndWnd = max(k.sndWnd, uint32(max(want, 0)))
+}
+
+// sendLimit is how many segments may wait before a Write does: the send window, or less where
+// the round trip is so short that a large one would be a queue in the host's memory, with every
+// byte fetched from there again and again. The queue is part of the round trip, and the rule
+// settles all the same: above that rate, what a queue adds to the limit is less than the queue.
+func (k *KCP) sendLimit() int {
+	if k.rtt.srtt == 0 || k.loss.share >= lossyPath { // repair takes more than a round trip
+		return int(k.sndWnd)
+	}
+	return int(min(int64(k.sndWnd), hostSlack+swiftRate*k.rtt.srtt/int64(time.Millisecond)))
 }
 
 // receiveTuner finds the window that the sender and the path can use, as dynamic right-sizing

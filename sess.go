@@ -258,8 +258,8 @@ func (s *UDPSession) settleLocked(now int64, flush bool) {
 // lowWaterLocked is the number of unacknowledged segments at which a waiting Write
 // goes on: low enough that it finds room for more than a few.
 func (s *UDPSession) lowWaterLocked() int {
-	wnd := int(s.core.sndWnd)
-	return wnd - max(1, wnd/4)
+	limit := s.core.sendLimit()
+	return limit - max(1, limit/4)
 }
 
 // scheduleLocked arms the timer for the next thing that is due. Who waits until woken or
@@ -578,7 +578,7 @@ func (s *UDPSession) writeLocked(b []byte) (n int, err error) {
 		if err := s.writeErrLocked(); err != nil {
 			return n, err
 		}
-		for n < len(b) && s.core.WaitSnd() < int(s.core.sndWnd) {
+		for n < len(b) && s.core.WaitSnd() < s.core.sendLimit() {
 			m := min(len(b)-n, s.core.mss)
 			s.core.Send(b[n : n+m])
 			n += m
@@ -587,7 +587,7 @@ func (s *UDPSession) writeLocked(b []byte) (n int, err error) {
 			return n, nil
 		}
 		s.writtenLocked()
-		if s.core.WaitSnd() < int(s.core.sndWnd) {
+		if s.core.WaitSnd() < s.core.sendLimit() {
 			continue
 		}
 		if len(s.queue) > 0 && !s.sending { // sends, and takes the lock again
@@ -606,7 +606,7 @@ func (s *UDPSession) writeLocked(b []byte) (n int, err error) {
 // writtenLocked flushes what was written, or leaves it to the timer.
 func (s *UDPSession) writtenLocked() {
 	now := clock()
-	if s.writeDelay && s.core.WaitSnd() < int(s.core.sndWnd) {
+	if s.writeDelay && s.core.WaitSnd() < s.core.sendLimit() {
 		s.flushBy, s.core.corked = min(s.flushBy, now+s.core.interval), true
 		s.scheduleLocked(math.MinInt64)
 		return
