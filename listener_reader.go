@@ -31,7 +31,7 @@ func (l *listenerReader) receive(batch []inbound) {
 				l.answer(d, payload, now)
 				continue
 			}
-			current.mu.Lock()
+			lockSoon(&current.mu)
 			if !current.touched {
 				current.touched = true
 				l.touched = append(l.touched, current)
@@ -50,7 +50,7 @@ func (l *listenerReader) receive(batch []inbound) {
 func (l *listenerReader) settle(now int64) {
 	if len(l.touched) == 1 {
 		s := l.touched[0]
-		s.mu.Lock()
+		lockSoon(&s.mu)
 		s.touched = false
 		s.settleLocked(now, false)
 		s.unlockAndHandOver()
@@ -65,7 +65,7 @@ func (l *listenerReader) settle(now int64) {
 func (l *listenerReader) settleAll(now int64) {
 	senders := l.touched[:0]
 	for _, s := range l.touched {
-		s.mu.Lock()
+		lockSoon(&s.mu)
 		s.touched = false
 		s.settleLocked(now, false)
 		if s.sending { // whoever does takes along what is queued
@@ -81,7 +81,7 @@ func (l *listenerReader) settleAll(now int64) {
 	clear(l.tx)
 	l.tx = l.tx[:0]
 	for _, s := range senders {
-		s.mu.Lock()
+		lockSoon(&s.mu)
 		s.putBackLocked()
 		s.sentLocked(0, err)
 		s.unlockAndHandOver()

@@ -333,7 +333,7 @@ func (s *UDPSession) unlockAndSend(wait bool) {
 		batch := s.takeLocked()
 		s.mu.Unlock()
 		refused, err := s.cfg.transmit(s.sock, batch, wait)
-		s.mu.Lock()
+		lockSoon(&s.mu)
 		s.putBackLocked()
 		s.sentLocked(refused, err)
 	}
@@ -415,7 +415,7 @@ func (s *UDPSession) receive(batch []inbound) {
 	if batch = s.cfg.openAll(batch, peer); len(batch) == 0 {
 		return
 	}
-	s.mu.Lock()
+	lockSoon(&s.mu)
 	for _, d := range batch {
 		s.inputLocked(now, d.data)
 	}
@@ -594,7 +594,7 @@ func (s *UDPSession) writeLocked(b []byte) (n int, err error) {
 			batch := s.takeLocked()
 			s.mu.Unlock()
 			refused, err := s.cfg.transmit(s.sock, batch, true)
-			s.mu.Lock()
+			lockSoon(&s.mu)
 			s.putBackLocked()
 			s.sentLocked(refused, err)
 			continue
