@@ -275,7 +275,7 @@ func (s *UDPSession) answerLocked(payload []byte) {
 	if p == nil {
 		return
 	}
-	s.enqueueLocked(p)
+	s.enqueueLocked(s.datagram(p))
 	if c.late.fin && !finished {
 		c.leaveAt = min(c.leaveAt, s.drainedLocked(clock()))
 		s.task.arm(c.leaveAt)

@@ -65,21 +65,27 @@ type delivery struct {
 	priorSent  int64      // when that was sent, 0 for none
 }
 
-// sentRecord is how things stood when a segment was sent.
+// sentRecord is how things stood when a segment was sent: the low bits of delivery's fields, of
+// times in microseconds. None of them is further from now than what is in flight.
 type sentRecord struct {
-	delivered  int64 // delivery.total
-	at         int64 // delivery.at
-	firstSent  int64 // delivery.firstSent
-	appLimited bool
+	delivered uint32 // delivery.total
+	at        uint32 // delivery.at
+	firstSent uint32 // delivery.firstSent
 }
+
+// micros returns a time of the clock as the ts field of a segment has it, and since how long
+// after such a time another is.
+func micros(at int64) uint32 { return uint32(at / int64(time.Microsecond)) }
+
+func since(ts uint32, now int64) int64 { return int64(micros(now)-ts) * int64(time.Microsecond) }
 
 // record returns how things stand for a transmission at now; idle says that nothing is in
 // flight.
-func (d *delivery) record(now int64, idle bool) sentRecord {
+func (d *delivery) record(now int64, idle bool) (r sentRecord, appLimited bool) {
 	if idle {
 		d.firstSent, d.at = now, now
 	}
-	return sentRecord{d.total, d.at, d.firstSent, d.appLimited != 0}
+	return sentRecord{uint32(d.total), micros(d.at), micros(d.firstSent)}, d.appLimited != 0
 }
 
 // begin starts the sample of one datagram.
@@ -87,14 +93,14 @@ func (d *delivery) begin(inFlight int) {
 	d.sample, d.priorSent = RateSample{Prior: inFlight}, 0
 }
 
-// settled takes the acknowledgement of size bytes. sentAt is when the transmission that
-// arrived was sent, 0 if that is not known.
-func (d *delivery) settled(now int64, size int, sentAt int64, r *sentRecord) {
-	d.total += int64(size)
+// settled takes the acknowledgement of s. sentAt is when the transmission that arrived was
+// sent, 0 if that is not known.
+func (d *delivery) settled(now, sentAt int64, s *sendSegment) {
+	d.total += int64(s.size())
 	d.at = now
-	d.sample.Acked += size
+	d.sample.Acked += s.size()
 	if sentAt != 0 && sentAt >= d.priorSent {
-		d.prior, d.priorSent = *r, sentAt
+		d.prior, d.priorSent, d.sample.AppLimited = s.record, sentAt, s.appLimited
 	}
 }
 
@@ -110,12 +116,13 @@ func (d *delivery) finish(now int64, inFlight int, minRTT int64) *RateSample {
 	if d.priorSent == 0 {
 		return s
 	}
-	s.PriorDelivered, s.AppLimited = d.prior.delivered, d.prior.appLimited
+	delivered := int64(uint32(d.total) - d.prior.delivered)
+	s.PriorDelivered = d.total - delivered
 	s.RTT = time.Duration(now - d.priorSent)
-	elapsed := max(d.priorSent-d.prior.firstSent, now-d.prior.at)
+	elapsed := max(since(d.prior.firstSent, d.priorSent), since(d.prior.at, now))
 	d.firstSent = d.priorSent
 	if elapsed > 0 && elapsed >= minRTT {
-		s.Rate = int64(float64(d.total-d.prior.delivered) * float64(time.Second) / float64(elapsed))
+		s.Rate = int64(float64(delivered) * float64(time.Second) / float64(elapsed))
 	}
 	return s
 }

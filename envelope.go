@@ -50,17 +50,17 @@ func newEnvelope(block BlockCrypt) (envelope, error) {
 func (e *envelope) sealAll(batch []outbound) {
 	c, ok := e.block.(*cfb)
 	if !ok {
-		for _, o := range batch {
-			e.sealPacket(o.p)
+		for i := range batch {
+			e.sealOne(&batch[i])
 		}
 		return
 	}
 	var lanes [cfbLanes][]byte
 	for len(batch) > 0 {
 		n := 0
-		for n < min(len(batch), cfbLanes) && len(batch[n].p.data) == len(batch[0].p.data) {
-			batch[n].p.own()
-			lanes[n] = batch[n].p.data
+		for n < min(len(batch), cfbLanes) && len(batch[n].data) == len(batch[0].data) {
+			batch[n].own()
+			lanes[n] = batch[n].data
 			e.check(lanes[n])
 			n++
 		}
@@ -75,17 +75,21 @@ func (e *envelope) check(b []byte) {
 	binary.LittleEndian.PutUint32(b[nonceSize:], crc32.ChecksumIEEE(b[blockHeaderSize:]))
 }
 
-// sealPacket seals a datagram. One that lies in a segment is sealed into memory of its own, as
+// plain says whether there is no cipher.
+func (e *envelope) plain() bool { return e.aead == nil && e.block == nil }
+
+// sealOne seals a datagram. One that lies in a segment is sealed into memory of its own, as
 // the segment may have to be sent again.
-func (e *envelope) sealPacket(p *packet) {
+func (e *envelope) sealOne(o *outbound) {
 	switch {
-	case e.aead != nil && p.lender != nil:
-		nonce := p.mem[:e.head]
+	case e.plain():
+	case e.aead != nil && !o.owns():
+		nonce := o.p.mem[:e.head]
 		e.entropy.Fill(nonce)
-		p.data = e.aead.Seal(nonce, nonce, p.data[e.head:], nil)
-	case e.aead != nil || e.block != nil:
-		p.own()
-		p.data = e.seal(p.data)
+		o.data = e.aead.Seal(nonce, nonce, o.data[e.head:], nil)
+	default:
+		o.own()
+		o.data = e.seal(o.data)
 	}
 }
 

@@ -150,7 +150,7 @@ func (k *KCP) writeData(now int64) {
 		return
 	}
 	h := k.control(IKCP_CMD_PUSH)
-	h.ts = uint32(now / int64(time.Microsecond))
+	h.ts = micros(now)
 	for !k.pacedOut(now) {
 		again := k.mayResend()
 		switch {
@@ -165,7 +165,7 @@ func (k *KCP) writeData(now int64) {
 			return
 		}
 		s := k.snd.at(h.sn)
-		s.record = k.rate.record(now, k.snd.inFlight.n == 0)
+		s.record, s.appLimited = k.rate.record(now, k.snd.inFlight.n == 0)
 		k.snd.sent(h.sn, now, h.ts)
 		k.congestion().Sent(time.Duration(now), s.size(), k.snd.flying)
 		if k.copies.earn(); again {
@@ -191,15 +191,15 @@ func (k *KCP) writeSegment(h *header, s *sendSegment) {
 	if h.cmd = IKCP_CMD_PUSH; s.p.fin {
 		h.cmd = cmdFIN
 	}
-	k.write(h, s.p)
+	k.write(h, s)
 }
 
 // write appends a segment to the datagram being written, or to a new one when it
-// has no room.
-func (k *KCP) write(h *header, p *packet) {
+// has no room. s is nil for one without data.
+func (k *KCP) write(h *header, s *sendSegment) {
 	size := IKCP_OVERHEAD
-	if p != nil {
-		size += len(p.data)
+	if s != nil {
+		size += len(s.p.data)
 	}
 	if k.buf != nil && k.n+size > k.mtu {
 		k.endDatagram()
@@ -208,20 +208,22 @@ func (k *KCP) write(h *header, p *packet) {
 	if k.buf == nil {
 		k.n = k.reserved
 		// A segment that leaves no room for another is sent from where it is.
-		inPlace = p != nil && k.lender != nil && k.n+size+IKCP_OVERHEAD > k.mtu && p.inPlace(k.n+IKCP_OVERHEAD)
+		inPlace = s != nil && k.lender != nil && k.n+size+IKCP_OVERHEAD > k.mtu &&
+			!k.pool.unsent(s.batch) && s.p.startsAt(k.n+IKCP_OVERHEAD)
 		if inPlace {
-			k.lender.lend(p)
-			k.buf = p.mem[:]
+			k.lender.lend(s.p)
+			s.batch = k.pool.batch()
+			k.buf = s.p.mem[:]
 		} else {
 			k.buf = k.out.room(max(k.mtu, k.n+size))
 		}
 	}
 	h.put(k.buf[k.n:])
-	if p != nil && !inPlace {
-		copy(k.buf[k.n+IKCP_OVERHEAD:], p.data)
+	if s != nil && !inPlace {
+		copy(k.buf[k.n+IKCP_OVERHEAD:], s.p.data)
 	}
 	k.n += size
-	if p != nil {
+	if s != nil {
 		if !k.paced {
 			k.paced = true
 			k.pacer.spend(k.reserved)

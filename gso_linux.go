@@ -45,14 +45,14 @@ func probeOffload(fd int) (send, receive bool) {
 // to one peer, of one size but for the last, which may be shorter.
 func run(batch []outbound) int {
 	first := batch[0]
-	size, total := len(first.p.data), len(first.p.data)
+	size, total := len(first.data), len(first.data)
 	for n := 1; n < min(len(batch), maxSegments); n++ {
 		next := batch[n]
-		total += len(next.p.data)
-		if next.to != first.to || len(next.p.data) > size || total > maxMessage {
+		total += len(next.data)
+		if next.to != first.to || len(next.data) > size || total > maxMessage {
 			return n
 		}
-		if len(next.p.data) < size {
+		if len(next.data) < size {
 			return n + 1
 		}
 	}

@@ -27,7 +27,7 @@ func outbounds(sizes []int) []outbound {
 		}
 		p := packets.get()
 		p.data = p.mem[:n]
-		batch = append(batch, outbound{p, d})
+		batch = append(batch, outbound{p.data, p, d})
 	}
 	return batch
 }
@@ -217,15 +217,15 @@ func TestOffloadOnSockets(t *testing.T) {
 					to.start(c)
 					batch := outbounds(sizes)
 					for i, o := range batch {
-						copy(o.p.data, random(uint64(i), len(o.p.data)))
+						copy(o.data, random(uint64(i), len(o.data)))
 					}
 					if refused, err := from.send(batch, true); refused != 0 || err != nil {
 						t.Fatal(refused, err)
 					}
 					<-c.done
 					for i, o := range batch {
-						if !bytes.Equal(c.got[i], o.p.data) {
-							t.Fatalf("datagram %d: %d bytes, want %d", i, len(c.got[i]), len(o.p.data))
+						if !bytes.Equal(c.got[i], o.data) {
+							t.Fatalf("datagram %d: %d bytes, want %d", i, len(c.got[i]), len(o.data))
 						}
 					}
 				})

@@ -32,8 +32,8 @@ type sink interface {
 // A lender is a sink that can send a segment from where it is.
 type lender interface {
 	// lend takes p's own memory as the buffer for the next datagram, which carries p's
-	// data and nothing else. It leaves p's data as it is, and sets p.lent as long as it
-	// needs it.
+	// data and nothing else. It leaves p's data as it is, and needs it as long as the pool
+	// says that the datagram's batch is unsent.
 	lend(p *packet)
 }
 
@@ -421,8 +421,8 @@ func (k *KCP) acknowledged(now int64, sn, ts uint32) (sentAt int64) {
 		timed = at
 	}
 	k.loss.arrived()
-	k.rate.settled(now, s.size(), timed, &s.record)
-	k.pool.put(k.snd.ack(sn, ts))
+	k.rate.settled(now, timed, s)
+	k.pool.putSegment(k.snd.ack(sn, ts), s.batch)
 	return sentAt
 }
 
@@ -438,8 +438,8 @@ func (k *KCP) passed(now int64, sn uint32) {
 		timed = s.sentAt
 	}
 	k.loss.arrived()
-	k.rate.settled(now, s.size(), timed, &s.record)
-	k.pool.put(k.snd.settle(sn))
+	k.rate.settled(now, timed, s)
+	k.pool.putSegment(k.snd.settle(sn), s.batch)
 }
 
 // window takes the peer's announcement wnd, made when it had received everything
@@ -548,8 +548,8 @@ func (k *KCP) trim(now int64) {
 // release gives all packets back; the core is of no use afterwards.
 func (k *KCP) release() {
 	for sn := k.snd.una; sn != k.snd.end; sn++ {
-		if p := k.snd.at(sn).p; p != nil {
-			k.pool.put(p)
+		if s := k.snd.at(sn); s.p != nil {
+			k.pool.putSegment(s.p, s.batch)
 		}
 	}
 	k.snd = sendWindow{una: k.snd.una, nxt: k.snd.una, end: k.snd.una}

@@ -119,7 +119,7 @@ func (l *listenerReader) answer(d inbound, payload []byte, now int64) {
 	l.mu.Unlock()
 	if p != nil {
 		to := l.sock.destination(d.from, d.addr)
-		l.late = append(l.late, outbound{p, &to})
+		l.late = append(l.late, outbound{p.data, p, &to})
 	}
 }
 

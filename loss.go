@@ -155,7 +155,7 @@ func (k *KCP) detectLoss(now int64) {
 		if k.loss.ackedAt > s.sentAt {
 			// The path works: this one was lost, or found no room in a window
 			// smaller than we took it for.
-			level, s.xmit = 0, 1
+			level = 0
 		}
 		k.declareLost(now, sn, level, true)
 	}

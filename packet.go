@@ -6,34 +6,14 @@ import "sync"
 // in a FEC group, or one datagram on its way out. Whoever holds the pointer owns
 // it and either hands it over or puts it back, once.
 type packet struct {
-	data   []byte  // what it holds, within mem, or within that of lender
-	frg    uint8   // of a segment's data: segments of the message still to come
-	fin    bool    // of a segment: it is a FIN, without data
-	lent   bool    // a datagram that is being sent lies in mem
-	freed  bool    // it was put back while lent
-	lender *packet // the segment of which this is the datagram, nil for one with memory of its own
-	mem    [mtuLimit]byte
+	data []byte // what it holds, within mem
+	frg  uint8  // of a segment's data: segments of the message still to come
+	fin  bool   // of a segment: it is a FIN, without data
+	mem  [mtuLimit]byte
 }
 
-// inPlace says whether the data starts at mem[at], and mem is free to be sent.
-func (p *packet) inPlace(at int) bool {
-	return !p.lent && len(p.data) > 0 && &p.data[0] == &p.mem[at]
-}
-
-// datagram returns the memory that a datagram is written to.
-func (p *packet) datagram() []byte {
-	if p.lender != nil {
-		return p.lender.mem[:]
-	}
-	return p.mem[:]
-}
-
-// own copies a datagram that lies in a segment to memory of its own.
-func (p *packet) own() {
-	if p.lender != nil {
-		p.data = p.mem[:copy(p.mem[:], p.data)]
-	}
-}
+// startsAt says whether the data starts at mem[at].
+func (p *packet) startsAt(at int) bool { return len(p.data) > 0 && &p.data[0] == &p.mem[at] }
 
 // packetPool recycles packets. The one that all share may be used by any goroutine. A
 // session puts one of its own before it, guarded by its lock, as most packets circulate
@@ -41,8 +21,13 @@ func (p *packet) own() {
 type packetPool struct {
 	parent *packetPool // nil for the shared one
 	free   []*packet   // at most poolOwn; used with a parent only
-	lent   int         // packets that are lent
 	pool   sync.Pool   // used without
+
+	// Segments are sent from where they are, and may be acknowledged before the system call
+	// returns that sends them. Each batch of datagrams has a number.
+	taken uint32       // batches that were begun to be sent
+	sent  uint32       // of them, those that are done: all, or all but the last
+	held  [2][]*packet // put back before their batch was sent: of one with an even number, of one with an odd
 }
 
 // poolOwn is how many free packets a session keeps: what the acknowledgements of a large window
@@ -74,34 +59,9 @@ func (pp *packetPool) take() *packet {
 	return new(packet)
 }
 
-// lend returns a datagram that lies in a segment, until it is put back by putDatagram.
-func (pp *packetPool) lend(segment *packet) *packet {
-	p := pp.get()
-	p.lender, segment.lent = segment, true
-	pp.lent++
-	return p
-}
-
-// putDatagram is put for a datagram, which may lie in a segment.
-func (pp *packetPool) putDatagram(p *packet) {
-	if segment := p.lender; segment != nil {
-		p.data, p.lender, segment.lent = nil, nil, false
-		pp.lent--
-		if segment.freed {
-			segment.freed = false
-			pp.put(segment)
-		}
-	}
-	pp.put(p)
-}
-
-// put takes back a packet that nothing refers to any more. It looks into it only where it has
-// to: what another processor had written last would have to be fetched first.
+// put takes back a packet that nothing refers to any more. It does not look into it: another
+// processor may have written there last, and what it wrote would have to be fetched.
 func (pp *packetPool) put(p *packet) {
-	if pp.lent > 0 && p.lent {
-		p.freed = true // until the datagram is put back
-		return
-	}
 	if raceEnabled {
 		p.data = nil
 		for i := range p.mem { // a late reader sees garbage instead of plausible data
@@ -124,4 +84,32 @@ func (pp *packetPool) trim() {
 		pp.parent.put(p)
 	}
 	pp.free = nil
+}
+
+// batch returns the number of the batch that a datagram goes with that is written now.
+func (pp *packetPool) batch() uint32 { return pp.taken + 1 }
+
+// unsent says whether that batch is still to be sent, or being sent. No datagram has 0.
+func (pp *packetPool) unsent(batch uint32) bool { return int32(batch-pp.sent) > 0 }
+
+// putSegment is put for a packet that lies in a datagram of that batch.
+func (pp *packetPool) putSegment(p *packet, batch uint32) {
+	if pp.unsent(batch) {
+		pp.held[batch&1] = append(pp.held[batch&1], p)
+	} else {
+		pp.put(p)
+	}
+}
+
+// begin is called when a batch is begun to be sent, and done when it was sent.
+func (pp *packetPool) begin() { pp.taken++ }
+
+func (pp *packetPool) done() {
+	pp.sent = pp.taken
+	held := pp.held[pp.sent&1]
+	for _, p := range held {
+		pp.put(p)
+	}
+	clear(held)
+	pp.held[pp.sent&1] = held[:0]
 }

@@ -26,6 +26,9 @@ func lentSession(t *testing.T, block BlockCrypt) (s *UDPSession, sent outbound, 
 	return s, batch[0], data
 }
 
+// lies says whether a datagram lies in a segment.
+func lies(o outbound, segment *packet) bool { return &o.data[0] == &segment.mem[0] }
+
 // carriesData checks the one segment of a datagram's payload.
 func carriesData(t *testing.T, payload, data []byte) {
 	t.Helper()
@@ -46,39 +49,39 @@ func timeOut(s *UDPSession, now int64) {
 // sent.
 func TestSegmentLent(t *testing.T) {
 	s, first, data := lentSession(t, nil)
-	segment := first.p.lender
-	if segment == nil || &first.p.data[0] != &segment.mem[0] || !segment.lent {
+	segment := s.core.snd.at(0).p
+	if !lies(first, segment) {
 		t.Fatal("the segment was copied")
 	}
-	carriesData(t, first.p.data, data)
+	carriesData(t, first.data, data)
 	timeOut(s, 1+rtoMax)
-	if len(s.queue) != 1 || s.queue[0].p.lender != nil {
+	if len(s.queue) != 1 || lies(s.queue[0], segment) {
 		t.Fatal("lent twice at a time")
 	}
-	carriesData(t, s.queue[0].p.data, data)
+	carriesData(t, s.queue[0].data, data)
 	s.putBackLocked()
-	if segment.lent || first.p.lender != nil {
-		t.Fatal("still lent after it was sent")
-	}
 	timeOut(s, 1+3*rtoMax)
-	if len(s.queue) != 2 || s.queue[1].p.lender != segment {
+	if len(s.queue) != 2 || !lies(s.queue[1], segment) {
 		t.Fatal("copied, though nobody was sending it")
+	}
+	timeOut(s, 1+5*rtoMax)
+	if len(s.queue) != 3 || lies(s.queue[2], segment) {
+		t.Fatal("lent twice in a batch")
 	}
 }
 
 // A segment that is acknowledged while it is being sent is not used again before that ends.
 func TestSegmentLentAndAcknowledged(t *testing.T) {
 	s, first, data := lentSession(t, nil)
-	segment := first.p.lender
 	var ack [IKCP_OVERHEAD]byte
 	(&header{conv: testConv, cmd: IKCP_CMD_ACK, wnd: 32, una: 1}).put(ack[:])
 	s.core.input(2, ack[:], true)
 	if s.core.WaitSnd() != 0 || len(s.pool.free) != 0 {
 		t.Fatalf("%d segments wait, %d packets are free", s.core.WaitSnd(), len(s.pool.free))
 	}
-	carriesData(t, first.p.data, data)
+	carriesData(t, first.data, data)
 	s.putBackLocked()
-	if len(s.pool.free) != 2 || segment.lent || segment.freed {
+	if len(s.pool.free) != 1 {
 		t.Fatalf("%d packets free after sending", len(s.pool.free))
 	}
 }
@@ -94,15 +97,16 @@ func TestSegmentLentAndSealed(t *testing.T) {
 				t.Fatal(err)
 			}
 			s, first, data := lentSession(t, block)
-			segment := first.p.lender
-			if segment == nil {
+			segment := s.core.snd.at(0).p
+			if !lies(first, segment) {
 				t.Fatal("the segment was copied")
 			}
 			s.cfg.env.sealAll(s.taken)
+			first = s.taken[0]
 			if !bytes.Equal(segment.data, data) {
 				t.Fatal("sealing changed the segment")
 			}
-			payload, ok := s.cfg.env.open(first.p.data)
+			payload, ok := s.cfg.env.open(first.data)
 			if !ok {
 				t.Fatal("does not open")
 			}

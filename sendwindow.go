@@ -36,20 +36,22 @@ const (
 
 type link struct{ prev, next uint32 }
 
-// sendSegment is one slot of the send window.
+// sendSegment is one slot of the send window. It fits a cache line, and has all that an
+// acknowledgement needs: p may be another processor's.
 type sendSegment struct {
-	p         *packet
-	record    sentRecord // of the last transmission
-	sentAt    int64      // time of the last transmission
-	ts        uint32     // its ts field
-	xmit      uint32     // transmissions so far, or since una has moved on
-	laterAcks uint32     // see sendWindow.laterAcks
-	links     [linkKinds]link
-	length    uint16 // of p's data, once sent: p is another processor's when it is acknowledged
-	state     segState
-	level     uint8 // timeouts in a row
-	resent    bool  // it was sent more than once
-	copied    bool  // the last transmission was sent twice
+	p          *packet
+	sentAt     int64 // time of the last transmission
+	links      [linkKinds]link
+	record     sentRecord // of the last transmission
+	ts         uint32     // its ts field
+	laterAcks  uint32     // see sendWindow.laterAcks
+	batch      uint32     // of the datagram that lies in p, 0 for none; see packetPool
+	length     uint16     // of p's data, once sent
+	state      segState
+	level      uint8 // timeouts in a row
+	resent     bool  // it was sent more than once
+	copied     bool  // the last transmission was sent twice
+	appLimited bool  // see RateSample, of the last transmission
 }
 
 // size is what the segment counts for in flight.
@@ -64,7 +66,7 @@ func (s *sendSegment) sentWith(now int64, ts uint32) (at int64, last, ok bool) {
 		return s.sentAt, true, true
 	}
 	at = s.sentAt - int64(s.ts-ts)*int64(time.Microsecond)
-	return at, false, s.xmit > 1 && now-at <= rtoMax
+	return at, false, s.resent && now-at <= rtoMax
 }
 
 // snList is a doubly linked list of segments, by serial number.
@@ -163,7 +165,6 @@ func (w *sendWindow) sent(sn uint32, now int64, ts uint32) {
 		s.resent = true
 	}
 	s.state, s.sentAt, s.ts, s.copied = segInFlight, now, ts, false
-	s.xmit++
 	s.length = uint16(len(s.p.data))
 	w.flying += s.size()
 	w.add(&w.inFlight, linkOrder, sn)

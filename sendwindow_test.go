@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"unsafe"
 )
 
 // plainWindow counts later acknowledgements the plain way: for each segment in flight
@@ -202,5 +203,11 @@ func wantWindow(t testing.TB, w *sendWindow) {
 	}
 	if sum != w.laterAcks {
 		t.Fatalf("later acknowledgements add up to %d, not %d", sum, w.laterAcks)
+	}
+}
+
+func TestSegmentFitsCacheLine(t *testing.T) {
+	if n := unsafe.Sizeof(sendSegment{}); n > 64 {
+		t.Errorf("%d bytes", n)
 	}
 }

@@ -53,7 +53,7 @@ type UDPSession struct {
 	alive   alive
 	total   Snmp // what was counted since the session began; see Stats
 
-	current *packet     // datagram that the core writes into
+	current outbound    // datagram that the core writes
 	paced   int         // datagrams of the FEC group that the rate limit counted
 	queue   []outbound  // datagrams to be sent
 	taken   []outbound  // what a driver is sending
@@ -106,49 +106,55 @@ func newSession(cfg *config, sock *socket, l *Listener, conv uint32, to destinat
 
 // room, lend and emit make the session its core's sink.
 func (s *UDPSession) room(int) []byte {
-	s.current = s.pool.get()
-	return s.current.mem[:]
+	p := s.pool.get()
+	s.current = outbound{p.mem[:], p, &s.to}
+	return s.current.data
 }
 
 func (s *UDPSession) lend(segment *packet) {
-	s.current = s.pool.lend(segment)
+	s.current = outbound{segment.mem[:], nil, &s.to}
+	if !s.cfg.env.plain() {
+		s.current.p = s.pool.get()
+	}
 }
 
 func (s *UDPSession) emit(n int) {
-	p := s.current
-	s.current = nil
-	p.data = p.datagram()[:n]
+	o := s.current
+	s.current = outbound{}
+	o.data = o.data[:n]
 	var parity []*packet
 	if s.enc != nil {
 		if s.enc.count == 0 {
 			s.enc.control.adapt(s.core.lastActive, s.enc, s.core)
 		}
-		parity = s.enc.encode(p.data, s.core.lastActive)
+		parity = s.enc.encode(o.data, s.core.lastActive)
 	}
 	if s.core.paced {
 		s.core.pacer.spend(s.cfg.env.tail + s.dup*(n+s.cfg.env.tail))
 		s.paced++
 	}
-	s.enqueueLocked(p)
+	s.enqueueLocked(o)
 	for _, p := range parity {
 		// Of parity the rate limit counts the share of the datagrams that it counted.
 		s.core.pacer.spend((1 + s.dup) * (len(p.data) + s.cfg.env.tail) * s.paced / s.enc.code.data)
-		s.enqueueLocked(p)
+		s.enqueueLocked(s.datagram(p))
 	}
 	if s.enc != nil && s.enc.count == 0 {
 		s.paced = 0
 	}
 }
 
+// datagram returns what p holds, to be sent to the peer.
+func (s *UDPSession) datagram(p *packet) outbound { return outbound{p.data, p, &s.to} }
+
 // enqueueLocked appends a datagram, to be sealed, to what is to be sent.
-func (s *UDPSession) enqueueLocked(p *packet) {
+func (s *UDPSession) enqueueLocked(o outbound) {
 	s.total.OutPkts += uint64(1 + s.dup)
-	s.total.OutBytes += uint64((1 + s.dup) * (len(p.data) + s.cfg.env.tail))
-	s.queue = append(s.queue, outbound{p, &s.to})
+	s.total.OutBytes += uint64((1 + s.dup) * (len(o.data) + s.cfg.env.tail))
+	s.queue = append(s.queue, o)
 	for range s.dup {
-		c := s.pool.get()
-		c.data = c.mem[:copy(c.mem[:], p.data)]
-		s.queue = append(s.queue, outbound{c, &s.to})
+		p := s.pool.get()
+		s.queue = append(s.queue, outbound{p.mem[:copy(p.mem[:], o.data)], p, o.to})
 	}
 }
 
@@ -371,6 +377,7 @@ func (s *UDPSession) unlockAndHandOver() {
 
 // takeLocked takes what is queued, to be sent without the lock.
 func (s *UDPSession) takeLocked() []outbound {
+	s.pool.begin()
 	s.taken = s.queue
 	s.queue, s.spare = s.spare, nil
 	s.sending = true
@@ -380,8 +387,11 @@ func (s *UDPSession) takeLocked() []outbound {
 // putBackLocked takes back what takeLocked returned and transmit has sent.
 func (s *UDPSession) putBackLocked() {
 	for _, o := range s.taken {
-		s.pool.putDatagram(o.p)
+		if o.p != nil {
+			s.pool.put(o.p)
+		}
 	}
+	s.pool.done()
 	clear(s.taken)
 	s.spare, s.taken = s.taken[:0], nil
 }

@@ -229,7 +229,7 @@ func (s *UDPSession) SendOOB(b []byte) error {
 	binary.LittleEndian.PutUint16(p.data[at+fecShardStart:], uint16(fecSizeField+oobConvField+len(b)))
 	binary.LittleEndian.PutUint32(p.data[at+fecHeaderSize:], s.core.conv)
 	copy(p.data[at+fecHeaderSize+oobConvField:], b)
-	s.enqueueLocked(p)
+	s.enqueueLocked(s.datagram(p))
 	s.unlockAndSend(false)
 	return nil
 }

@@ -256,7 +256,7 @@ func (c *config) transmit(sock *socket, batch []outbound, wait bool) (refused in
 		c.env.sealAll(piece)
 		for _, o := range piece {
 			count.OutPkts++
-			count.OutBytes += uint64(len(o.p.data))
+			count.OutBytes += uint64(len(o.data))
 		}
 		var n int
 		n, err = sock.send(piece, wait)

@@ -68,9 +68,20 @@ type inbound struct {
 
 // outbound is a datagram to be sent.
 type outbound struct {
-	p  *packet
-	to *destination
+	data []byte
+	p    *packet // its memory, or if it lies in a segment what it may be sealed into; else nil
+	to   *destination
 }
+
+// own copies a datagram that lies in a segment to memory of its own.
+func (o *outbound) own() {
+	if !o.owns() {
+		o.data = o.p.mem[:copy(o.p.mem[:], o.data)]
+	}
+}
+
+// owns says whether it lies in memory of its own.
+func (o *outbound) owns() bool { return &o.data[0] == &o.p.mem[0] }
 
 // remote identifies a peer's address, comparable whatever the PacketConn is.
 type remote struct {

@@ -32,11 +32,11 @@ func (s *socket) sendEach(batch []outbound) (refused int, err error) {
 func (s *socket) sendOne(o outbound) (err error) {
 	switch {
 	case s.connected:
-		_, err = s.udp.Write(o.p.data)
+		_, err = s.udp.Write(o.data)
 	case s.udp != nil:
-		_, err = s.udp.WriteToUDPAddrPort(o.p.data, o.to.udp)
+		_, err = s.udp.WriteToUDPAddrPort(o.data, o.to.udp)
 	default:
-		_, err = s.conn.WriteTo(o.p.data, o.to.netAddr())
+		_, err = s.conn.WriteTo(o.data, o.to.netAddr())
 	}
 	return err
 }

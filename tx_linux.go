@@ -119,8 +119,8 @@ func (b *txBatch) fill() {
 		}
 		at := len(iovs)
 		for _, o := range rest[:n] {
-			iov := unix.Iovec{Base: &o.p.data[0]}
-			iov.SetLen(len(o.p.data))
+			iov := unix.Iovec{Base: &o.data[0]}
+			iov.SetLen(len(o.data))
 			iovs = append(iovs, iov)
 		}
 		h := &b.hdrs[messages].hdr
@@ -135,7 +135,7 @@ func (b *txBatch) fill() {
 		if n > 1 {
 			c := &b.controls[messages]
 			h.Control = &c.b[0]
-			h.SetControllen(c.putSegmentSize(len(rest[0].p.data)))
+			h.SetControllen(c.putSegmentSize(len(rest[0].data)))
 		}
 		b.count[messages] = n
 		messages++
