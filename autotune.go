@@ -13,10 +13,11 @@ const (
 	// autoTripMost is the longest round trip that the receive window is made for: where the
 	// sender is the slow one, it holds at most twice that time's worth.
 	autoTripMost = int64(time.Second)
-	// swiftRate is more than paths bring, in segments a millisecond: 10 Gbit/s. What waits beyond
-	// a round trip's worth of that and hostSlack, which is 0.7 MB and what a processor's own cache
-	// holds, only makes a queue.
+	// swiftRate is the rate up to which a window is never cut short, in segments a millisecond:
+	// 10 Gbit/s of full ones.
 	swiftRate = 900
+	// hostSlack is how many more segments are in flight for hosts that send and acknowledge in
+	// batches: 0.7 MB of full ones, which a processor's own cache holds.
 	hostSlack = 512
 	// autoResend is how many later acknowledgements make a segment lost while SetNoDelay was
 	// not called (RFC 5681, RFC 9002).
@@ -46,15 +47,27 @@ func (k *KCP) tuneSend() {
 	k.sndWnd = max(k.sndWnd, uint32(max(want, 0)))
 }
 
-// sendLimit is how many segments may wait before a Write does: the send window, or less where
-// the round trip is so short that a large one would be a queue in the host's memory, with every
-// byte fetched from there again and again. The queue is part of the round trip, and the rule
-// settles all the same: above that rate, what a queue adds to the limit is less than the queue.
+// sendLimit is how many segments Write queues before it waits: the send window, or less on a path
+// faster than swiftRate, loopback for one. There a large window would only be a queue in
+// memory, and every byte be fetched from there again and again. That queue is part of the round
+// trip; but a path that is faster drains more meanwhile than it adds to the limit, so both
+// settle. A slower one gets its whole window.
+//
+// A window that is the user's is cut short for what is in flight only, with nc=1: what something
+// else keeps back, or the peer, waits here as it always did.
 func (k *KCP) sendLimit() int {
+	wnd := int(k.sndWnd)
 	if k.rtt.srtt == 0 || k.loss.share >= lossyPath { // repair takes more than a round trip
-		return int(k.sndWnd)
+		return wnd
 	}
-	return int(min(int64(k.sndWnd), hostSlack+swiftRate*k.rtt.srtt/int64(time.Millisecond)))
+	limit := int(hostSlack + swiftRate*k.rtt.srtt/int64(time.Millisecond))
+	switch {
+	case k.autoSnd:
+		return min(wnd, limit)
+	case k.nocwnd:
+		return min(wnd, limit+k.snd.waiting()-k.snd.inFlight.n)
+	}
+	return wnd
 }
 
 // receiveTuner finds the window that the sender and the path can use, as dynamic right-sizing

@@ -248,35 +248,42 @@ func TestReceiveWindowFollowsReader(t *testing.T) {
 	})
 }
 
-// A window far larger than a short path can use is no queue: what waits stays within a
-// processor's cache, and the link is full all the same. Up to 10 Gbit/s a window is used to the
-// full.
-func TestShortPathsHoldNoQueue(t *testing.T) {
-	const window = 8192
+// With nc=1 a window far larger than a very fast path can use is no queue there: what waits stays
+// within a processor's cache, and the link is full all the same. Up to 10 Gbit/s the window is
+// used to the full, and so it is where it is not the path that is full.
+func TestFastPathsHoldNoQueue(t *testing.T) {
+	const window = 4096
 	for _, c := range []struct {
+		name        string
 		trip        time.Duration
 		rate        int64
+		nc, peer    int
 		least, most int // segments that wait
 	}{
-		{100 * time.Microsecond, 2_500_000_000, 256, 2048},
-		{2 * time.Millisecond, 1_200_000_000, window / 2, window},
-		{20 * time.Millisecond, 50_000_000, window / 2, window},
+		{"20 Gbit/s", 100 * time.Microsecond, 2_500_000_000, 1, window, 256, 2048},
+		{"8 Gbit/s", 500 * time.Microsecond, 1_000_000_000, 1, window, window / 10 * 7, window},
+		{"400 Mbit/s", 20 * time.Millisecond, 50_000_000, 1, window, window / 10 * 7, window},
+		{"400 Mbit/s, congestion control", 200 * time.Microsecond, 50_000_000, 0, window, window / 10 * 7, window},
+		{"20 Gbit/s, congestion control", 500 * time.Microsecond, 2_500_000_000, 0, window, window / 10 * 7, window},
+		{"20 Gbit/s, a small window at the peer", 100 * time.Microsecond, 2_500_000_000, 1, 64, window / 10 * 7, window},
 	} {
-		virtual(t, netem.Path{}, func(w *world) {
-			cfg := w.config(nil, 0, 0)
-			cfg.noDelay = [4]int{1, 10, 2, 1}
-			cfg.sndWnd, cfg.rcvWnd, cfg.stream = window, window, true
-			b := w.bulk(cfg, "10.0.0.2:1", netem.Path{Delay: c.trip / 2, Bandwidth: c.rate, Queue: 1 << 30})
-			defer b.close()
-			b.sleep(10 * time.Millisecond)
-			if got, _ := b.during(5 * time.Millisecond); got < 0.9*float64(c.rate) {
-				t.Errorf("%v, %d bytes/s: %.0f arrive", c.trip, c.rate, got)
-			}
-			b.c.mu.Lock()
-			defer b.c.mu.Unlock()
-			if n := b.c.core.WaitSnd(); n < c.least || n > c.most {
-				t.Errorf("%v, %d bytes/s: %d segments wait, want %d to %d", c.trip, c.rate, n, c.least, c.most)
-			}
+		t.Run(c.name, func(t *testing.T) {
+			virtual(t, netem.Path{}, func(w *world) {
+				cfg := w.config(nil, 0, 0)
+				cfg.noDelay = [4]int{1, 10, 2, c.nc}
+				cfg.sndWnd, cfg.rcvWnd, cfg.stream = window, c.peer, true
+				b := w.bulk(cfg, "10.0.0.2:1", netem.Path{Delay: c.trip / 2, Bandwidth: c.rate, Queue: 1 << 30})
+				defer b.close()
+				b.sleep(20 * time.Millisecond)
+				if got, _ := b.during(2 * time.Millisecond); c.peer == window && got < 0.9*float64(c.rate) {
+					t.Errorf("%.0f bytes a second arrive", got)
+				}
+				b.c.mu.Lock()
+				defer b.c.mu.Unlock()
+				if n := b.c.core.WaitSnd(); n < c.least || n > c.most {
+					t.Errorf("%d segments wait, want %d to %d", n, c.least, c.most)
+				}
+			})
 		})
 	}
 }

@@ -62,22 +62,26 @@ type delivery struct {
 	appLimited int64 // total up to which samples are the application's, 0 for none
 	sample     RateSample
 	prior      sentRecord // of the transmission that sample is of
+	priorApp   bool       // it was the application's pace
 	priorSent  int64      // when that was sent, 0 for none
 }
 
 // sentRecord is how things stood when a segment was sent: the low bits of delivery's fields, of
-// times in microseconds. None of them is further from now than what is in flight.
+// times in microseconds. After an hour in flight they mean little, but no rate is too high for it:
+// none is of less than the shortest round trip.
 type sentRecord struct {
 	delivered uint32 // delivery.total
 	at        uint32 // delivery.at
 	firstSent uint32 // delivery.firstSent
 }
 
-// micros returns a time of the clock as the ts field of a segment has it, and since how long
-// after such a time another is.
+// micros returns a time of the clock as the ts field of a segment has it.
 func micros(at int64) uint32 { return uint32(at / int64(time.Microsecond)) }
 
-func since(ts uint32, now int64) int64 { return int64(micros(now)-ts) * int64(time.Microsecond) }
+// microsBetween returns the time from then, of micros, to now, with that precision.
+func microsBetween(then uint32, now int64) int64 {
+	return int64(micros(now)-then) * int64(time.Microsecond)
+}
 
 // record returns how things stand for a transmission at now; idle says that nothing is in
 // flight.
@@ -93,14 +97,13 @@ func (d *delivery) begin(inFlight int) {
 	d.sample, d.priorSent = RateSample{Prior: inFlight}, 0
 }
 
-// settled takes the acknowledgement of s. sentAt is when the transmission that arrived was
-// sent, 0 if that is not known.
-func (d *delivery) settled(now, sentAt int64, s *sendSegment) {
+// settled takes the acknowledgement of s, of its last transmission if timed is set.
+func (d *delivery) settled(now int64, s *sendSegment, timed bool) {
 	d.total += int64(s.size())
 	d.at = now
 	d.sample.Acked += s.size()
-	if sentAt != 0 && sentAt >= d.priorSent {
-		d.prior, d.priorSent, d.sample.AppLimited = s.record, sentAt, s.appLimited
+	if timed && s.sentAt >= d.priorSent {
+		d.prior, d.priorApp, d.priorSent = s.record, s.appLimited, s.sentAt
 	}
 }
 
@@ -117,11 +120,11 @@ func (d *delivery) finish(now int64, inFlight int, minRTT int64) *RateSample {
 		return s
 	}
 	delivered := int64(uint32(d.total) - d.prior.delivered)
-	s.PriorDelivered = d.total - delivered
+	s.PriorDelivered, s.AppLimited = d.total-delivered, d.priorApp
 	s.RTT = time.Duration(now - d.priorSent)
-	elapsed := max(since(d.prior.firstSent, d.priorSent), since(d.prior.at, now))
+	elapsed := max(microsBetween(d.prior.firstSent, d.priorSent), microsBetween(d.prior.at, now))
 	d.firstSent = d.priorSent
-	if elapsed > 0 && elapsed >= minRTT {
+	if elapsed > 0 && elapsed > minRTT-int64(time.Microsecond) {
 		s.Rate = int64(float64(delivered) * float64(time.Second) / float64(elapsed))
 	}
 	return s

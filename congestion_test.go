@@ -1,6 +1,10 @@
 package kcp
 
-import "testing"
+import (
+	"math"
+	"testing"
+	"time"
+)
 
 func newCongested(t *testing.T) *node {
 	n := alone(t)
@@ -41,5 +45,50 @@ func TestPacedAndCongested(t *testing.T) {
 	}
 	if at := n.deadline(); at <= n.l.now {
 		t.Error("a deadline that a flush does not move")
+	}
+}
+
+// The rate of a path comes out of when segments were sent and acknowledged, however long the
+// clock has run and however much was delivered: what a slot remembers of both wraps.
+func TestDeliveryRate(t *testing.T) {
+	const (
+		trip  = int64(50_700) // 50.7 µs
+		gap   = int64(1_300)  // between two segments
+		bytes = 1000
+	)
+	for _, start := range []int64{1, 999, math.MaxUint32*1000 - 20*gap, 3*math.MaxUint32*1000 + 77} {
+		for _, total := range []int64{0, math.MaxUint32 - 5*bytes, 7 * math.MaxUint32} {
+			d := delivery{total: total}
+			var segs [100]sendSegment
+			ack := func(i int) *RateSample {
+				now := start + int64(i)*gap + trip
+				d.begin(0)
+				d.settled(now, &segs[i], true)
+				return d.finish(now, 0, trip)
+			}
+			before := make([]int64, len(segs))
+			for i := range segs {
+				now := start + int64(i)*gap
+				if i >= 50 {
+					s := ack(i - 50)
+					if s.Delivered != total+int64(i-49)*bytes || s.PriorDelivered != before[i-50] {
+						t.Fatalf("delivered %d, before it was sent %d, want %d", s.Delivered-total, s.PriorDelivered-total, before[i-50]-total)
+					}
+					if want := int64(i-49) * bytes * int64(time.Second) / (int64(i-50)*gap + trip); s.Rate < want*95/100 || s.Rate > want*105/100 {
+						t.Errorf("from %d, %d bytes before: segment %d shows %d bytes a second, want %d", start, total, i-50, s.Rate, want)
+					}
+					if s.AppLimited != (i-50 >= 20) {
+						t.Errorf("segment %d limited by the application: %v", i-50, s.AppLimited)
+					}
+				}
+				before[i] = d.total
+				if i == 20 {
+					d.appLimited = math.MaxInt64
+				}
+				s := &segs[i]
+				s.length, s.sentAt = bytes-IKCP_OVERHEAD, now
+				s.record, s.appLimited = d.record(now, i == 0)
+			}
+		}
 	}
 }

@@ -212,7 +212,7 @@ func (k *KCP) write(h *header, s *sendSegment) {
 			!k.pool.unsent(s.batch) && s.p.startsAt(k.n+IKCP_OVERHEAD)
 		if inPlace {
 			k.lender.lend(s.p)
-			s.batch = k.pool.batch()
+			s.batch = k.pool.nextBatch()
 			k.buf = s.p.mem[:]
 		} else {
 			k.buf = k.out.room(max(k.mtu, k.n+size))

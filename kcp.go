@@ -416,12 +416,8 @@ func (k *KCP) acknowledged(now int64, sn, ts uint32) (sentAt int64) {
 		k.loss.transmission(now, at)
 		sentAt = at
 	}
-	timed := int64(0)
-	if last && sentAt != 0 {
-		timed = at
-	}
 	k.loss.arrived()
-	k.rate.settled(now, timed, s)
+	k.rate.settled(now, s, last && sentAt != 0)
 	k.pool.putSegment(k.snd.ack(sn, ts), s.batch)
 	return sentAt
 }
@@ -433,12 +429,8 @@ func (k *KCP) passed(now int64, sn uint32) {
 	if s.state == segAcked {
 		return
 	}
-	timed := int64(0)
-	if s.state == segInFlight && !s.resent {
-		timed = s.sentAt
-	}
 	k.loss.arrived()
-	k.rate.settled(now, timed, s)
+	k.rate.settled(now, s, s.state == segInFlight && !s.resent)
 	k.pool.putSegment(k.snd.settle(sn), s.batch)
 }
 

@@ -5,16 +5,18 @@ import (
 	"sync"
 )
 
-// lockTries is how often lockSoon tries, for some 3 µs: what a session takes for a batch of
-// acknowledgements.
+// lockTries is how often lockSoon tries, for a few microseconds: as long as a session takes for
+// a batch of acknowledgements.
 const lockTries = 3000
 
-var multiprocessor = runtime.NumCPU() > 1
-
-// lockSoon is mu.Lock for who sends or receives much. A goroutine that parks because of
-// a moment goes on on another processor, and all that it works on has to follow it there.
+// lockSoon is mu.Lock for those who send or receive much, where the lock will be free in a
+// moment. A goroutine that parks instead is often woken on another processor, and what it works
+// on has to follow it there.
 func lockSoon(mu *sync.Mutex) {
-	if multiprocessor {
+	if mu.TryLock() {
+		return
+	}
+	if runtime.GOMAXPROCS(0) > 1 {
 		for range lockTries {
 			if mu.TryLock() {
 				return

@@ -1,6 +1,9 @@
 package kcp
 
-import "sync"
+import (
+	"math"
+	"sync"
+)
 
 // packet is a pooled buffer that holds one segment's data in a window, one shard
 // in a FEC group, or one datagram on its way out. Whoever holds the pointer owns
@@ -24,10 +27,10 @@ type packetPool struct {
 	pool   sync.Pool   // used without
 
 	// Segments are sent from where they are, and may be acknowledged before the system call
-	// returns that sends them. Each batch of datagrams has a number.
-	taken uint32       // batches that were begun to be sent
-	sent  uint32       // of them, those that are done: all, or all but the last
-	held  [2][]*packet // put back before their batch was sent: of one with an even number, of one with an odd
+	// that sends them returns. Batches of datagrams are numbered; one is sent at a time.
+	begun uint32       // the last batch that was taken to be sent
+	done  uint32       // the last that was sent
+	held  [2][]*packet // held[n&1]: packets of batch n that were put back before it was sent
 }
 
 // poolOwn is how many free packets a session keeps: what the acknowledgements of a large window
@@ -84,15 +87,29 @@ func (pp *packetPool) trim() {
 		pp.parent.put(p)
 	}
 	pp.free = nil
+	for i := range pp.held {
+		if len(pp.held[i]) == 0 {
+			pp.held[i] = nil
+		}
+	}
 }
 
-// batch returns the number of the batch that a datagram goes with that is written now.
-func (pp *packetPool) batch() uint32 { return pp.taken + 1 }
+// nextBatch returns the number of the batch that a datagram goes with that is written now.
+// It is never 0, which stands for none.
+func (pp *packetPool) nextBatch() uint32 {
+	if pp.begun == math.MaxUint32 {
+		return 2 // as odd and even alternate
+	}
+	return pp.begun + 1
+}
 
-// unsent says whether that batch is still to be sent, or being sent. No datagram has 0.
-func (pp *packetPool) unsent(batch uint32) bool { return int32(batch-pp.sent) > 0 }
+// unsent says whether a batch is still to be sent, or being sent: the next one, or the last that
+// was begun.
+func (pp *packetPool) unsent(batch uint32) bool {
+	return batch == pp.nextBatch() || batch == pp.begun && batch != pp.done
+}
 
-// putSegment is put for a packet that lies in a datagram of that batch.
+// putSegment is put for a packet that lies in a datagram of that batch, or in none.
 func (pp *packetPool) putSegment(p *packet, batch uint32) {
 	if pp.unsent(batch) {
 		pp.held[batch&1] = append(pp.held[batch&1], p)
@@ -101,15 +118,16 @@ func (pp *packetPool) putSegment(p *packet, batch uint32) {
 	}
 }
 
-// begin is called when a batch is begun to be sent, and done when it was sent.
-func (pp *packetPool) begin() { pp.taken++ }
+// beginBatch is called when a batch is taken to be sent.
+func (pp *packetPool) beginBatch() { pp.begun = pp.nextBatch() }
 
-func (pp *packetPool) done() {
-	pp.sent = pp.taken
-	held := pp.held[pp.sent&1]
+// endBatch is called when it was sent.
+func (pp *packetPool) endBatch() {
+	pp.done = pp.begun
+	held := pp.held[pp.done&1]
 	for _, p := range held {
 		pp.put(p)
 	}
 	clear(held)
-	pp.held[pp.sent&1] = held[:0]
+	pp.held[pp.done&1] = held[:0]
 }

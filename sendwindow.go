@@ -36,8 +36,8 @@ const (
 
 type link struct{ prev, next uint32 }
 
-// sendSegment is one slot of the send window. It fits a cache line, and has all that an
-// acknowledgement needs: p may be another processor's.
+// sendSegment is one slot of the send window. It is as long as a cache line, and has all that
+// an acknowledgement needs: what p points to may be in another processor's cache.
 type sendSegment struct {
 	p          *packet
 	sentAt     int64 // time of the last transmission

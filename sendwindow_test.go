@@ -206,7 +206,7 @@ func wantWindow(t testing.TB, w *sendWindow) {
 	}
 }
 
-func TestSegmentFitsCacheLine(t *testing.T) {
+func TestSlotIsCacheLine(t *testing.T) {
 	if n := unsafe.Sizeof(sendSegment{}); n > 64 {
 		t.Errorf("%d bytes", n)
 	}

@@ -377,7 +377,7 @@ func (s *UDPSession) unlockAndHandOver() {
 
 // takeLocked takes what is queued, to be sent without the lock.
 func (s *UDPSession) takeLocked() []outbound {
-	s.pool.begin()
+	s.pool.beginBatch()
 	s.taken = s.queue
 	s.queue, s.spare = s.spare, nil
 	s.sending = true
@@ -391,7 +391,7 @@ func (s *UDPSession) putBackLocked() {
 			s.pool.put(o.p)
 		}
 	}
-	s.pool.done()
+	s.pool.endBatch()
 	clear(s.taken)
 	s.spare, s.taken = s.taken[:0], nil
 }

@@ -66,9 +66,9 @@ func (s *UDPSession) SetNoDelay(nodelay, interval, resend, nc int) {
 
 // SetWindowSize sets the largest numbers of segments in flight and waiting to be
 // read, at most 65535 (larger ones are clamped). A value below 1 leaves its window as
-// it is. A full receive window stops the peer. On paths of above 10 Gbit/s, loopback for one, a
-// Write waits before a large send window is full, which would only be a queue. Windows that are
-// not set follow the path and the reader, between 128 and 4096 segments.
+// it is. A full receive window stops the peer. With SetNoDelay's nc=1, a path of more than
+// 10 Gbit/s, loopback for one, is given no more of a send window than it can use. Windows that
+// are not set follow the path and the reader, between 128 and 4096 segments.
 func (s *UDPSession) SetWindowSize(sndwnd, rcvwnd int) {
 	s.configure(func() { s.core.WndSize(sndwnd, rcvwnd) })
 }

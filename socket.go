@@ -68,19 +68,19 @@ type inbound struct {
 
 // outbound is a datagram to be sent.
 type outbound struct {
-	data []byte
-	p    *packet // its memory, or if it lies in a segment what it may be sealed into; else nil
+	data []byte  // in p, or in a segment
+	p    *packet // to be put back; nil where data is in a segment, unless it is to be sealed, into p
 	to   *destination
 }
 
-// own copies a datagram that lies in a segment to memory of its own.
+// own copies a datagram that is in a segment, and to be sealed, to p.
 func (o *outbound) own() {
 	if !o.owns() {
 		o.data = o.p.mem[:copy(o.p.mem[:], o.data)]
 	}
 }
 
-// owns says whether it lies in memory of its own.
+// owns says whether the datagram, which has a p, is in p.
 func (o *outbound) owns() bool { return &o.data[0] == &o.p.mem[0] }
 
 // remote identifies a peer's address, comparable whatever the PacketConn is.
