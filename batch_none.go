@@ -13,6 +13,8 @@ type batchIO struct{ six bool }
 
 func newBatchIO(*net.UDPConn, bool) *batchIO { return nil }
 
+func (s *socket) runLength(int) int { return 0 }
+
 func (b *batchIO) unread() bool { return false }
 
 func (s *socket) sendBatch(batch []outbound, _ bool) (int, error) { return s.sendEach(batch) }

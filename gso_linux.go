@@ -41,6 +41,14 @@ func probeOffload(fd int) (send, receive bool) {
 	return send, receive
 }
 
+// runLength returns how many datagrams of that size one message holds, 0 without offload.
+func (s *socket) runLength(size int) int {
+	if s.batch == nil || !s.batch.segment {
+		return 0
+	}
+	return min(maxSegments, maxMessage/size)
+}
+
 // run returns how many datagrams at the start of batch can go as one message of segments:
 // to one peer, of one size but for the last, which may be shorter.
 func run(batch []outbound) int {

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 )
 
 // OOBCallBackType is called with the payload of each out-of-band datagram, valid
@@ -39,6 +38,7 @@ type UDPSession struct {
 
 	stream     bool
 	writeDelay bool
+	run        int // segments that one message holds with segmentation offload, 0 without
 	dup        int // extra copies of each datagram
 	oob        OOBCallBackType
 
@@ -239,6 +239,7 @@ func (s *UDPSession) settleLocked(now int64, flush bool) {
 		s.watchLocked(now)
 	}
 	if s.err == nil {
+		s.uncorkLocked()
 		if flush || s.core.ask || now >= s.flushBy || s.core.ackNoDelay && len(s.core.acks) > 0 ||
 			now >= s.core.deadline() || s.core.wantsFlush(now) {
 			s.core.lastActive = now
@@ -259,13 +260,6 @@ func (s *UDPSession) settleLocked(now int64, flush bool) {
 	}
 	s.cfg.snmp.foldBoth(&s.core.count, &s.total)
 	s.scheduleLocked(now)
-}
-
-// lowWaterLocked is the number of unacknowledged segments at which a waiting Write
-// goes on: low enough that it finds room for more than a few.
-func (s *UDPSession) lowWaterLocked() int {
-	limit := s.core.sendLimit()
-	return limit - max(1, limit/4)
 }
 
 // scheduleLocked arms the timer for the next thing that is due. Who waits until woken or
@@ -536,105 +530,6 @@ func (s *UDPSession) waitLocked(c *sync.Cond, waiters *int) {
 	s.scheduleLocked(math.MinInt64)
 	c.Wait()
 	*waiters--
-}
-
-// Write queues b and sends as much of it as the windows allow, at once unless
-// SetWriteDelay holds it back. It blocks while the send window is full, until the
-// write deadline; n says how much was queued.
-func (s *UDPSession) Write(b []byte) (n int, err error) {
-	return s.writeBuffers([][]byte{b})
-}
-
-// WriteBuffers is Write for the concatenation of v. Outside stream mode each element
-// starts a segment of its own.
-func (s *UDPSession) WriteBuffers(v [][]byte) (n int, err error) {
-	return s.writeBuffers(v)
-}
-
-func (s *UDPSession) writeBuffers(v [][]byte) (n int, err error) {
-	if s.sock.readerLate(clock()) {
-		time.Sleep(readerTurn)
-	}
-	s.mu.Lock()
-	for s.writing && err == nil {
-		if err = s.writeErrLocked(); err == nil {
-			s.waitLocked(&s.writable, &s.writers)
-		}
-	}
-	if err == nil {
-		s.writing = true
-		for i := 0; i < len(v) && err == nil; i++ {
-			var m int
-			m, err = s.writeLocked(v[i])
-			n += m
-		}
-		s.writing = false
-		if s.writers > 0 {
-			s.writable.Broadcast()
-		}
-		if n > 0 {
-			s.total.BytesSent += uint64(n)
-			atomic.AddUint64(&s.cfg.snmp.BytesSent, uint64(n))
-			s.writtenLocked()
-		}
-	}
-	s.unlockAndSend(true)
-	return n, s.opError("write", err)
-}
-
-// writeLocked queues b, a segment at a time as there is room for it.
-func (s *UDPSession) writeLocked(b []byte) (n int, err error) {
-	for {
-		if err := s.writeErrLocked(); err != nil {
-			return n, err
-		}
-		for n < len(b) && s.core.WaitSnd() < s.core.sendLimit() {
-			m := min(len(b)-n, s.core.mss)
-			s.core.Send(b[n : n+m])
-			n += m
-		}
-		if n == len(b) {
-			return n, nil
-		}
-		s.writtenLocked()
-		if s.core.WaitSnd() < s.core.sendLimit() {
-			continue
-		}
-		if len(s.queue) > 0 && !s.sending { // sends, and takes the lock again
-			batch := s.takeLocked()
-			s.mu.Unlock()
-			refused, err := s.cfg.transmit(s.sock, batch, true)
-			lockSoon(&s.mu)
-			s.putBackLocked()
-			s.sentLocked(refused, err)
-			continue
-		}
-		s.waitLocked(&s.writable, &s.writers)
-	}
-}
-
-// writtenLocked flushes what was written, or leaves it to the timer.
-func (s *UDPSession) writtenLocked() {
-	now := clock()
-	if s.writeDelay && s.core.WaitSnd() < s.core.sendLimit() {
-		s.flushBy, s.core.corked = min(s.flushBy, now+s.core.interval), true
-		s.scheduleLocked(math.MinInt64)
-		return
-	}
-	s.settleLocked(now, true)
-}
-
-// writeErrLocked returns why nothing can be written.
-func (s *UDPSession) writeErrLocked() error {
-	switch {
-	case s.closing.closed:
-		return errClosed
-	case s.writeBy != never && clock() >= s.writeBy:
-		return errDeadline
-	case s.err == nil && s.closing.mute:
-		return syscall.EPIPE
-	}
-	return s.err
 }
 
 // opError wraps err as package net does, nil as nil.

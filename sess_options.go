@@ -82,7 +82,14 @@ func (s *UDPSession) SetMtu(mtu int) (ok bool) {
 }
 
 func (s *UDPSession) setMtuLocked(mtu int) bool {
-	return mtu <= mtuLimit && s.core.setMtu(mtu-s.cfg.env.tail)
+	if mtu > mtuLimit || !s.core.setMtu(mtu-s.cfg.env.tail) {
+		return false
+	}
+	s.run = s.sock.runLength(mtu)
+	if code := s.cfg.fec; code != nil { // in whole groups
+		s.run = s.run / int(code.shards()) * code.data
+	}
+	return true
 }
 
 // SetACKNoDelay makes every arrival be acknowledged at once instead of every second
