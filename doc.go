@@ -79,7 +79,7 @@
 //	       (recvwindow.go)  (kcp.go)  (fec_decoder.go)   (readloop_*.go)
 //
 // The core (kcp.go, flush.go, loss.go and the windows) is a state machine that takes the time as an
-// argument, does no I/O and reports its next deadline. A session (sess.go) is that core
+// argument, does no I/O and reports its next deadline. A session (sess.go, write.go) is that core
 // behind a lock. Three things drive it: a caller, the socket's reader, and a timer. Each
 // feeds all it has under one lock, flushes once, and sends what came out when the lock is
 // released; a listener's reader does so for all the sessions that one read touched, with one
