@@ -17,7 +17,7 @@ const (
 	// 10 Gbit/s of full ones.
 	swiftRate = 900
 	// hostSlack is how many more segments are in flight for hosts that send and acknowledge in
-	// batches: 0.7 MB of full ones, which a processor's own cache holds.
+	// batches: 0.7 MB of full ones, which the cache of a processor can hold.
 	hostSlack = 512
 	// autoResend is how many later acknowledgements make a segment lost while SetNoDelay was
 	// not called (RFC 5681, RFC 9002).

@@ -248,8 +248,8 @@ func TestReceiveWindowFollowsReader(t *testing.T) {
 	})
 }
 
-// With nc=1 a window far larger than a very fast path can use is no queue there: what waits stays
-// within a processor's cache, and the link is full all the same. Up to 10 Gbit/s the window is
+// With nc=1 a window far larger than a very fast path can use is no queue there: little waits, and
+// the link is full all the same. Up to 10 Gbit/s the window is
 // used to the full, and so it is where it is not the path that is full.
 func TestFastPathsHoldNoQueue(t *testing.T) {
 	const window = 4096

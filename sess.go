@@ -326,16 +326,11 @@ func (s *UDPSession) trimLocked(now int64) {
 }
 
 // unlockAndSend releases the lock and sends what is queued, in order: if another
-// driver is sending already, that one does it. wait says whether the
-// caller may be kept waiting, by a full socket or for a reader to end. Nothing of the session may be touched afterwards.
+// driver is sending already, that one does it. wait says whether the caller may be kept
+// waiting, by a full socket or for a reader to end. Nothing of the session may be touched
+// afterwards.
 func (s *UDPSession) unlockAndSend(wait bool) {
-	for len(s.queue) > 0 && !s.sending {
-		batch := s.takeLocked()
-		s.mu.Unlock()
-		refused, err := s.cfg.transmit(s.sock, batch, wait)
-		lockSoon(&s.mu)
-		s.putBackLocked()
-		s.sentLocked(refused, err)
+	for s.sendBatchLocked(wait) {
 	}
 	leave := s.closing.ended && s.leavesLocked(clock())
 	s.mu.Unlock()
@@ -367,6 +362,21 @@ func (s *UDPSession) unlockAndHandOver() {
 	}
 	s.handing.Store(false)
 	s.mu.Unlock()
+}
+
+// sendBatchLocked sends what is queued, without the lock meanwhile. It returns false, and has
+// done nothing, if nothing is or another driver is sending.
+func (s *UDPSession) sendBatchLocked(wait bool) bool {
+	if len(s.queue) == 0 || s.sending {
+		return false
+	}
+	batch := s.takeLocked()
+	s.mu.Unlock()
+	refused, err := s.cfg.transmit(s.sock, batch, wait)
+	lockSoon(&s.mu)
+	s.putBackLocked()
+	s.sentLocked(refused, err)
+	return true
 }
 
 // takeLocked takes what is queued, to be sent without the lock.

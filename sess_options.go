@@ -133,8 +133,8 @@ func (s *UDPSession) SetCongestionControl(c CongestionControl) {
 
 // SetRedundancy bounds the second copies of retransmissions to percent of the segments sent
 // otherwise, 0 to 100 (others are clamped). The default is 25. They are sent only where
-// SetNoDelay's nodelay asks for low latency, the path loses more than 3%, and data leaves as it comes:
-// a loss then costs a second round trip only if three datagrams are lost.
+// SetNoDelay's nodelay asks for low latency, the path loses more than 3%, and data leaves as it
+// comes: a loss then costs a second round trip only if three datagrams are lost.
 func (s *UDPSession) SetRedundancy(percent int) {
 	s.configure(func() { s.core.copies.share = min(max(percent, 0), 100) })
 }

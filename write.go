@@ -10,9 +10,9 @@ import (
 // This file is the writing half of a session.
 
 // Write queues b and sends as much of it as the windows allow, at once unless
-// SetWriteDelay holds it back, or many small writes are in flight on a path of microseconds: there
-// more go with the next Write or acknowledgement. It blocks while the send window is full,
-// until the write deadline; n says how much was queued.
+// SetWriteDelay holds it back. A small write behind much that is in flight, on a path below a
+// millisecond, goes with the next ones or an acknowledgement. It blocks while the send window is
+// full, until the write deadline; n says how much was queued.
 func (s *UDPSession) Write(b []byte) (n int, err error) {
 	return s.writeBuffers([][]byte{b})
 }
@@ -71,16 +71,7 @@ func (s *UDPSession) writeLocked(b []byte, small bool) (n int, err error) {
 			return n, nil
 		}
 		s.writtenLocked(small)
-		if s.core.WaitSnd() < s.core.sendLimit() {
-			continue
-		}
-		if len(s.queue) > 0 && !s.sending { // sends, and takes the lock again
-			batch := s.takeLocked()
-			s.mu.Unlock()
-			refused, err := s.cfg.transmit(s.sock, batch, true)
-			lockSoon(&s.mu)
-			s.putBackLocked()
-			s.sentLocked(refused, err)
+		if s.core.WaitSnd() < s.core.sendLimit() || s.sendBatchLocked(true) {
 			continue
 		}
 		s.waitLocked(&s.writable, &s.writers)
