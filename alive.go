@@ -9,14 +9,14 @@ import (
 const keepAliveProbes = 9
 
 // alive watches whether the peer still is. The session's lock guards it.
-type alive struct {
-	keepAlive, idle, user int64 // the settings, 0 for never
+type keepalive struct {
+	period, idle, user int64 // the settings, 0 for never
 
 	probes   int   // sent since anything was heard
 	probedAt int64 // the last of them
 
-	owed      bool // the peer has to answer something, and was not heard since
-	owedSince int64
+	awaitingReply bool // the peer has to answer something, and was not heard since
+	awaitingSince int64
 }
 
 // SetKeepAlive sets how long nothing is heard before the peer is probed, and how long between
@@ -28,7 +28,7 @@ func (s *UDPSession) SetKeepAlive(period time.Duration) error {
 	if err := checkTimes(period, 0); err != nil {
 		return err
 	}
-	return s.watch(func(a *alive) { a.keepAlive = int64(period) })
+	return s.watch(func(a *keepalive) { a.period = int64(period) })
 }
 
 // SetIdleTimeout sets after how long without anything from the peer, even an answer to a probe,
@@ -38,7 +38,7 @@ func (s *UDPSession) SetIdleTimeout(d time.Duration) error {
 	if err := checkTimes(0, d); err != nil {
 		return err
 	}
-	return s.watch(func(a *alive) { a.idle = int64(d) })
+	return s.watch(func(a *keepalive) { a.idle = int64(d) })
 }
 
 // SetUserTimeout sets for how long the peer may leave unanswered what it has to answer, written
@@ -46,29 +46,29 @@ func (s *UDPSession) SetIdleTimeout(d time.Duration) error {
 // or less for ever (RFC 5482). A peer that is heard, if only to say that its window is full,
 // is alive.
 func (s *UDPSession) SetUserTimeout(d time.Duration) error {
-	return s.watch(func(a *alive) { a.user = max(0, int64(d)) })
+	return s.watch(func(a *keepalive) { a.user = max(0, int64(d)) })
 }
 
-func (s *UDPSession) watch(set func(*alive)) error {
+func (s *UDPSession) watch(set func(*keepalive)) error {
 	s.mu.Lock()
 	if s.closing.closed {
 		s.mu.Unlock()
 		return s.opError("set", errClosed)
 	}
-	set(&s.alive)
-	s.settleLocked(clock(), false)
+	set(&s.keepalive)
+	s.driveLocked(clock(), false)
 	s.unlockAndSend(false)
 	return nil
 }
 
 // watchLocked ends a session whose peer is not heard of any more, and probes it before that.
-func (s *UDPSession) watchLocked(now int64) {
-	a, heard := &s.alive, s.core.lastHeard
+func (s *UDPSession) checkLivenessLocked(now int64) {
+	a, heard := &s.keepalive, s.core.lastHeard
 	if heard > a.probedAt {
 		a.probes = 0
 	}
-	if heard > a.owedSince {
-		a.owed = false
+	if heard > a.awaitingSince {
+		a.awaitingReply = false
 	}
 	switch {
 	case now >= a.userAt(), now >= a.idleAt(heard):
@@ -85,34 +85,34 @@ func (s *UDPSession) watchLocked(now int64) {
 
 // oweLocked notes since when the peer owes an answer: to data that its window takes, to a probe
 // of a window that it does not open, or to the question what it can do.
-func (s *UDPSession) oweLocked(now int64) {
-	a, k := &s.alive, s.core
+func (s *UDPSession) noteAwaitingLocked(now int64) {
+	a, k := &s.keepalive, s.core
 	waits := k.WaitSnd() > 0 || s.closing.askAt != never
 	owes := waits && (k.asked || k.snd.inFlight.n > 0 && k.rmtWnd > 0)
-	if !owes || k.lastHeard > a.owedSince {
-		a.owed = false
+	if !owes || k.lastHeard > a.awaitingSince {
+		a.awaitingReply = false
 	}
-	if owes && !a.owed {
-		a.owed, a.owedSince = true, now
+	if owes && !a.awaitingReply {
+		a.awaitingReply, a.awaitingSince = true, now
 	}
 }
 
 // watchAtLocked returns when watchLocked has something to do.
-func (s *UDPSession) watchAtLocked() int64 {
-	a := &s.alive
+func (s *UDPSession) livenessAtLocked() int64 {
+	a := &s.keepalive
 	return min(a.userAt(), a.idleAt(s.core.lastHeard), s.probeAtLocked())
 }
 
 // userAt is when the user timeout is over.
-func (a *alive) userAt() int64 {
-	if a.user == 0 || !a.owed {
+func (a *keepalive) userAt() int64 {
+	if a.user == 0 || !a.awaitingReply {
 		return never
 	}
-	return later(a.owedSince, a.user)
+	return later(a.awaitingSince, a.user)
 }
 
 // idleAt is when the idle timeout is over.
-func (a *alive) idleAt(heard int64) int64 {
+func (a *keepalive) idleAt(heard int64) int64 {
 	if a.idle == 0 {
 		return never
 	}
@@ -122,13 +122,13 @@ func (a *alive) idleAt(heard int64) int64 {
 // probeAtLocked is when the next keepalive probe is due. While data is under way that does its
 // work.
 func (s *UDPSession) probeAtLocked() int64 {
-	a := &s.alive
-	if a.keepAlive == 0 || s.core.WaitSnd() > 0 {
+	a := &s.keepalive
+	if a.period == 0 || s.core.WaitSnd() > 0 {
 		return never
 	}
 	since := s.core.lastHeard
 	if a.probes > 0 {
 		since = max(since, a.probedAt)
 	}
-	return later(since, a.keepAlive)
+	return later(since, a.period)
 }

@@ -13,13 +13,13 @@ type batchIO struct{ six bool }
 
 func newBatchIO(*net.UDPConn, bool) *batchIO { return nil }
 
-func (s *socket) runLength(int) int { return 0 }
+func (s *socket) gsoSegments(int) int { return 0 }
 
 func (b *batchIO) unread() bool { return false }
 
 func (s *socket) sendBatch(batch []outbound, _ bool) (int, error) { return s.sendEach(batch) }
 
-func (s *socket) readBatches(in inbox) error { return s.readEach(in) }
+func (s *socket) readBatches(in receiver) error { return s.readEach(in) }
 
 // rawAddr is a socket address for batched system calls.
 type rawAddr struct{}

@@ -52,7 +52,7 @@ type bbr struct {
 
 	acked, lost int                // bytes of this round
 	losses      [bbrFilter]float64 // the share lost of each of the last rounds
-	own         float64            // the least of them: the path's own
+	randomLoss  float64            // the least of them: the path's own
 	congested   bool               // loss in this round is beyond that, with a queue
 
 	window  int
@@ -72,15 +72,15 @@ const (
 )
 
 const (
-	bbrFilter      = 10   // rounds that the rate and the loss are remembered
-	bbrStartupGain = 2.77 // 4 ln 2: doubles what is delivered each round
-	bbrCwndGain    = 2.0  // room for delayed and batched acknowledgements
-	bbrGrain       = time.Millisecond
-	bbrMinRTTLife  = 10 * time.Second
-	bbrProbeTime   = 100 * time.Millisecond // how long in flight is kept low, and a round trip
-	bbrOwnMost     = 0.3                    // of the path's own loss, what is made up for
-	bbrYield       = 0.8                    // what a queue slows cruising by, of its share of the round trip
-	bbrYieldMost   = 0.4                    // at most
+	bbrFilter        = 10   // rounds that the rate and the loss are remembered
+	bbrStartupGain   = 2.77 // 4 ln 2: doubles what is delivered each round
+	bbrCwndGain      = 2.0  // room for delayed and batched acknowledgements
+	bbrHostDelay     = time.Millisecond
+	bbrMinRTTWindow  = 10 * time.Second
+	bbrProbeTime     = 100 * time.Millisecond // how long in flight is kept low, and a round trip
+	bbrRandomLossMax = 0.3                    // of the path's own loss, what is made up for
+	bbrQueueGain     = 0.8                    // what a queue slows cruising by, of its share of the round trip
+	bbrQueueGainMax  = 0.4                    // at most
 )
 
 // bbrGains are the pacing gains of probeBW, each for a round trip: look for more, let the
@@ -139,7 +139,7 @@ func (b *bbr) observeRTT(now time.Duration, rtt time.Duration) {
 	}
 	if b.minRTT == 0 || rtt < b.minRTT {
 		b.minRTT, b.minRTTAt = rtt, now
-	} else if rtt <= b.minRTT+b.minRTT/16+bbrGrain/2 {
+	} else if rtt <= b.minRTT+b.minRTT/16+bbrHostDelay/2 {
 		b.minRTTAt = now // as good as the same
 	}
 }
@@ -179,19 +179,19 @@ func (b *bbr) round(now time.Duration, s *RateSample) {
 		share = float64(b.lost) / float64(b.lost+b.acked)
 	}
 	b.losses[b.rounds%bbrFilter] = share
-	b.own = bbrOwnMost
+	b.randomLoss = bbrRandomLossMax
 	for i := range min(b.rounds, bbrFilter) {
-		b.own = min(b.own, b.losses[(b.rounds-i)%bbrFilter])
+		b.randomLoss = min(b.randomLoss, b.losses[(b.rounds-i)%bbrFilter])
 	}
 	b.queue = 0
-	if waited := b.roundRTT - b.minRTT - bbrGrain; waited > 0 {
+	if waited := b.roundRTT - b.minRTT - bbrHostDelay; waited > 0 {
 		b.queue = waited.Seconds() / b.roundRTT.Seconds()
 	}
-	b.congested = share > b.own+0.03 && b.queue > 0.2
+	b.congested = share > b.randomLoss+0.03 && b.queue > 0.2
 	if b.congested && b.filled && b.state == bbrProbeBW {
 		b.bwLow = max(s.Rate, b.rate()*7/10, 1)
 	}
-	if b.roundRTT > b.minRTT+b.minRTT/2+5*bbrGrain {
+	if b.roundRTT > b.minRTT+b.minRTT/2+5*bbrHostDelay {
 		b.inflated++
 	} else {
 		b.inflated = 0
@@ -223,8 +223,8 @@ func (b *bbr) step(now time.Duration, s *RateSample) {
 	if b.state == bbrDrain && s.InFlight <= b.bdp(1) {
 		b.state, b.cycleStart = bbrProbeBW, now
 	}
-	expired := now-b.minRTTAt > bbrMinRTTLife
-	changed := b.inflated >= 4 && now-b.probedRTT > bbrMinRTTLife/4
+	expired := now-b.minRTTAt > bbrMinRTTWindow
+	changed := b.inflated >= 4 && now-b.probedRTT > bbrMinRTTWindow/4
 	if b.filled && (expired || changed) {
 		b.state, b.probeUntil = bbrProbeRTT, 0
 		b.saved = b.window
@@ -280,12 +280,12 @@ func (b *bbr) stepProbeRTT(now time.Duration, s *RateSample) {
 
 // bdp returns gain times what the path holds, in bytes, what it loses included.
 func (b *bbr) bdp(gain float64) int {
-	return int(gain * float64(b.rate()) * b.minRTT.Seconds() / (1 - b.own))
+	return int(gain * float64(b.rate()) * b.minRTT.Seconds() / (1 - b.randomLoss))
 }
 
 // quantum is what hosts send and acknowledge at once.
 func (b *bbr) quantum() int {
-	return max(2*IKCP_MTU_DEF, int(b.rate()*int64(bbrGrain)/int64(time.Second)))
+	return max(2*IKCP_MTU_DEF, int(b.rate()*int64(bbrHostDelay)/int64(time.Second)))
 }
 
 func (b *bbr) setWindow(s *RateSample) {
@@ -303,7 +303,7 @@ func (b *bbr) setWindow(s *RateSample) {
 
 func (b *bbr) Lost(now time.Duration, bytes, inFlight int, timeout bool) {
 	b.lost += bytes
-	if timeout && !b.stalled && now-b.ackedAt > 2*b.lastRTT+50*bbrGrain {
+	if timeout && !b.stalled && now-b.ackedAt > 2*b.lastRTT+50*bbrHostDelay {
 		b.stalled, b.saved, b.window = true, b.window, minWindow
 	}
 }
@@ -320,7 +320,7 @@ func (b *bbr) PacingRate() int64 {
 	case bbrProbeBW:
 		gain = bbrGains[b.cycle]
 		if b.cycle >= bbrCruise {
-			gain -= min(bbrYield*b.queue, bbrYieldMost)
+			gain -= min(bbrQueueGain*b.queue, bbrQueueGainMax)
 		}
 	case bbrProbeRTT:
 		gain = 1
@@ -330,7 +330,7 @@ func (b *bbr) PacingRate() int64 {
 		if b.minRTT == 0 {
 			return 0
 		}
-		r = initialWindow / max(b.minRTT, bbrGrain).Seconds()
+		r = initialWindow / max(b.minRTT, bbrHostDelay).Seconds()
 	}
-	return int64(max(gain*r/(1-b.own), minWindow))
+	return int64(max(gain*r/(1-b.randomLoss), minWindow))
 }

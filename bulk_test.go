@@ -241,7 +241,7 @@ func TestReceiveWindowFollowsReader(t *testing.T) {
 		}
 		go io.Copy(struct{ io.Writer }{b.counter()}, b.s)
 		b.sleep(3 * time.Second)
-		if wnd := b.s.Stats().ReceiveWindow; wnd < 2*214 || wnd > autoWindowMost {
+		if wnd := b.s.Stats().ReceiveWindow; wnd < 2*214 || wnd > autoWindowMax {
 			t.Errorf("a window of %d segments for a path of 214", wnd)
 		}
 		b.close()

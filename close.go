@@ -39,8 +39,8 @@ type closing struct {
 	linger      time.Duration // 0 to reset, negative for Close to wait
 	lingerUntil int64         // when a closed session gives up
 
-	ended   bool // nothing of the core is left
-	late    late // answers what comes afterwards
+	ended   bool     // nothing of the core is left
+	late    timeWait // answers what comes afterwards
 	leaveAt int64
 	gone    bool // leave was called
 }
@@ -81,7 +81,7 @@ func (s *UDPSession) Close() error {
 	now := clock()
 	c.closed, c.mute, c.deaf = true, true, true
 	s.readBy, s.writeBy = never, never
-	s.core.rtt.most = closingBackoff
+	s.core.rtt.maxRTO = closingBackoff
 	s.cfg.snmp.closed()
 	s.readable.Broadcast()
 	s.writable.Broadcast()
@@ -93,10 +93,10 @@ func (s *UDPSession) Close() error {
 		s.endLocked(now)
 	case c.linger < 0:
 		c.lingerUntil = never
-		s.settleLocked(now, true)
+		s.driveLocked(now, true)
 	default:
 		c.lingerUntil = later(now, int64(c.linger))
-		s.settleLocked(now, true)
+		s.driveLocked(now, true)
 	}
 	s.unlockAndSend(wait)
 	if block {
@@ -142,7 +142,7 @@ func (s *UDPSession) shut(half *bool) error {
 		*half = true
 		s.readable.Broadcast()
 		s.writable.Broadcast()
-		s.settleLocked(clock(), true)
+		s.driveLocked(clock(), true)
 	}
 	s.unlockAndSend(!s.handing.Load())
 	return nil
@@ -154,24 +154,24 @@ func (s *UDPSession) finishLocked(now int64) {
 	c.askAt = never
 	switch {
 	case c.knock && !s.core.met:
-		s.askLocked(now)
+		s.probeCapsLocked(now)
 	case !c.mute || c.fin:
-	case s.core.takesFIN():
+	case s.core.peerTakesFIN():
 		c.fin, c.last = true, s.core.rcv.fin
 		s.core.sendFIN()
 		s.core.corked = false
-	case s.asksLocked():
-		s.askLocked(now)
+	case s.mustProbeCapsLocked():
+		s.probeCapsLocked(now)
 	}
 }
 
 // askLocked sends a window probe, whose answer bears the mark if the peer has any, and sends it
 // again as lost data is.
-func (s *UDPSession) askLocked(now int64) {
+func (s *UDPSession) probeCapsLocked(now int64) {
 	c := &s.closing
 	if now >= c.askNext {
 		s.core.ask = true
-		c.askNext = now + s.core.rtt.backoff(uint8(min(c.asks, timerLevels-1)))
+		c.askNext = now + s.core.rtt.backoff(uint8(min(c.asks, backoffLevels-1)))
 		c.asks++
 	}
 	c.askAt = c.askNext
@@ -179,7 +179,7 @@ func (s *UDPSession) askLocked(now int64) {
 
 // asksLocked says whether a window probe has to find out what the peer can do: it has sent
 // data, and the mark that went with it was lost, or it has none.
-func (s *UDPSession) asksLocked() bool {
+func (s *UDPSession) mustProbeCapsLocked() bool {
 	k := s.core
 	return k.caps != 0 && k.heard && !k.met && k.WaitSnd() == 0
 }
@@ -192,7 +192,7 @@ func (s *UDPSession) doneLocked(now int64) bool {
 	case s.core.WaitSnd() > 0:
 		return false
 	}
-	return s.closing.fin || !s.asksLocked()
+	return s.closing.fin || !s.mustProbeCapsLocked()
 }
 
 // endLocked releases what the session holds, but for what answers stragglers.
@@ -208,7 +208,7 @@ func (s *UDPSession) endLocked(now int64) {
 		k.writeReset()
 	}
 	c.ended = true
-	c.late = late{una: k.rcv.una(), caps: k.caps, peer: k.peer, fin: k.rcv.fin, reset: reset, confirmed: k.snd.una != 0}
+	c.late = timeWait{una: k.rcv.una(), caps: k.caps, peer: k.peer, fin: k.rcv.fin, reset: reset, confirmed: k.snd.una != 0}
 	c.leaveAt = s.drainLocked(now)
 	s.writable.Broadcast()
 	s.task.disarm()
@@ -232,7 +232,7 @@ func (s *UDPSession) endLocked(now int64) {
 // came and was not read.
 func (s *UDPSession) resetsLocked() bool {
 	c, k := &s.closing, s.core
-	if !k.takesFIN() || s.err != nil && !errors.Is(s.err, syscall.ETIMEDOUT) {
+	if !k.peerTakesFIN() || s.err != nil && !errors.Is(s.err, syscall.ETIMEDOUT) {
 		return false
 	}
 	unread := c.forgot || k.rcv.held > 0
@@ -243,7 +243,7 @@ func (s *UDPSession) resetsLocked() bool {
 func (s *UDPSession) drainLocked(now int64) int64 {
 	c, k := &s.closing, s.core
 	switch {
-	case c.linger == 0, s.err != nil, !k.takesFIN():
+	case c.linger == 0, s.err != nil, !k.peerTakesFIN():
 		return now
 	case s.listener != nil && !s.listener.shut.Load(): // which does it
 		return now
@@ -265,13 +265,13 @@ func (s *UDPSession) drainedLocked(now int64) int64 {
 }
 
 // answerLocked answers what comes for a session that has ended.
-func (s *UDPSession) answerLocked(payload []byte) {
+func (s *UDPSession) replyLocked(payload []byte) {
 	c := &s.closing
 	if c.gone {
 		return
 	}
 	finished := c.late.fin
-	p := c.late.answer(s.cfg, s.core.conv, payload)
+	p := c.late.reply(s.cfg, s.core.conv, payload)
 	if p == nil {
 		return
 	}

@@ -194,7 +194,7 @@ func TestLostFIN(t *testing.T) {
 				}
 				w.settle()
 				fins, acks := 0, 0
-				from := remoteOf(s.LocalAddr()).udp
+				from := peerAddrOf(s.LocalAddr()).udp
 				w.watch(func(src, _ netip.AddrPort, b []byte) bool {
 					if carries(b, cmdFIN) {
 						fins++
@@ -229,7 +229,7 @@ func TestFINThroughFEC(t *testing.T) {
 	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
 		s, peer := w.pair(w.config(nil, 1, 1))
 		w.settle()
-		from, n := remoteOf(s.LocalAddr()).udp, 0
+		from, n := peerAddrOf(s.LocalAddr()).udp, 0
 		w.watch(func(src, _ netip.AddrPort, b []byte) bool {
 			if h, ok := parseFEC(b); ok && src == from && h.kind == fecTypeData && carries(b[fecHeaderSize:], cmdFIN) {
 				n++
@@ -410,7 +410,7 @@ func TestDeployedPeer(t *testing.T) {
 					peer, s = w.join(old, new)
 				}
 				hurry(64, s, peer)
-				ours := remoteOf(s.LocalAddr()).udp
+				ours := peerAddrOf(s.LocalAddr()).udp
 				w.watch(func(src, _ netip.AddrPort, b []byte) bool {
 					if h, ok := parseFEC(b); ok {
 						if h.kind == fecTypeParity {

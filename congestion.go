@@ -55,21 +55,21 @@ const minWindow = 4 * IKCP_MTU_DEF
 const initialWindow = 10 * IKCP_MTU_DEF
 
 // delivery counts what has been acknowledged, and makes a rate of it.
-type delivery struct {
-	total      int64 // bytes acknowledged
-	at         int64 // when that became so many
-	firstSent  int64 // when the newest segment acknowledged was sent
-	appLimited int64 // total up to which samples are the application's, 0 for none
-	sample     RateSample
-	prior      sentRecord // of the transmission that sample is of
-	priorApp   bool       // it was the application's pace
-	priorSent  int64      // when that was sent, 0 for none
+type deliveryRate struct {
+	total           int64 // bytes acknowledged
+	at              int64 // when that became so many
+	firstSent       int64 // when the newest segment acknowledged was sent
+	appLimited      int64 // total up to which samples are the application's, 0 for none
+	sample          RateSample
+	prior           rateSnapshot // of the transmission that sample is of
+	priorAppLimited bool         // it was the application's pace
+	priorSent       int64        // when that was sent, 0 for none
 }
 
 // sentRecord is how things stood when a segment was sent: the low bits of delivery's fields, of
 // times in microseconds. After an hour in flight they mean little, but no rate is too high for it:
 // none is of less than the shortest round trip.
-type sentRecord struct {
+type rateSnapshot struct {
 	delivered uint32 // delivery.total
 	at        uint32 // delivery.at
 	firstSent uint32 // delivery.firstSent
@@ -85,31 +85,31 @@ func microsBetween(then uint32, now int64) int64 {
 
 // record returns how things stand for a transmission at now; idle says that nothing is in
 // flight.
-func (d *delivery) record(now int64, idle bool) (r sentRecord, appLimited bool) {
+func (d *deliveryRate) snapshot(now int64, idle bool) (r rateSnapshot, appLimited bool) {
 	if idle {
 		d.firstSent, d.at = now, now
 	}
-	return sentRecord{uint32(d.total), micros(d.at), micros(d.firstSent)}, d.appLimited != 0
+	return rateSnapshot{uint32(d.total), micros(d.at), micros(d.firstSent)}, d.appLimited != 0
 }
 
 // begin starts the sample of one datagram.
-func (d *delivery) begin(inFlight int) {
+func (d *deliveryRate) begin(inFlight int) {
 	d.sample, d.priorSent = RateSample{Prior: inFlight}, 0
 }
 
 // settled takes the acknowledgement of s, of its last transmission if timed is set.
-func (d *delivery) settled(now int64, s *sendSegment, timed bool) {
+func (d *deliveryRate) onAcked(now int64, s *sendSegment, timed bool) {
 	d.total += int64(s.size())
 	d.at = now
 	d.sample.Acked += s.size()
 	if timed && s.sentAt >= d.priorSent {
-		d.prior, d.priorApp, d.priorSent = s.record, s.appLimited, s.sentAt
+		d.prior, d.priorAppLimited, d.priorSent = s.rate, s.appLimited, s.sentAt
 	}
 }
 
 // finish completes the sample. minRTT is the shortest round trip known: over a shorter
 // time rates are those of a batch, not of the path.
-func (d *delivery) finish(now int64, inFlight int, minRTT int64) *RateSample {
+func (d *deliveryRate) finish(now int64, inFlight int, minRTT int64) *RateSample {
 	s := &d.sample
 	s.InFlight, s.Delivered = inFlight, d.total
 	s.PriorDelivered = -1
@@ -120,7 +120,7 @@ func (d *delivery) finish(now int64, inFlight int, minRTT int64) *RateSample {
 		return s
 	}
 	delivered := int64(uint32(d.total) - d.prior.delivered)
-	s.PriorDelivered, s.AppLimited = d.total-delivered, d.priorApp
+	s.PriorDelivered, s.AppLimited = d.total-delivered, d.priorAppLimited
 	s.RTT = time.Duration(now - d.priorSent)
 	elapsed := max(microsBetween(d.prior.firstSent, d.priorSent), microsBetween(d.prior.at, now))
 	d.firstSent = d.priorSent
@@ -136,15 +136,15 @@ func (d *delivery) finish(now int64, inFlight int, minRTT int64) *RateSample {
 // path that loses less than that is used to the full. It ends when that has been no bound
 // for a while, and nothing was lost.
 type conservation struct {
-	budget int   // bytes that may be sent, while active
-	window int   // inFlight + budget, or conserveFloor
-	active bool  // something was lost lately
-	bound  bool  // the budget was used up, or something lost, in this round
-	quiet  int   // rounds in a row without
-	until  int64 // Delivered at which this round ends
-	gone   int   // bytes lost since it became active
-	back   int   // of them, what had arrived after all
-	total  int64 // Delivered now
+	budget   int   // bytes that may be sent, while active
+	window   int   // inFlight + budget, or conserveFloor
+	active   bool  // something was lost lately
+	bound    bool  // the budget was used up, or something lost, in this round
+	quiet    int   // rounds in a row without
+	until    int64 // Delivered at which this round ends
+	lost     int   // bytes lost since it became active
+	spurious int   // of them, what had arrived after all
+	total    int64 // Delivered now
 }
 
 const (
@@ -185,7 +185,7 @@ func (c *conservation) Lost(_ time.Duration, bytes, inFlight int, timeout bool) 
 		*c = conservation{active: true, until: c.total + int64(inFlight), total: c.total}
 	}
 	c.bound = true
-	c.gone += bytes
+	c.lost += bytes
 	if timeout { // nothing arrives: nothing may be sent but a probe
 		c.budget = max(c.budget, bytes)
 	}
@@ -194,8 +194,8 @@ func (c *conservation) Lost(_ time.Duration, bytes, inFlight int, timeout bool) 
 
 // Spurious ends it when most of what seemed lost was not.
 func (c *conservation) Spurious(_ time.Duration, bytes int) {
-	c.back += bytes
-	c.active = c.active && 2*c.back < c.gone
+	c.spurious += bytes
+	c.active = c.active && 2*c.spurious < c.lost
 }
 
 func (c *conservation) Window() int {

@@ -20,8 +20,8 @@ func TestPacedLossIsDeclared(t *testing.T) {
 	n := alone(t)
 	n.NoDelay(1, 10, 2, 1)
 	n.write(10)
-	n.pacer.setRate(1_000_000, n.l.now)
-	n.pacer.tokens = -10_000
+	n.limitPacer.setRate(1_000_000, n.l.now)
+	n.limitPacer.tokens = -10_000
 	n.hear(n.ackOf(1), n.ackOf(2))
 	n.drive()
 	n.want("lost", 1)
@@ -33,7 +33,7 @@ func TestPacedLossIsDeclared(t *testing.T) {
 // With the pacer's leave but not the congestion window's there is nothing to do.
 func TestPacedAndCongested(t *testing.T) {
 	n := newCongested(t)
-	n.pacer.setRate(1_000_000_000, n.l.now)
+	n.limitPacer.setRate(1_000_000_000, n.l.now)
 	for range 100 {
 		n.Send(make([]byte, n.mss))
 	}
@@ -58,12 +58,12 @@ func TestDeliveryRate(t *testing.T) {
 	)
 	for _, start := range []int64{1, 999, math.MaxUint32*1000 - 20*gap, 3*math.MaxUint32*1000 + 77} {
 		for _, total := range []int64{0, math.MaxUint32 - 5*bytes, 7 * math.MaxUint32} {
-			d := delivery{total: total}
+			d := deliveryRate{total: total}
 			var segs [100]sendSegment
 			ack := func(i int) *RateSample {
 				now := start + int64(i)*gap + trip
 				d.begin(0)
-				d.settled(now, &segs[i], true)
+				d.onAcked(now, &segs[i], true)
 				return d.finish(now, 0, trip)
 			}
 			before := make([]int64, len(segs))
@@ -87,7 +87,7 @@ func TestDeliveryRate(t *testing.T) {
 				}
 				s := &segs[i]
 				s.length, s.sentAt = bytes-IKCP_OVERHEAD, now
-				s.record, s.appLimited = d.record(now, i == 0)
+				s.rate, s.appLimited = d.snapshot(now, i == 0)
 			}
 		}
 	}

@@ -9,29 +9,29 @@ import "time"
 
 const (
 	// copyRTT is the round trip from which that is worth a thought.
-	copyRTT = 4 * int64(time.Millisecond)
+	duplicateMinRTT = 4 * int64(time.Millisecond)
 	// copyShare bounds copies to so many for a hundred other segments sent.
-	copyShare = 25
+	duplicatePercent = 25
 	// copyCredit is how many may come at once.
-	copyCredit = 8
+	duplicateBurst = 8
 )
 
 // copyDue is a transmission to be repeated.
-type copyDue struct {
+type duplicateDue struct {
 	at     int64
 	sn, ts uint32
 }
 
 // copyQueue holds what is to be repeated, in order of time, at most copyCredit of them.
-type copyQueue struct {
-	due    []copyDue
-	share  int // copies for a hundred segments
-	credit int // hundredths of a copy
-	sent   uint64
+type duplicateQueue struct {
+	due     []duplicateDue
+	percent int // copies for a hundred segments
+	credit  int // hundredths of a copy
+	sent    uint64
 }
 
 // at returns when the first is due, never if there is none.
-func (q *copyQueue) at() int64 {
+func (q *duplicateQueue) at() int64 {
 	if len(q.due) == 0 {
 		return never
 	}
@@ -39,27 +39,27 @@ func (q *copyQueue) at() int64 {
 }
 
 // earn counts a segment sent.
-func (q *copyQueue) earn() { q.credit = min(q.credit+q.share, 100*copyCredit) }
+func (q *duplicateQueue) earn() { q.credit = min(q.credit+q.percent, 100*duplicateBurst) }
 
 // copyGap is the time between a retransmission and its copy.
-func (k *KCP) copyGap() int64 { return min(k.interval, k.rtt.srtt/4) }
+func (k *KCP) duplicateGap() int64 { return min(k.interval, k.rtt.srtt/4) }
 
 // scheduleCopy sees to a second copy of a retransmission made at now, where that pays. Bulk
 // has more to send, and repairs its losses as fast as it can.
-func (k *KCP) scheduleCopy(now int64, sn, ts uint32) {
-	if k.rtt.eager && k.rtt.srtt >= copyRTT && k.loss.share >= lossyPath && k.sparse() &&
-		k.resend != 0 && k.copies.credit >= 100 && len(k.copies.due) < copyCredit {
-		k.copies.credit -= 100
-		k.copies.due = append(k.copies.due, copyDue{now + k.copyGap(), sn, ts})
+func (k *KCP) scheduleDuplicate(now int64, sn, ts uint32) {
+	if k.rtt.nodelay && k.rtt.srtt >= duplicateMinRTT && k.loss.lossRate >= highLossRate && k.sparse() &&
+		k.resend != 0 && k.dup.credit >= 100 && len(k.dup.due) < duplicateBurst {
+		k.dup.credit -= 100
+		k.dup.due = append(k.dup.due, duplicateDue{now + k.duplicateGap(), sn, ts})
 	}
 }
 
 // writeCopies repeats the transmissions that are due and not acknowledged. They keep their
 // time stamp, as it would not tell more: the copy that arrives first counts.
-func (k *KCP) writeCopies(now int64) {
-	for now >= k.copies.at() {
-		c := k.copies.due[0]
-		k.copies.due = k.copies.due[:copy(k.copies.due, k.copies.due[1:])]
+func (k *KCP) writeDuplicates(now int64) {
+	for now >= k.dup.at() {
+		c := k.dup.due[0]
+		k.dup.due = k.dup.due[:copy(k.dup.due, k.dup.due[1:])]
 		if c.sn-k.snd.una >= k.snd.nxt-k.snd.una {
 			continue
 		}
@@ -67,12 +67,12 @@ func (k *KCP) writeCopies(now int64) {
 		if s.state != segInFlight || s.ts != c.ts {
 			continue
 		}
-		s.copied = true
-		h := k.control(IKCP_CMD_PUSH)
+		s.duplicated = true
+		h := k.controlHeader(IKCP_CMD_PUSH)
 		h.sn, h.ts = c.sn, c.ts
 		k.writeSegment(&h, s)
 		k.count.RetransSegs++
-		k.copies.sent++
+		k.dup.sent++
 	}
 }
 

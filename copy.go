@@ -11,12 +11,12 @@ import (
 const copyBuffer = 32 << 10
 
 // copyPackets is how many packets WriteTo hands on at a time: about as much.
-const copyPackets = 24
+const copyBatch = 24
 
 var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
 
 // gatherer writes many slices at once.
-type gatherer interface {
+type buffersWriter interface {
 	WriteBuffers(v [][]byte) (n int, err error)
 }
 
@@ -29,18 +29,18 @@ func (s *UDPSession) WriteTo(w io.Writer) (n int64, err error) {
 	switch w := w.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		gather = func(v [][]byte) (int64, error) { b := net.Buffers(v); return b.WriteTo(w) }
-	case gatherer:
+	case buffersWriter:
 		gather = func(v [][]byte) (int64, error) { n, err := w.WriteBuffers(v); return int64(n), err }
 	}
-	b := batch{copied: gather == nil}
+	b := copyChunk{copied: gather == nil}
 	for {
-		if err = s.readBatch(&b); err != nil {
+		if err = s.readChunk(&b); err != nil {
 			break
 		}
 		var m int64
 		if gather != nil {
 			m, err = gather(b.views)
-			s.releaseBatch(&b)
+			s.releaseChunk(&b)
 		} else {
 			var k int
 			if k, err = w.Write(b.buf[:b.n]); err == nil && k != b.n {
@@ -60,8 +60,8 @@ func (s *UDPSession) WriteTo(w io.Writer) (n int64, err error) {
 }
 
 // batch is what WriteTo takes at a time: packets of the receive window, or a copy of their data.
-type batch struct {
-	packets [copyPackets]*packet
+type copyChunk struct {
+	packets [copyBatch]*packet
 	views   [][]byte
 	copied  bool
 	buf     *[copyBuffer]byte // if copied; not while there is nothing to be read
@@ -69,7 +69,7 @@ type batch struct {
 }
 
 // readBatch waits for data and takes it.
-func (s *UDPSession) readBatch(b *batch) (err error) {
+func (s *UDPSession) readChunk(b *copyChunk) (err error) {
 	s.mu.Lock()
 	for b.n = 0; b.n == 0 && err == nil; {
 		if _, err = s.awaitDataLocked(nil); err != nil {
@@ -94,7 +94,7 @@ func (s *UDPSession) readBatch(b *batch) (err error) {
 }
 
 // releaseBatch gives the packets of a batch back.
-func (s *UDPSession) releaseBatch(b *batch) {
+func (s *UDPSession) releaseChunk(b *copyChunk) {
 	s.mu.Lock()
 	for i, p := range b.packets[:b.n] {
 		s.pool.put(p)
@@ -114,7 +114,7 @@ func (k *KCP) take(to []*packet, stream bool) (n int) {
 			break
 		}
 	}
-	k.tellOpened()
+	k.noteWindowOpened()
 	return n
 }
 

@@ -19,9 +19,9 @@ type cubic struct {
 	inEpoch  bool
 	ackedAt  time.Duration
 
-	before *cubic // as it was before the last reduction, nil for nothing to go back to
-	gone   int    // bytes lost since that
-	back   int    // of them, what had arrived after all
+	undo     *cubic // as it was before the last reduction, nil for nothing to go back to
+	lost     int    // bytes lost since that
+	spurious int    // of them, what had arrived after all
 }
 
 const (
@@ -55,7 +55,7 @@ func (c *cubic) Acked(now time.Duration, s *RateSample) {
 		c.epoch += pause
 		return
 	}
-	c.before = nil
+	c.undo = nil
 	acked := float64(s.Acked)
 	if c.window < c.ssthresh {
 		c.window += acked
@@ -85,15 +85,15 @@ func (c *cubic) avoid(now time.Duration, acked float64) {
 
 func (c *cubic) Lost(now time.Duration, bytes, inFlight int, timeout bool) {
 	if c.total < c.until {
-		c.gone += bytes
+		c.lost += bytes
 		if timeout && c.window > minWindow && inFlight == 0 {
 			c.window = minWindow
 		}
 		return
 	}
 	saved := *c
-	saved.before = nil // nobody goes back further
-	c.before, c.gone, c.back = &saved, bytes, 0
+	saved.undo = nil // nobody goes back further
+	c.undo, c.lost, c.spurious = &saved, bytes, 0
 	if c.window < c.wMax { // another flow takes its share: fast convergence
 		c.wMax = c.window * (1 + cubicBeta) / 2
 	} else {
@@ -110,10 +110,10 @@ func (c *cubic) Lost(now time.Duration, bytes, inFlight int, timeout bool) {
 
 // Spurious undoes the last reduction (RFC 4015) when nothing was lost after all.
 func (c *cubic) Spurious(_ time.Duration, bytes int) {
-	c.back += bytes
-	if c.before != nil && c.back >= c.gone {
+	c.spurious += bytes
+	if c.undo != nil && c.spurious >= c.lost {
 		total, srtt, ackedAt := c.total, c.srtt, c.ackedAt
-		*c = *c.before
+		*c = *c.undo
 		c.total, c.srtt, c.ackedAt = total, srtt, ackedAt
 	}
 }

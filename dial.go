@@ -119,7 +119,7 @@ func reachable(addr net.Addr) (net.Addr, error) {
 
 // dial starts a session to addr over sock.
 func (c *config) dial(conv uint32, addr net.Addr, sock *socket) *UDPSession {
-	s := newSession(c, sock, nil, conv, sock.destination(remoteOf(addr), addr))
+	s := newSession(c, sock, nil, conv, sock.destination(peerAddrOf(addr), addr))
 	c.snmp.opened(&c.snmp.ActiveOpens)
 	sock.start(s)
 	return s

@@ -98,7 +98,7 @@ func (s *UDPSession) await(ctx context.Context) error {
 	defer stop()
 	s.mu.Lock()
 	s.closing.knock = true
-	s.settleLocked(clock(), false)
+	s.driveLocked(clock(), false)
 	s.unlockAndSend(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -95,9 +95,9 @@ func TestSettingsApplied(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 		s.mu.Lock()
-		if s.core.interval != int64(10*time.Millisecond) || s.core.resend != 2 || !s.core.rtt.eager || s.core.mtu != 1300-16 ||
-			!s.stream || !s.core.stream || !s.core.ackNoDelay || !s.writeDelay || s.core.pacer.rate != 1<<20 || s.enc == nil ||
-			s.alive.keepAlive != int64(time.Second) || s.alive.idle != int64(time.Minute) || s.alive.user != 0 ||
+		if s.core.interval != int64(10*time.Millisecond) || s.core.resend != 2 || !s.core.rtt.nodelay || s.core.mtu != 1300-16 ||
+			!s.stream || !s.core.stream || !s.core.ackNoDelay || !s.writeDelay || s.core.limitPacer.rate != 1<<20 || s.enc == nil ||
+			s.keepalive.period != int64(time.Second) || s.keepalive.idle != int64(time.Minute) || s.keepalive.user != 0 ||
 			s.closing.linger != 2*time.Second {
 			t.Errorf("%+v", s)
 		}

@@ -59,7 +59,7 @@ func (e *envelope) sealAll(batch []outbound) {
 	for len(batch) > 0 {
 		n := 0
 		for n < min(len(batch), cfbLanes) && len(batch[n].data) == len(batch[0].data) {
-			batch[n].own()
+			batch[n].copyOut()
 			lanes[n] = batch[n].data
 			e.check(lanes[n])
 			n++
@@ -83,12 +83,12 @@ func (e *envelope) plain() bool { return e.aead == nil && e.block == nil }
 func (e *envelope) sealOne(o *outbound) {
 	switch {
 	case e.plain():
-	case e.aead != nil && !o.owns():
+	case e.aead != nil && !o.inPacket():
 		nonce := o.p.mem[:e.head]
 		e.entropy.Fill(nonce)
 		o.data = e.aead.Seal(nonce, nonce, o.data[e.head:], nil)
 	default:
-		o.own()
+		o.copyOut()
 		o.data = e.seal(o.data)
 	}
 }

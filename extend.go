@@ -6,12 +6,12 @@ package kcp
 // introduce announces what we can do to a peer that has confirmed nothing yet, behind the first
 // data, so that it need not have sent anything to be told of an end. It is repeated as lost
 // segments are. A WINS is all it takes: peers without extensions see a valid one and do nothing.
-func (k *KCP) introduce(now int64) {
+func (k *KCP) announceCaps(now int64) {
 	if !k.fresh || k.snd.nxt == k.snd.una || now < k.introduceAt {
 		return
 	}
 	k.introduceAt = now + k.rtt.rto
-	h := k.control(IKCP_CMD_WINS)
+	h := k.controlHeader(IKCP_CMD_WINS)
 	k.write(&h, nil)
 }
 
@@ -24,7 +24,7 @@ func (k *KCP) lastCmd() uint8 {
 }
 
 // meet learns from a control segment what the peer can do.
-func (k *KCP) meet(h *header) {
+func (k *KCP) learnCaps(h *header) {
 	k.met = true
 	if h.frg&capMark != 0 {
 		k.peer = h.frg
@@ -32,9 +32,9 @@ func (k *KCP) meet(h *header) {
 }
 
 // takesFIN says whether both ends know FIN and RST.
-func (k *KCP) takesFIN() bool { return bothFIN(k.caps, k.peer) }
+func (k *KCP) peerTakesFIN() bool { return bothTakeFIN(k.caps, k.peer) }
 
-func bothFIN(a, b uint8) bool { return a&b&capMark != 0 && a&b&capFIN != 0 }
+func bothTakeFIN(a, b uint8) bool { return a&b&capMark != 0 && a&b&capFIN != 0 }
 
 // sendFIN queues the end of our stream: as one segment more than the window, if that is full.
 // Nothing may be sent afterwards.
@@ -46,14 +46,14 @@ func (k *KCP) sendFIN() {
 
 // writeReset sends a RST in a datagram of its own.
 func (k *KCP) writeReset() {
-	h := k.control(cmdRST)
+	h := k.controlHeader(cmdRST)
 	h.sn = h.una
 	k.write(&h, nil)
 	k.endDatagram()
 }
 
 // resetBy takes a RST: the peer has to know where we are.
-func (k *KCP) resetBy(h *header) {
+func (k *KCP) onReset(h *header) {
 	if h.una-k.snd.una <= k.snd.nxt-k.snd.una {
 		k.reset = true
 	} else {

@@ -125,20 +125,20 @@ type fecEncoder struct {
 	code    *fecCode
 	offset  int // where the FEC header is in a datagram's buffer
 	pool    *packetPool
-	control fecControl
+	adapter fecAdapter
 
-	next   uint32    // seqid of the next datagram
-	count  int       // data shards of this group so far
-	send   int       // parity shards that this group gets, of those of the code
-	bare   bool      // this group gets none
-	last   int64     // time of the last data shard
-	length int       // of the longest shard of this group
-	parity []*packet // one per parity shard while the group has any, sums of length bytes
-	sums   [][]byte  // scratch: the part of parity that a shard touches
+	next     uint32    // seqid of the next datagram
+	count    int       // data shards of this group so far
+	send     int       // parity shards that this group gets, of those of the code
+	noParity bool      // this group gets none
+	last     int64     // time of the last data shard
+	length   int       // of the longest shard of this group
+	parity   []*packet // one per parity shard while the group has any, sums of length bytes
+	sums     [][]byte  // scratch: the part of parity that a shard touches
 }
 
 func newFECEncoder(code *fecCode, offset int, pool *packetPool) *fecEncoder {
-	return &fecEncoder{code: code, offset: offset, pool: pool, send: code.parity, control: newFECControl(code)}
+	return &fecEncoder{code: code, offset: offset, pool: pool, send: code.parity, adapter: newFECAdapter(code)}
 }
 
 // encode makes b, with its header still to be filled in, the next data shard. When
@@ -146,18 +146,18 @@ func newFECEncoder(code *fecCode, offset int, pool *packetPool) *fecEncoder {
 // are the caller's; the slice is valid until the next call.
 func (e *fecEncoder) encode(b []byte, now int64) []*packet {
 	if e.last != 0 {
-		e.control.sent(now - e.last)
+		e.adapter.sent(now - e.last)
 	}
 	shard := b[e.offset+fecShardStart:]
 	putFECHeader(b[e.offset:], e.next, fecTypeData)
 	binary.LittleEndian.PutUint16(shard, uint16(len(shard)))
 	if e.count == 0 {
-		e.bare = e.send == 0
+		e.noParity = e.send == 0
 	} else if now-e.last > int64(fecSparse) {
 		e.skip()
 	}
 	e.last = now
-	if !e.bare {
+	if !e.noParity {
 		e.sum(shard)
 	}
 	e.advance(1)
@@ -167,7 +167,7 @@ func (e *fecEncoder) encode(b []byte, now int64) []*packet {
 	e.count = 0
 	first := e.next
 	e.advance(uint32(e.code.parity))
-	if e.bare {
+	if e.noParity {
 		return nil
 	}
 	for i, p := range e.parity[:e.send] {
@@ -217,7 +217,7 @@ func (e *fecEncoder) sum(shard []byte) {
 
 // skip gives up the parity of this group.
 func (e *fecEncoder) skip() {
-	e.bare, e.length = true, 0
+	e.noParity, e.length = true, 0
 	for _, p := range e.parity {
 		e.pool.put(p)
 	}

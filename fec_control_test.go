@@ -179,7 +179,7 @@ func TestGroupSizes(t *testing.T) {
 		for parity := 1; parity <= 20; parity++ {
 			full := mustFECCode(t, data, parity)
 			for gap := int64(100 * time.Microsecond); gap < int64(time.Second); gap = gap * 5 / 4 {
-				c := newFECControl(full)
+				c := newFECAdapter(full)
 				c.gap = gap
 				code := c.size(fecDwell, full, int64(60*time.Millisecond))
 				if code.data*parity < code.parity*data || code.data > data || code.parity > parity {

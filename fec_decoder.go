@@ -66,7 +66,7 @@ func (d *fecDecoder) add(h fecHeader, shard []byte, deliver func([]byte)) {
 	if ahead > 0 || ahead < -fecStraggler {
 		d.newest = h.seqid
 	}
-	if !d.fits(h.seqid, isData) {
+	if !d.track(h.seqid, isData) {
 		return
 	}
 	n := d.code.shards()
@@ -111,7 +111,7 @@ func (d *fecDecoder) doubt() {
 
 // fits says whether a shard of that kind belongs at seqid under the code. A code that is
 // not proven it sets right by what it sees.
-func (d *fecDecoder) fits(seqid uint32, isData bool) bool {
+func (d *fecDecoder) track(seqid uint32, isData bool) bool {
 	if d.proven {
 		d.proven = d.code.fits(seqid, isData)
 		return d.proven // if not, the peer has other counts now, or this shard is not its

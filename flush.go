@@ -10,9 +10,9 @@ func (k *KCP) flush(now int64) {
 	k.writeAcks()
 	k.writeProbes(now)
 	k.detectLoss(now)
-	k.writeCopies(now)
+	k.writeDuplicates(now)
 	k.writeData(now)
-	k.introduce(now)
+	k.announceCaps(now)
 	k.endDatagram()
 }
 
@@ -24,7 +24,7 @@ func (k *KCP) writeAcks() {
 	if len(k.acks) == 0 {
 		return
 	}
-	h := k.control(IKCP_CMD_ACK)
+	h := k.controlHeader(IKCP_CMD_ACK)
 	for _, a := range k.repeat {
 		if !before(a.sn, k.rcv.nxt) {
 			k.writeAck(&h, a)
@@ -45,7 +45,7 @@ func (k *KCP) writeAck(h *header, a ack) {
 }
 
 // control returns the header of a segment without data.
-func (k *KCP) control(cmd uint8) header {
+func (k *KCP) controlHeader(cmd uint8) header {
 	free := k.rcv.free()
 	k.announced, k.edge = true, k.rcv.nxt+uint32(free)
 	return header{conv: k.conv, cmd: cmd, frg: k.caps, wnd: free, una: k.rcv.una()}
@@ -66,25 +66,25 @@ func (k *KCP) writeProbes(now int64) {
 	}
 	if k.ask {
 		k.asked = true
-		h := k.control(IKCP_CMD_WASK)
+		h := k.controlHeader(IKCP_CMD_WASK)
 		k.write(&h, nil)
 	}
 	if k.tell {
-		h := k.control(IKCP_CMD_WINS)
+		h := k.controlHeader(IKCP_CMD_WINS)
 		k.write(&h, nil)
 	}
 	k.ask, k.tell = false, false
 }
 
 // mayPush says whether a segment is queued and both windows have room for it.
-func (k *KCP) mayPush() bool {
+func (k *KCP) maySendNew() bool {
 	s := &k.snd
 	return s.queued() > 0 && s.nxt-s.una < min(k.sndWnd, k.rmtWnd) && !k.cwndLimited()
 }
 
 // mayResend says whether a segment is lost that both windows have room for.
-func (k *KCP) mayResend() bool {
-	_, ok := k.resendable()
+func (k *KCP) mayRetransmit() bool {
+	_, ok := k.nextLost()
 	return ok && !k.cwndLimited()
 }
 
@@ -92,7 +92,7 @@ func (k *KCP) mayResend() bool {
 // or, if that is beyond a peer's window that is smaller than we took it for, the oldest. Of
 // the others there the peer would drop what it is sent, and a short queue on the path
 // perhaps what it waits for.
-func (k *KCP) resendable() (sn uint32, ok bool) {
+func (k *KCP) nextLost() (sn uint32, ok bool) {
 	s := &k.snd
 	switch {
 	case s.lost.n == 0 || k.rmtWnd == 0:
@@ -105,16 +105,18 @@ func (k *KCP) resendable() (sn uint32, ok bool) {
 }
 
 // cwndLimited says whether the congestion window is used up.
-func (k *KCP) cwndLimited() bool { return k.snd.flying > 0 && k.snd.flying >= k.congestion().Window() }
+func (k *KCP) cwndLimited() bool {
+	return k.snd.bytesInFlight > 0 && k.snd.bytesInFlight >= k.congestion().Window()
+}
 
 // congestion returns what controls congestion, made on first use.
 func (k *KCP) congestion() CongestionControl {
 	if k.cc == nil {
 		switch {
-		case k.nocwnd:
+		case k.conserveOnly:
 			k.cc = new(conservation)
-		case k.chosen != nil:
-			k.cc = k.chosen
+		case k.userCC != nil:
+			k.cc = k.userCC
 		default:
 			k.cc = newBBR(k.conv ^ uint32(k.lastActive)) // many clients have one conv
 		}
@@ -125,39 +127,39 @@ func (k *KCP) congestion() CongestionControl {
 // setControl makes c control congestion from now on; nil for what the settings say.
 func (k *KCP) setControl(c CongestionControl) {
 	k.cc = c
-	k.pace = pacer{}
+	k.ccPacer = pacer{}
 }
 
 // setPace follows the rate that the congestion control wants.
-func (k *KCP) setPace(now int64) {
+func (k *KCP) setPacingRate(now int64) {
 	rate := k.cc.PacingRate()
-	k.pace.adjust(rate, max(rate*int64(paceQuantum)/int64(time.Second), 2*mtuLimit), now)
+	k.ccPacer.adjust(rate, max(rate*int64(pacingQuantum)/int64(time.Second), 2*mtuLimit), now)
 }
 
 // paceQuantum is what paced segments are sent by: often enough that no queue notices, and
 // seldom enough that timers and batches do not.
-const paceQuantum = time.Millisecond
+const pacingQuantum = time.Millisecond
 
 // pacedOut says whether a rate keeps data back at now.
-func (k *KCP) pacedOut(now int64) bool {
-	return k.pacer.blocked(now) || k.pace.blocked(now)
+func (k *KCP) pacerBlocks(now int64) bool {
+	return k.limitPacer.blocked(now) || k.ccPacer.blocked(now)
 }
 
 // writeData sends lost segments again, then new ones, as far as windows and pacer
 // allow.
 func (k *KCP) writeData(now int64) {
-	if !k.mayResend() && !k.mayPush() {
+	if !k.mayRetransmit() && !k.maySendNew() {
 		return
 	}
-	h := k.control(IKCP_CMD_PUSH)
+	h := k.controlHeader(IKCP_CMD_PUSH)
 	h.ts = micros(now)
-	for !k.pacedOut(now) {
-		again := k.mayResend()
+	for !k.pacerBlocks(now) {
+		again := k.mayRetransmit()
 		switch {
 		case again:
-			h.sn, _ = k.resendable()
+			h.sn, _ = k.nextLost()
 			k.count.RetransSegs++
-		case k.mayPush():
+		case k.maySendNew():
 			h.sn = k.snd.nxt
 			k.snd.nxt++
 		default:
@@ -165,11 +167,11 @@ func (k *KCP) writeData(now int64) {
 			return
 		}
 		s := k.snd.at(h.sn)
-		s.record, s.appLimited = k.rate.record(now, k.snd.inFlight.n == 0)
-		k.snd.sent(h.sn, now, h.ts)
-		k.congestion().Sent(time.Duration(now), s.size(), k.snd.flying)
-		if k.copies.earn(); again {
-			k.scheduleCopy(now, h.sn, h.ts)
+		s.rate, s.appLimited = k.rate.snapshot(now, k.snd.inFlight.n == 0)
+		k.snd.markSent(h.sn, now, h.ts)
+		k.congestion().Sent(time.Duration(now), s.size(), k.snd.bytesInFlight)
+		if k.dup.earn(); again {
+			k.scheduleDuplicate(now, h.sn, h.ts)
 		}
 		k.writeSegment(&h, s)
 	}
@@ -181,7 +183,7 @@ func (k *KCP) writeData(now int64) {
 // matter: it is free again long before the next data, whose rate is then not the path's.
 func (k *KCP) noteAppLimited() {
 	if k.snd.queued() == 0 && k.snd.lost.n == 0 && !k.cwndLimited() {
-		k.rate.appLimited = max(1, k.rate.total+int64(k.snd.flying))
+		k.rate.appLimited = max(1, k.rate.total+int64(k.snd.bytesInFlight))
 	}
 }
 
@@ -226,10 +228,10 @@ func (k *KCP) write(h *header, s *sendSegment) {
 	if s != nil {
 		if !k.paced {
 			k.paced = true
-			k.pacer.spend(k.reserved)
+			k.limitPacer.spend(k.reserved)
 		}
-		k.pacer.spend(size)
-		k.pace.spend(size)
+		k.limitPacer.spend(size)
+		k.ccPacer.spend(size)
 	}
 	k.count.OutSegs++
 }
@@ -247,27 +249,27 @@ func (k *KCP) endDatagram() {
 // now; everything else can wait for deadline.
 func (k *KCP) wantsFlush(now int64) bool {
 	switch {
-	case len(k.acks) >= ackBatch, len(k.acks) > 0 && now >= k.acksBy, k.tell, now >= k.lossAt(), now >= k.copies.at():
+	case len(k.acks) >= ackBatch, len(k.acks) > 0 && now >= k.acksBy, k.tell, now >= k.lossAt(), now >= k.dup.at():
 		return true
-	case k.pacedOut(now):
+	case k.pacerBlocks(now):
 		return false
 	}
-	return k.mayPush() && !k.corked || k.mayResend()
+	return k.maySendNew() && !k.corked || k.mayRetransmit()
 }
 
 // deadline returns when flush has to be called at the latest, never if only an
 // event can make that necessary.
 func (k *KCP) deadline() int64 {
 	_, at := k.snd.earliest(&k.rtt)
-	at = min(k.loss.extended(at), k.lossAt(), k.copies.at())
+	at = min(k.loss.extended(at), k.lossAt(), k.dup.at())
 	if len(k.acks) > 0 {
 		at = min(at, k.acksBy)
 	}
 	if k.rmtWnd == 0 && k.snd.waiting() > 0 {
 		at = min(at, k.probeAt) // 0, and so at once, before the first wait is set
 	}
-	if (k.pacer.rate != 0 || k.pace.rate != 0) && (k.mayResend() || k.mayPush() && !k.corked) {
-		at = min(at, max(k.pacer.ready(), k.pace.ready()))
+	if (k.limitPacer.rate != 0 || k.ccPacer.rate != 0) && (k.mayRetransmit() || k.maySendNew() && !k.corked) {
+		at = min(at, max(k.limitPacer.ready(), k.ccPacer.ready()))
 	}
 	if k.idle() && k.snd.ring != nil || k.rcv.held == 0 && k.rcv.ring != nil {
 		at = min(at, k.lastActive+trimAfter)

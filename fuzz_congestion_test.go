@@ -24,9 +24,9 @@ func FuzzCongestion(f *testing.F) {
 			n.WndSize(500, 500)
 			switch kind {
 			case 1:
-				n.chosen = NewCubic()
+				n.userCC = NewCubic()
 			case 2:
-				n.nocwnd = true
+				n.conserveOnly = true
 			}
 		})
 		written, read := 0, 0
@@ -84,15 +84,15 @@ func wantControl(t *testing.T, n *node) {
 			flying += s.size()
 		}
 	}
-	if flying != n.snd.flying {
-		t.Fatalf("%d bytes in flight, counted %d", flying, n.snd.flying)
+	if flying != n.snd.bytesInFlight {
+		t.Fatalf("%d bytes in flight, counted %d", flying, n.snd.bytesInFlight)
 	}
 	c := n.congestion()
 	if c.Window() < minWindow || c.PacingRate() < 0 {
 		t.Fatalf("window %d, rate %d", c.Window(), c.PacingRate())
 	}
-	if n.loss.share < 0 || n.loss.share > lossUnit || n.loss.reorder < 0 {
-		t.Fatalf("loss %d, reordering window %d", n.loss.share, n.loss.reorder)
+	if n.loss.lossRate < 0 || n.loss.lossRate > lossRateOne || n.loss.reorder < 0 {
+		t.Fatalf("loss %d, reordering window %d", n.loss.lossRate, n.loss.reorder)
 	}
 	if n.WaitSnd() > 0 && n.deadline() == never && !n.wantsFlush(n.l.now) {
 		t.Fatal("something is to be delivered, and nothing will happen")

@@ -70,7 +70,7 @@ func FuzzListener(f *testing.F) {
 			n = min(n, len(in), readSize)
 			payload := append([]byte(nil), in[:n]...)
 			in = in[n:]
-			from := remote{udp: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, how & fromMask}), 1)}
+			from := peerAddr{udp: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, how & fromMask}), 1)}
 			d := payload
 			if how&sealed != 0 {
 				room := make([]byte, cfg.env.head+n, cfg.env.head+n+cfg.env.tail)
@@ -100,7 +100,7 @@ func FuzzListener(f *testing.F) {
 				s.SetLinger(0)
 				s.Close()
 				waiting--
-				want[sessionKey{s.to.remote, s.core.conv}] = true
+				want[sessionKey{s.to.peerAddr, s.core.conv}] = true
 			}
 		}
 		reader.receive(batch)

@@ -104,7 +104,7 @@ func wantCore(t testing.TB, k *KCP, now int64) {
 	if k.sndWnd < 1 || k.rmtWnd > wndLimit || k.congestion().Window() < 1 {
 		t.Fatalf("windows %d, %d, %d", k.sndWnd, k.rmtWnd, k.congestion().Window())
 	}
-	if rto := k.rtt.rto; rto < k.rtt.floor && rto != rtoDef && k.rtt.srtt == 0 || rto > rtoMax {
+	if rto := k.rtt.rto; rto < k.rtt.minRTO && rto != rtoDef && k.rtt.srtt == 0 || rto > rtoMax {
 		t.Fatalf("RTO %v", time.Duration(rto))
 	}
 	if k.WaitSnd() > 0 && k.deadline() == never && !k.wantsFlush(now) {
@@ -199,7 +199,7 @@ func fuzzSetting(k *KCP, p *program, now int64) {
 	case 3:
 		k.SetStreamMode(p.byte()%2 == 0)
 	case 4:
-		k.pacer.setRate(int64(p.n(256))*int64(p.n(256))*100, now)
+		k.limitPacer.setRate(int64(p.n(256))*int64(p.n(256))*100, now)
 	case 5:
 		if len(k.snd.ring) == 0 { // as a program does before it sends
 			k.ReserveBytes(p.n(64))

@@ -22,9 +22,9 @@ const offloadOff = "KCP_NO_OFFLOAD"
 const (
 	// maxSegments is what every kernel takes in one message (UDP_MAX_SEGMENTS before
 	// Linux 6.9).
-	maxSegments = 64
+	gsoMaxSegments = 64
 	// maxMessage is the longest payload of a UDP datagram over IPv4; IPv6 has 20 more.
-	maxMessage = 65507
+	gsoMaxPayload = 65507
 )
 
 // probeOffload switches offload on, as far as the socket has it.
@@ -42,29 +42,29 @@ func probeOffload(fd int) (send, receive bool) {
 }
 
 // runLength returns how many datagrams of that size one message holds, 0 without offload.
-func (s *socket) runLength(size int) int {
+func (s *socket) gsoSegments(size int) int {
 	if s.batch == nil || !s.batch.segment {
 		return 0
 	}
-	return min(maxSegments, maxMessage/size)
+	return min(gsoMaxSegments, gsoMaxPayload/size)
 }
 
 // run returns how many datagrams at the start of batch can go as one message of segments:
 // to one peer, of one size but for the last, which may be shorter.
-func run(batch []outbound) int {
+func gsoTrain(batch []outbound) int {
 	first := batch[0]
 	size, total := len(first.data), len(first.data)
-	for n := 1; n < min(len(batch), maxSegments); n++ {
+	for n := 1; n < min(len(batch), gsoMaxSegments); n++ {
 		next := batch[n]
 		total += len(next.data)
-		if next.to != first.to || len(next.data) > size || total > maxMessage {
+		if next.to != first.to || len(next.data) > size || total > gsoMaxPayload {
 			return n
 		}
 		if len(next.data) < size {
 			return n + 1
 		}
 	}
-	return min(len(batch), maxSegments)
+	return min(len(batch), gsoMaxSegments)
 }
 
 // refusesOffload says whether errno, from sending a segmented message, may pass when its
@@ -76,21 +76,21 @@ func refusesOffload(errno error) bool {
 
 // control is the room for the control message of a message sent, aligned as the kernel
 // wants it.
-type control struct {
+type cmsgBuf struct {
 	_ [0]uint64
 	b [24]byte // CmsgSpace(2) where it is largest
 }
 
 // rxControl is the same for one received, with room for what the socket's owner may have
 // asked the kernel for (packet information, time stamps).
-type rxControl struct {
+type rxCmsgBuf struct {
 	_ [0]uint64
 	b [128]byte
 }
 
 // putSegmentSize asks for segments of size bytes and returns the length of the control
 // message that does.
-func (c *control) putSegmentSize(size int) int {
+func (c *cmsgBuf) putSegmentSize(size int) int {
 	h := (*unix.Cmsghdr)(unsafe.Pointer(&c.b))
 	h.Level, h.Type = unix.SOL_UDP, unix.UDP_SEGMENT
 	h.SetLen(unix.CmsgLen(2))
@@ -100,7 +100,7 @@ func (c *control) putSegmentSize(size int) int {
 
 // segmentSize reads the size of the segments that a received message was put together
 // from out of its control messages, 0 if it was not.
-func segmentSize(b []byte) int {
+func gsoSegmentSize(b []byte) int {
 	for len(b) >= unix.CmsgLen(0) {
 		h, data, rest, err := unix.ParseOneSocketControlMessage(b)
 		if err != nil {
@@ -116,7 +116,7 @@ func segmentSize(b []byte) int {
 
 // split appends the datagrams of a received message to in: one, or segments of size
 // bytes, the last of which may be shorter.
-func split(in []inbound, data []byte, size int, from remote) []inbound {
+func split(in []inbound, data []byte, size int, from peerAddr) []inbound {
 	if size == 0 {
 		return append(in, inbound{data: data, from: from})
 	}

@@ -54,7 +54,7 @@ func TestRun(t *testing.T) {
 	} {
 		var got []int
 		for batch := outbounds(c.sizes); len(batch) > 0; {
-			n := run(batch)
+			n := gsoTrain(batch)
 			got = append(got, n)
 			batch = batch[n:]
 		}
@@ -65,7 +65,7 @@ func TestRun(t *testing.T) {
 }
 
 func TestSplit(t *testing.T) {
-	from := remote{udp: netip.MustParseAddrPort("192.0.2.1:5")}
+	from := peerAddr{udp: netip.MustParseAddrPort("192.0.2.1:5")}
 	for _, c := range []struct{ total, size, want, last int }{
 		{100, 0, 1, 100},
 		{0, 0, 1, 0},
@@ -93,7 +93,7 @@ func TestSplit(t *testing.T) {
 func TestSegmentSize(t *testing.T) {
 	message := func(level, kind int32, data []byte) []byte {
 		b := make([]byte, unix.CmsgSpace(len(data)))
-		var c control
+		var c cmsgBuf
 		c.putSegmentSize(0) // for the header's shape
 		copy(b, c.b[:unix.CmsgLen(0)])
 		at := unix.CmsgLen(0) - 8
@@ -125,7 +125,7 @@ func TestSegmentSize(t *testing.T) {
 		{"too small", message(unix.SOL_UDP, unix.UDP_GRO, []byte{1, 2}), 0},
 		{"length 0", make([]byte, unix.CmsgSpace(4)), 0},
 	} {
-		if got := segmentSize(c.b); got != c.want {
+		if got := gsoSegmentSize(c.b); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
 	}

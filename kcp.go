@@ -55,27 +55,27 @@ type KCP struct {
 	reserved int // bytes left free at the start of each datagram
 	stream   bool
 
-	interval   int64 // longest wait of an acknowledgement or a delayed write
-	resend     int   // later acknowledgements that make a segment lost, 0 for off
-	nocwnd     bool  // nc=1: no congestion window
-	ackNoDelay bool  // acknowledge every arrival at once
+	interval     int64 // longest wait of an acknowledgement or a delayed write
+	resend       int   // later acknowledgements that make a segment lost, 0 for off
+	conserveOnly bool  // nc=1: no congestion window
+	ackNoDelay   bool  // acknowledge every arrival at once
 
 	snd              sendWindow
 	sndWnd           uint32 // limit of segments in flight
 	rmtWnd           uint32 // what the peer's receive window has room for
 	wndUna           uint32 // una of the segment that said so
 	rcv              recvWindow
-	reader           waitingReader
+	pendingRead      pendingRead
 	autoSnd, autoRcv bool // the windows are ours to choose
 	rtt              rttEstimator
 	loss             lossDetector
-	rate             delivery
+	rate             deliveryRate
 	cc               CongestionControl // nil before the first segment is sent
-	chosen           CongestionControl // by the user for nc=0, nil for the default
-	tuner            receiveTuner
-	pace             pacer // at cc's rate
-	pacer            pacer // of SetRateLimit
-	copies           copyQueue
+	userCC           CongestionControl // by the user for nc=0, nil for the default
+	tuner            windowTuner
+	ccPacer          pacer // at cc's rate
+	limitPacer       pacer // of SetRateLimit
+	dup              duplicateQueue
 
 	acks       []ack
 	repeat     []ack  // acknowledgements to be sent once more
@@ -150,7 +150,7 @@ func newCore(conv uint32, out sink, pool *packetPool, now int64) *KCP {
 	k.lender, _ = out.(lender)
 	k.rcv.wnd = IKCP_WND_RCV
 	k.rtt.init()
-	k.copies.share = copyShare
+	k.dup.percent = duplicatePercent
 	k.setMtu(IKCP_MTU_DEF)
 	return k
 }
@@ -171,8 +171,8 @@ func (k *KCP) NoDelay(nodelay, interval, resend, nc int) int {
 	if resend >= 0 {
 		k.resend = resend
 	}
-	if nc >= 0 && k.nocwnd != (nc != 0) {
-		k.nocwnd = nc != 0
+	if nc >= 0 && k.conserveOnly != (nc != 0) {
+		k.conserveOnly = nc != 0
 		k.setControl(nil)
 	}
 	return 0
@@ -289,7 +289,7 @@ func (k *KCP) Recv(b []byte) int {
 // fit, also of one that is not complete yet.
 func (k *KCP) read(b []byte, stream bool) int {
 	n := k.rcv.read(b, stream, k.pool)
-	k.tellOpened()
+	k.noteWindowOpened()
 	return n
 }
 
@@ -319,7 +319,7 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		una     = k.snd.una
 		limited = k.cwndLimited()
 	)
-	k.rate.begin(k.snd.flying)
+	k.rate.begin(k.snd.bytesInFlight)
 	for len(data) >= IKCP_OVERHEAD {
 		h.parse(data)
 		data = data[IKCP_OVERHEAD:]
@@ -350,25 +350,25 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 				una = h.una
 			}
 			if regular {
-				k.window(h.una, h.wnd)
+				k.onWindow(h.una, h.wnd)
 			}
 		}
 		switch h.cmd {
 		case IKCP_CMD_ACK:
-			newest = max(newest, k.acknowledged(now, h.sn, h.ts))
+			newest = max(newest, k.onAck(now, h.sn, h.ts))
 		case IKCP_CMD_PUSH, cmdFIN:
-			k.push(now, &h, body)
+			k.onData(now, &h, body)
 		case IKCP_CMD_WASK:
 			k.tell = true
 		case cmdRST:
-			k.resetBy(&h)
+			k.onReset(&h)
 		}
 		if h.isControl() {
-			k.meet(&h)
+			k.learnCaps(&h)
 		}
 	}
 	for sn := k.snd.una; sn != una; sn++ {
-		k.passed(now, sn)
+		k.onUna(now, sn)
 	}
 	was := k.snd.una
 	k.snd.advance()
@@ -379,11 +379,11 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		k.rtt.sample(now-newest, k.interval)
 	}
 	if k.rate.sample.Acked > 0 {
-		k.loss.acked(now)
-		sample := k.rate.finish(now, k.snd.flying, k.rtt.least)
+		k.loss.onAcks(now)
+		sample := k.rate.finish(now, k.snd.bytesInFlight, k.rtt.min)
 		sample.WindowLimited = limited
 		k.congestion().Acked(time.Duration(now), sample)
-		k.setPace(now)
+		k.setPacingRate(now)
 		k.tuneSend()
 	}
 	k.lastActive = now
@@ -392,7 +392,7 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 
 // acknowledged takes the acknowledgement of segment sn's transmission with time stamp ts.
 // It returns when that was sent, 0 where it says nothing of the round trip.
-func (k *KCP) acknowledged(now int64, sn, ts uint32) (sentAt int64) {
+func (k *KCP) onAck(now int64, sn, ts uint32) (sentAt int64) {
 	if sn-k.snd.una >= k.snd.nxt-k.snd.una {
 		return 0
 	}
@@ -406,38 +406,38 @@ func (k *KCP) acknowledged(now int64, sn, ts uint32) (sentAt int64) {
 	case !last || s.state == segLost:
 		// It was not lost: later ones had overtaken it, or its acknowledgement was on its
 		// way for longer than we waited.
-		if at < k.loss.newest {
-			k.loss.late(now, now-at-k.loss.rtt)
+		if at < k.loss.newestAcked {
+			k.loss.noteReordering(now, now-at-k.loss.rtt)
 		}
 		k.loss.spurious++
 		k.congestion().Spurious(time.Duration(now), s.size())
 		sentAt = at
-	case !s.copied: // else it may have been either copy (Karn's algorithm)
-		k.loss.transmission(now, at)
+	case !s.duplicated: // else it may have been either copy (Karn's algorithm)
+		k.loss.onAck(now, at)
 		sentAt = at
 	}
-	k.loss.arrived()
-	k.rate.settled(now, s, last && sentAt != 0)
+	k.loss.noteDelivered()
+	k.rate.onAcked(now, s, last && sentAt != 0)
 	k.pool.putSegment(k.snd.ack(sn, ts), s.batch)
 	return sentAt
 }
 
 // passed takes segment sn, of which an una says that it arrived. Which transmission did
 // and when is known only if there was one.
-func (k *KCP) passed(now int64, sn uint32) {
+func (k *KCP) onUna(now int64, sn uint32) {
 	s := k.snd.at(sn)
 	if s.state == segAcked {
 		return
 	}
-	k.loss.arrived()
-	k.rate.settled(now, s, s.state == segInFlight && !s.resent)
-	k.pool.putSegment(k.snd.settle(sn), s.batch)
+	k.loss.noteDelivered()
+	k.rate.onAcked(now, s, s.state == segInFlight && !s.resent)
+	k.pool.putSegment(k.snd.markAcked(sn), s.batch)
 }
 
 // window takes the peer's announcement wnd, made when it had received everything
 // below una. An older announcement that was overtaken is ignored; of two equally
 // old ones the larger counts, as a peer's window only opens between them.
-func (k *KCP) window(una uint32, wnd uint16) {
+func (k *KCP) onWindow(una uint32, wnd uint16) {
 	newer := int32(una - k.wndUna)
 	if !k.heard || newer > 0 || newer == 0 && uint32(wnd) > k.rmtWnd {
 		k.heard, k.wndUna, k.rmtWnd = true, una, uint32(wnd)
@@ -445,7 +445,7 @@ func (k *KCP) window(una uint32, wnd uint16) {
 }
 
 // push takes a data segment, or the FIN.
-func (k *KCP) push(now int64, h *header, body []byte) {
+func (k *KCP) onData(now int64, h *header, body []byte) {
 	if !k.rcv.inside(h.sn) {
 		return
 	}
@@ -458,7 +458,7 @@ func (k *KCP) push(now int64, h *header, body []byte) {
 		k.acksBy = now // the first acknowledgement may have been lost
 		return
 	}
-	if !k.fillReader(h, body) {
+	if !k.deliverDirect(h, body) {
 		p := k.pool.get()
 		p.data = p.mem[:copy(p.mem[:], body)]
 		p.frg, p.fin = h.frg, h.cmd == cmdFIN
@@ -473,22 +473,22 @@ func (k *KCP) push(now int64, h *header, body []byte) {
 }
 
 // waitingReader is a blocked Read.
-type waitingReader struct {
-	room   []byte // what is left of its buffer; nil for no such reader
+type pendingRead struct {
+	buf    []byte // what is left of its buffer; nil for no such reader
 	n      int    // bytes put there
 	stream bool   // it takes more than one message
 }
 
 // fillReader puts a segment that is next, and a whole message, into the buffer of the reader that
 // waits for it, which saves a copy. It returns false for all that takes the way through the window.
-func (k *KCP) fillReader(h *header, body []byte) bool {
-	r := &k.reader
-	if len(body) == 0 || len(body) > len(r.room) || h.sn != k.rcv.nxt || h.sn != k.rcv.head ||
+func (k *KCP) deliverDirect(h *header, body []byte) bool {
+	r := &k.pendingRead
+	if len(body) == 0 || len(body) > len(r.buf) || h.sn != k.rcv.nxt || h.sn != k.rcv.head ||
 		h.frg != 0 || h.cmd != IKCP_CMD_PUSH || r.n > 0 && !r.stream {
 		return false
 	}
-	copy(r.room, body)
-	r.room = r.room[len(body):]
+	copy(r.buf, body)
+	r.buf = r.buf[len(body):]
 	r.n += len(body)
 	k.rcv.pass(k.pool)
 	return true
@@ -564,7 +564,7 @@ func (k *KCP) discard() (any bool) {
 	for k.rcv.head != k.rcv.nxt {
 		k.rcv.drop(k.pool)
 	}
-	k.tellOpened()
+	k.noteWindowOpened()
 	return any
 }
 
@@ -572,7 +572,7 @@ func (k *KCP) discard() (any bool) {
 // waiting for it: one that has less than a quarter of the window left, as soon as there is
 // a quarter more for it (RFC 9293, 3.8.6.2.2, against silly windows) or nothing more to be
 // read before it sends.
-func (k *KCP) tellOpened() {
+func (k *KCP) noteWindowOpened() {
 	if !k.announced {
 		return
 	}

@@ -282,7 +282,7 @@ func TestIntervalClamps(t *testing.T) {
 			t.Errorf("interval %d: %v, want %d ms", c.set, got, c.want)
 		}
 	}
-	if n.rtt.floor != int64(30*millisecond) || n.resend != 0 || !n.nocwnd {
+	if n.rtt.minRTO != int64(30*millisecond) || n.resend != 0 || !n.conserveOnly {
 		t.Error("a negative argument changed something")
 	}
 }
@@ -534,7 +534,7 @@ func TestLossyLine(t *testing.T) {
 			n.SetMtu(200 + rnd.IntN(1300))
 			n.SetStreamMode(stream)
 			if seed%3 == 0 {
-				n.pacer.setRate(200_000, l.now)
+				n.limitPacer.setRate(200_000, l.now)
 			}
 		})
 		var sent, got [2]bytes.Buffer

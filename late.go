@@ -5,7 +5,7 @@ import "sync/atomic"
 // late is what is remembered of a session that has ended, so that stragglers are answered: a
 // peer whose last acknowledgement was lost stops sending again, and one that goes on writing
 // learns that nobody reads.
-type late struct {
+type timeWait struct {
 	una        uint32 // everything below had come
 	caps, peer uint8  // capabilities, ours and the peer's
 	fin        bool   // the peer's FIN had come; it is below una
@@ -15,11 +15,11 @@ type late struct {
 
 // lateWindow is the window that a session announces that has ended: what a peer sends into it
 // is answered with a reset.
-const lateWindow = IKCP_WND_RCV
+const timeWaitWindow = IKCP_WND_RCV
 
 // answer returns the datagram, still to be sealed, that answers one with that payload, nil for
 // none. It is no longer than what it answers, or one segment.
-func (t *late) answer(cfg *config, conv uint32, payload []byte) *packet {
+func (t *timeWait) reply(cfg *config, conv uint32, payload []byte) *packet {
 	if h, isFEC := parseFEC(payload); isFEC {
 		body, ok := h.body(payload)
 		if !ok || h.kind != fecTypeData {
@@ -40,11 +40,11 @@ func (t *late) answer(cfg *config, conv uint32, payload []byte) *packet {
 		if h.isControl() && h.frg&capMark != 0 && t.caps != 0 {
 			t.peer = h.frg
 		}
-		cmd := t.reply(&h)
+		cmd := t.replyCmd(&h)
 		if cmd == 0 {
 			continue
 		}
-		r := header{conv: conv, cmd: cmd, frg: t.caps, wnd: lateWindow, una: t.una}
+		r := header{conv: conv, cmd: cmd, frg: t.caps, wnd: timeWaitWindow, una: t.una}
 		switch cmd {
 		case IKCP_CMD_ACK:
 			r.sn, r.ts = h.sn, h.ts
@@ -69,8 +69,8 @@ func (t *late) answer(cfg *config, conv uint32, payload []byte) *packet {
 }
 
 // reply returns the cmd of the answer to a segment, 0 for none.
-func (t *late) reply(h *header) uint8 {
-	resets := bothFIN(t.caps, t.peer)
+func (t *timeWait) replyCmd(h *header) uint8 {
+	resets := bothTakeFIN(t.caps, t.peer)
 	switch h.cmd {
 	case IKCP_CMD_ACK, IKCP_CMD_WINS, cmdRST:
 		return 0
@@ -99,7 +99,7 @@ func (t *late) reply(h *header) uint8 {
 
 // answer takes a datagram that belongs to no session: one that has ended answers it. The answers
 // of a batch go together.
-func (l *listenerReader) answer(d inbound, payload []byte, now int64) {
+func (l *listenerReader) replyUnknown(d inbound, payload []byte, now int64) {
 	segments := payload
 	if h, isFEC := parseFEC(payload); isFEC {
 		segments, _ = h.body(payload)
@@ -111,35 +111,35 @@ func (l *listenerReader) answer(d inbound, payload []byte, now int64) {
 	var p *packet
 	l.mu.Lock()
 	if end, in := l.ended.find(key, now); in != nil {
-		p = end.answer(l.cfg, key.conv, payload)
+		p = end.reply(l.cfg, key.conv, payload)
 		in[key] = end
 	} else if !l.closed && len(l.backlog) < acceptBacklog {
-		p = l.cfg.greet(key.conv, segments)
+		p = l.cfg.probeReply(key.conv, segments)
 	}
 	l.mu.Unlock()
 	if p != nil {
 		to := l.sock.destination(d.from, d.addr)
-		l.late = append(l.late, outbound{p.data, p, &to})
+		l.replies = append(l.replies, outbound{p.data, p, &to})
 	}
 }
 
 // sendAnswers sends what answer has collected.
-func (l *listenerReader) sendAnswers() {
-	if len(l.late) == 0 {
+func (l *listenerReader) sendReplies() {
+	if len(l.replies) == 0 {
 		return
 	}
-	refused, _ := l.cfg.transmit(l.sock, l.late, false)
+	refused, _ := l.cfg.transmit(l.sock, l.replies, false)
 	atomic.AddUint64(&l.cfg.snmp.OutErrs, uint64(refused))
-	for _, o := range l.late {
+	for _, o := range l.replies {
 		packets.put(o.p)
 	}
-	clear(l.late)
-	l.late = l.late[:0]
+	clear(l.replies)
+	l.replies = l.replies[:0]
 }
 
 // greet returns the answer to a dialler that asks whether anybody is there: a marked window
 // probe of a conversation that has not begun. It makes no session, and no more bytes than came.
-func (c *config) greet(conv uint32, segments []byte) *packet {
+func (c *config) probeReply(conv uint32, segments []byte) *packet {
 	var h header
 	h.parse(segments)
 	if c.caps == 0 || h.cmd != IKCP_CMD_WASK || h.frg&capMark == 0 || !h.valid(conv, segments[IKCP_OVERHEAD:]) {

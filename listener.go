@@ -13,18 +13,18 @@ const (
 	acceptBacklog = 128
 	// afterlife is how long an ended session is remembered, at least, so that its
 	// stragglers do not look like a new one.
-	afterlife = int64(time.Minute)
+	timeWaitLife = int64(time.Minute)
 	// restart is how soon after the end of a session that had heard nothing back its first
 	// segment may be that of a new one: a peer would have sent it again sooner.
-	restart = int64(10 * time.Second)
+	reconnectAfter = int64(10 * time.Second)
 	// afterlives bounds the memory that takes, against floods of short sessions.
-	afterlives = 1 << 16
+	timeWaitMax = 1 << 16
 )
 
 // sessionKey tells the sessions of a listener apart. Many clients use the same conv,
 // and one address may have several.
 type sessionKey struct {
-	from remote
+	from peerAddr
 	conv uint32
 }
 
@@ -38,8 +38,8 @@ type Listener struct {
 
 	mu       sync.Mutex // guards all below; may be held while no session is locked
 	sessions map[sessionKey]*UDPSession
-	recent   map[remote]*UDPSession // that last received a FEC data shard: parity has no conv
-	ended    endedSessions
+	recent   map[peerAddr]*UDPSession // that last received a FEC data shard: parity has no conv
+	ended    timeWaitTable
 	backlog  []*UDPSession
 	arrived  sync.Cond // Accept waits for it
 	acceptBy int64     // deadline, never for none
@@ -53,7 +53,7 @@ func newListener(cfg *config, socks ...*socket) *Listener {
 	l := &Listener{
 		cfg: cfg, socks: socks,
 		sessions: make(map[sessionKey]*UDPSession),
-		recent:   make(map[remote]*UDPSession),
+		recent:   make(map[peerAddr]*UDPSession),
 		acceptBy: never,
 	}
 	l.arrived.L = &l.mu
@@ -76,7 +76,7 @@ func (l *Listener) onTimer(now int64) {
 // forgetLocked sees to it that ended sessions are forgotten also where nothing happens.
 func (l *Listener) forgetLocked() {
 	if !l.closed && (l.ended.young != nil || l.ended.old != nil) {
-		l.task.arm(l.ended.since + afterlife)
+		l.task.arm(l.ended.since + timeWaitLife)
 	}
 }
 
@@ -113,7 +113,7 @@ func (l *listenerReader) route(d inbound, payload []byte, now int64) *UDPSession
 // openLocked makes the session of key for its first datagram, if that is one: only a
 // PUSH that the new session's window takes makes a session.
 func (l *listenerReader) openLocked(key sessionKey, d inbound, segments []byte, now int64) *UDPSession {
-	ok, first := opens(key.conv, segments)
+	ok, first := opensSession(key.conv, segments)
 	if !ok || l.closed || l.err != nil || len(l.backlog) >= acceptBacklog || l.ended.straggler(key, first, now) {
 		return nil
 	}
@@ -128,7 +128,7 @@ func (l *listenerReader) openLocked(key sessionKey, d inbound, segments []byte, 
 // opens says whether a datagram's segments contain a PUSH that a new session of conv
 // accepts, and whether that is the very first of a connection. One that has heard something
 // before belongs to a session that we have forgotten, perhaps since we were started.
-func opens(conv uint32, segments []byte) (ok, first bool) {
+func opensSession(conv uint32, segments []byte) (ok, first bool) {
 	for len(segments) >= IKCP_OVERHEAD {
 		var h header
 		h.parse(segments)
@@ -145,14 +145,14 @@ func opens(conv uint32, segments []byte) (ok, first bool) {
 }
 
 // expects says whether a datagram is so plainly for s that the table need not be asked.
-func (s *UDPSession) expects(from remote, payload []byte) bool {
+func (s *UDPSession) expects(from peerAddr, payload []byte) bool {
 	if h, isFEC := parseFEC(payload); isFEC {
 		if h.kind != fecTypeData {
 			return false
 		}
 		payload = payload[fecHeaderSize:]
 	}
-	return len(payload) >= IKCP_OVERHEAD && segmentConv(payload) == s.core.conv && from == s.to.remote
+	return len(payload) >= IKCP_OVERHEAD && segmentConv(payload) == s.core.conv && from == s.to.peerAddr
 }
 
 // remove takes an ended session out of the table.
@@ -161,7 +161,7 @@ func (l *Listener) remove(s *UDPSession, wait bool) {
 	end := s.closing.late
 	s.mu.Unlock()
 	l.mu.Lock()
-	key := sessionKey{s.to.remote, s.core.conv}
+	key := sessionKey{s.to.peerAddr, s.core.conv}
 	if l.sessions[key] == s {
 		delete(l.sessions, key)
 	}
@@ -324,58 +324,58 @@ func (l *Listener) Control(f func(conn net.PacketConn) error) error {
 // endedSessions remembers sessions for afterlife to twice that, at most afterlives of them,
 // and from when on a first segment is not one of theirs: programs reconnect from the same
 // port with the same conv.
-type endedSessions struct {
-	young, old map[sessionKey]endedSession
+type timeWaitTable struct {
+	young, old map[sessionKey]timeWaitEntry
 	since      int64 // when young was started
 }
 
-type endedSession struct {
-	late
+type timeWaitEntry struct {
+	timeWait
 	from int64 // when a first segment is a new session's
 }
 
 // add remembers an ended session. A peer that had confirmed something of ours does not start
 // from the beginning again.
-func (e *endedSessions) add(key sessionKey, end late, now int64) {
+func (e *timeWaitTable) add(key sessionKey, end timeWait, now int64) {
 	e.age(now)
 	if e.young == nil {
-		e.young = make(map[sessionKey]endedSession)
+		e.young = make(map[sessionKey]timeWaitEntry)
 		if e.old == nil { // else young began when old ended
 			e.since = now
 		}
 	}
 	if !end.confirmed {
-		now += restart
+		now += reconnectAfter
 	}
-	e.young[key] = endedSession{end, now}
+	e.young[key] = timeWaitEntry{end, now}
 }
 
 // find returns what is remembered of key, and where.
-func (e *endedSessions) find(key sessionKey, now int64) (end endedSession, in map[sessionKey]endedSession) {
+func (e *timeWaitTable) find(key sessionKey, now int64) (end timeWaitEntry, in map[sessionKey]timeWaitEntry) {
 	e.age(now)
-	for _, in := range []map[sessionKey]endedSession{e.young, e.old} {
+	for _, in := range []map[sessionKey]timeWaitEntry{e.young, e.old} {
 		if end, ok := in[key]; ok {
 			return end, in
 		}
 	}
-	return endedSession{}, nil
+	return timeWaitEntry{}, nil
 }
 
 // straggler says whether a datagram for key may be of the session that ended; first says
 // that it starts a connection, or did.
-func (e *endedSessions) straggler(key sessionKey, first bool, now int64) bool {
+func (e *timeWaitTable) straggler(key sessionKey, first bool, now int64) bool {
 	end, in := e.find(key, now)
 	return in != nil && !(first && now >= end.from)
 }
 
 // age forgets what is old enough.
-func (e *endedSessions) age(now int64) {
+func (e *timeWaitTable) age(now int64) {
 	if e.young == nil && e.old == nil {
 		return
 	}
-	if now-e.since >= 2*afterlife {
+	if now-e.since >= 2*timeWaitLife {
 		e.young, e.old = nil, nil
-	} else if now-e.since >= afterlife || len(e.young) >= afterlives/2 {
+	} else if now-e.since >= timeWaitLife || len(e.young) >= timeWaitMax/2 {
 		e.young, e.old, e.since = nil, e.young, now
 	}
 }

@@ -9,7 +9,7 @@ type listenerReader struct {
 	sock    *socket
 	touched []*UDPSession // scratch: that a batch had something for
 	tx      []outbound    // scratch: what they send
-	late    []outbound    // scratch: answers to stragglers
+	replies []outbound    // scratch: answers to stragglers
 }
 
 // receive takes a batch of datagrams from the socket's reader: each session's go in
@@ -28,46 +28,46 @@ func (l *listenerReader) receive(batch []inbound) {
 			}
 			if current = l.route(d, payload, now); current == nil {
 				atomic.AddUint64(&l.cfg.snmp.InErrs, 1)
-				l.answer(d, payload, now)
+				l.replyUnknown(d, payload, now)
 				continue
 			}
-			lockSoon(&current.mu)
+			lockSpinning(&current.mu)
 			if !current.touched {
 				current.touched = true
 				l.touched = append(l.touched, current)
 			}
 		}
-		current.inputLocked(now, payload)
+		current.datagramLocked(now, payload)
 	}
 	if current != nil {
 		current.mu.Unlock()
 	}
-	l.settle(now)
-	l.sendAnswers()
+	l.drive(now)
+	l.sendReplies()
 }
 
 // settle is every touched session's drive.
-func (l *listenerReader) settle(now int64) {
+func (l *listenerReader) drive(now int64) {
 	if len(l.touched) == 1 {
 		s := l.touched[0]
-		lockSoon(&s.mu)
+		lockSpinning(&s.mu)
 		s.touched = false
-		s.settleLocked(now, false)
+		s.driveLocked(now, false)
 		s.unlockAndHandOver()
 	} else if len(l.touched) > 1 {
-		l.settleAll(now)
+		l.driveMany(now)
 	}
 	clear(l.touched)
 	l.touched = l.touched[:0]
 }
 
 // settleAll is settle for several sessions, with one batch for all of them.
-func (l *listenerReader) settleAll(now int64) {
+func (l *listenerReader) driveMany(now int64) {
 	senders := l.touched[:0]
 	for _, s := range l.touched {
-		lockSoon(&s.mu)
+		lockSpinning(&s.mu)
 		s.touched = false
-		s.settleLocked(now, false)
+		s.driveLocked(now, false)
 		if s.sending { // whoever does takes along what is queued
 			s.unlockAndHandOver()
 			continue
@@ -81,7 +81,7 @@ func (l *listenerReader) settleAll(now int64) {
 	clear(l.tx)
 	l.tx = l.tx[:0]
 	for _, s := range senders {
-		lockSoon(&s.mu)
+		lockSpinning(&s.mu)
 		s.putBackLocked()
 		s.sentLocked(0, err)
 		s.unlockAndHandOver()

@@ -233,7 +233,7 @@ func TestBrokenListenerTakesNothing(t *testing.T) {
 	defer l.Close()
 	reader := &listenerReader{Listener: l, sock: l.socks[0]}
 	receive := func(conv uint32) {
-		from := remote{udp: netip.MustParseAddrPort("10.0.0.1:1000")}
+		from := peerAddr{udp: netip.MustParseAddrPort("10.0.0.1:1000")}
 		reader.receive([]inbound{{data: segment(conv, IKCP_CMD_PUSH, 0, []byte("hello")), from: from}})
 	}
 	receive(1)
@@ -451,7 +451,7 @@ func TestListenerAfterlife(t *testing.T) {
 					synctest.Wait()
 					l.SetDeadline(time.Now())
 					l.mu.Lock()
-					s := l.sessions[sessionKey{remoteOf(from.LocalAddr()), conv}]
+					s := l.sessions[sessionKey{peerAddrOf(from.LocalAddr()), conv}]
 					l.backlog = nil
 					l.mu.Unlock()
 					return s
@@ -464,11 +464,11 @@ func TestListenerAfterlife(t *testing.T) {
 						open(1000+i, 0).Close()
 					}
 					if since := time.Since(ended); since <= time.Minute && open(7, 1) != nil ||
-						since < time.Duration(restart) && open(7, 0) != nil {
+						since < time.Duration(reconnectAfter) && open(7, 0) != nil {
 						t.Errorf("a ghost after %v", since)
 						break
 					}
-					if time.Since(ended) == time.Duration(restart) {
+					if time.Since(ended) == time.Duration(reconnectAfter) {
 						if s := open(7, 0); s == nil {
 							t.Error("no new connection after", time.Since(ended))
 						} else {
@@ -476,7 +476,7 @@ func TestListenerAfterlife(t *testing.T) {
 						}
 					}
 				}
-				w.sleep(time.Duration(restart))
+				w.sleep(time.Duration(reconnectAfter))
 				if s := open(7, 1); s == nil {
 					t.Errorf("no new session after %v", time.Since(ended))
 				} else {
@@ -519,7 +519,7 @@ func TestListenerForgery(t *testing.T) {
 		}
 		w.check(ask(c, "in the end"))
 		l.mu.Lock()
-		own := l.sessions[sessionKey{remoteOf(client.LocalAddr()), 7}]
+		own := l.sessions[sessionKey{peerAddrOf(client.LocalAddr()), 7}]
 		l.mu.Unlock()
 		if own == nil || own.core.snd.una == 0 {
 			t.Error("the session is not the one from the beginning")

@@ -7,17 +7,17 @@ import (
 
 // lockTries is how often lockSoon tries, for a few microseconds: as long as a session takes for
 // a batch of acknowledgements.
-const lockTries = 3000
+const lockSpins = 3000
 
 // lockSoon is mu.Lock for those who send or receive much, where the lock will be free in a
 // moment. A goroutine that parks instead is often woken on another processor, and what it works
 // on has to follow it there.
-func lockSoon(mu *sync.Mutex) {
+func lockSpinning(mu *sync.Mutex) {
 	if mu.TryLock() {
 		return
 	}
 	if runtime.GOMAXPROCS(0) > 1 {
-		for range lockTries {
+		for range lockSpins {
 			if mu.TryLock() {
 				return
 			}

@@ -73,7 +73,7 @@ func TestLossWithoutResend(t *testing.T) {
 	l.a.want("fast", 0)
 	l.a.want("early", 0)
 	l.a.want("timeouts", 1)
-	if got := l.a.gaps(sn); len(got) != 1 || got[0] < time.Duration(l.a.rtt.floor) {
+	if got := l.a.gaps(sn); len(got) != 1 || got[0] < time.Duration(l.a.rtt.minRTO) {
 		t.Errorf("sent again after %v", got)
 	}
 }
@@ -109,7 +109,7 @@ func TestReorderingIsLearnt(t *testing.T) {
 		t.Errorf("%d sent again for the same reordering", n.count.RetransSegs)
 	}
 	window := n.loss.reorder
-	n.l.now += 2 * reorderLife
+	n.l.now += 2 * reorderMemory
 	n.write(1)
 	n.l.now += int64(55 * millisecond)
 	n.hear(n.ackOf(n.snd.nxt - 1))
@@ -140,29 +140,29 @@ func TestLateTimerIsPatient(t *testing.T) {
 // not at all when it was acknowledged meanwhile.
 func TestCopies(t *testing.T) {
 	l := pathLine(t, 2)
-	l.both(func(n *node) { n.loss.share = lossUnit / 8 })
+	l.both(func(n *node) { n.loss.lossRate = lossRateOne / 8 })
 	sn := l.a.snd.nxt
 	l.drop(l.a, sn)
 	l.chat(30)
 	gaps := l.a.gaps(sn)
-	if len(gaps) != 2 || gaps[1] != time.Duration(l.a.copyGap()) {
-		t.Errorf("sent again after %v, want once, and a copy %v later", gaps, time.Duration(l.a.copyGap()))
+	if len(gaps) != 2 || gaps[1] != time.Duration(l.a.duplicateGap()) {
+		t.Errorf("sent again after %v, want once, and a copy %v later", gaps, time.Duration(l.a.duplicateGap()))
 	}
-	if l.a.copies.sent != 1 {
-		t.Errorf("%d copies", l.a.copies.sent)
+	if l.a.dup.sent != 1 {
+		t.Errorf("%d copies", l.a.dup.sent)
 	}
 
 	for name, change := range map[string]func(k *KCP){
-		"a clean path":  func(k *KCP) { k.loss.share = 0 },
-		"no redundancy": func(k *KCP) { k.copies.share, k.copies.credit = 0, 0 },
-		"bulk":          func(k *KCP) { k.rtt.eager = false },
+		"a clean path":  func(k *KCP) { k.loss.lossRate = 0 },
+		"no redundancy": func(k *KCP) { k.dup.percent, k.dup.credit = 0, 0 },
+		"bulk":          func(k *KCP) { k.rtt.nodelay = false },
 	} {
 		l := pathLine(t, 2)
-		l.both(func(n *node) { n.loss.share = lossUnit / 8; change(n.KCP) })
+		l.both(func(n *node) { n.loss.lossRate = lossRateOne / 8; change(n.KCP) })
 		l.drop(l.a, l.a.snd.nxt)
 		l.chat(30)
-		if l.a.copies.sent != 0 {
-			t.Errorf("%s: %d copies", name, l.a.copies.sent)
+		if l.a.dup.sent != 0 {
+			t.Errorf("%s: %d copies", name, l.a.dup.sent)
 		}
 	}
 }
@@ -231,7 +231,7 @@ func TestControllerOfTheUser(t *testing.T) {
 	l := newLine(t, 20*millisecond)
 	l.both(func(n *node) { n.NoDelay(1, 10, 2, 0); n.WndSize(500, 500) })
 	a := &auditor{T: t}
-	l.a.chosen = a
+	l.a.userCC = a
 	l.drop(l.a, 3, 3, 17, 40, 41, 42, 99)
 	sent := random(1, 200_000)
 	for b := sent; len(b) > 0; b = b[min(len(b), 1000):] {
@@ -240,8 +240,8 @@ func TestControllerOfTheUser(t *testing.T) {
 	var got bytes.Buffer
 	for range 200 {
 		l.advance(10 * millisecond)
-		if l.a.snd.flying > 20_000+mtuLimit {
-			t.Fatalf("%d bytes in flight, the window is 20000", l.a.snd.flying)
+		if l.a.snd.bytesInFlight > 20_000+mtuLimit {
+			t.Fatalf("%d bytes in flight, the window is 20000", l.a.snd.bytesInFlight)
 		}
 		for _, m := range l.recv(l.b) {
 			got.WriteString(m)

@@ -13,7 +13,7 @@ type pacer struct {
 
 // pacerBurst is what may be sent at once after a pause, in time at the full rate:
 // the grain of ordinary timers.
-const pacerBurst = 5 * time.Millisecond
+const pacerBurstTime = 5 * time.Millisecond
 
 func (p *pacer) setRate(rate int64, now int64) {
 	p.rate, p.tokens, p.filled, p.quantum = rate, 0, now, 1
@@ -34,7 +34,7 @@ func (p *pacer) adjust(rate, quantum, now int64) {
 
 // burst is the most that tokens may be.
 func (p *pacer) burst() int64 {
-	return max(p.rate*int64(pacerBurst)/int64(time.Second), 2*mtuLimit, p.quantum)
+	return max(p.rate*int64(pacerBurstTime)/int64(time.Second), 2*mtuLimit, p.quantum)
 }
 
 // blocked says whether nothing may be sent at now.

@@ -69,7 +69,7 @@ func TestPacerBurst(t *testing.T) {
 func TestPacedLine(t *testing.T) {
 	l := newLine(t, 10*millisecond)
 	l.both(func(n *node) { n.WndSize(1000, 1000); n.rmtWnd = 1000 })
-	l.a.pacer.setRate(100_000, l.now)
+	l.a.limitPacer.setRate(100_000, l.now)
 	for range 300 {
 		l.a.Send(make([]byte, 976)) // a segment of 1000 bytes
 	}

@@ -35,7 +35,7 @@ type packetPool struct {
 
 // poolOwn is how many free packets a session keeps: what the acknowledgements of a large window
 // set free. They go to the parent after a pause.
-const poolOwn = 1024
+const poolKeep = 1024
 
 // packets is the pool that all sessions share.
 var packets packetPool
@@ -74,7 +74,7 @@ func (pp *packetPool) put(p *packet) {
 	switch {
 	case pp.parent == nil:
 		pp.pool.Put(p)
-	case len(pp.free) < poolOwn:
+	case len(pp.free) < poolKeep:
 		pp.free = append(pp.free, p)
 	default:
 		pp.parent.put(p)

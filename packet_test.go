@@ -51,7 +51,7 @@ func carriesData(t *testing.T, payload, data []byte) {
 // timeOut makes what is in flight time out, and be sent again.
 func timeOut(s *UDPSession, now int64) {
 	s.core.flush(now)
-	s.core.flush(now + stallMost) // it bears with us if it was not asked in time
+	s.core.flush(now + graceMax) // it bears with us if it was not asked in time
 }
 
 // A full segment is sent from where it is, and sent again from a copy while it still is being

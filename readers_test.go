@@ -54,9 +54,9 @@ func TestWriteToBesideRead(t *testing.T) {
 func (s *UDPSession) receives(segments ...[]byte) {
 	s.mu.Lock()
 	for _, b := range segments {
-		s.inputLocked(clock(), b)
+		s.datagramLocked(clock(), b)
 	}
-	s.settleLocked(clock(), false)
+	s.driveLocked(clock(), false)
 	s.mu.Unlock()
 }
 
@@ -130,7 +130,7 @@ func TestReceiveWindowGrowsWithBatches(t *testing.T) {
 			k.flush(now)
 			now += int64(20 * time.Millisecond)
 		}
-		if k.rcv.wnd != autoWindowMost {
+		if k.rcv.wnd != autoWindowMax {
 			t.Errorf("batches of %d: a window of %d", batch, k.rcv.wnd)
 		}
 	}

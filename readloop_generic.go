@@ -11,7 +11,7 @@ const readSize = mtuLimit + 1
 
 // readEach reads datagrams one at a time by the PacketConn's own method, until it
 // fails for good.
-func (s *socket) readEach(in inbox) error {
+func (s *socket) readEach(in receiver) error {
 	buf := make([]byte, readSize)
 	batch := make([]inbound, 1)
 	for failures := 0; !s.stopping.Load(); {
@@ -38,7 +38,7 @@ func (s *socket) readOne(buf []byte, d *inbound) (n int, err error) {
 		return n, err
 	}
 	n, addr, err := s.conn.ReadFrom(buf)
-	if d.from, d.addr = remoteOf(addr), nil; d.from.other != "" {
+	if d.from, d.addr = peerAddrOf(addr), nil; d.from.other != "" {
 		d.addr = addr
 	}
 	return n, err

@@ -15,12 +15,12 @@ import (
 // rxBatch is the buffers and the argument of one recvmmsg. A reader holds one only
 // while there is something to read, so an idle socket costs nothing but its goroutine.
 type rxBatch struct {
-	hdrs     []mmsghdr
-	iovs     []unix.Iovec
-	names    [][unix.SizeofSockaddrInet6]byte
-	controls []rxControl
-	bufs     [][]byte
-	in       []inbound
+	hdrs  []mmsghdr
+	iovs  []unix.Iovec
+	names [][unix.SizeofSockaddrInet6]byte
+	cmsgs []rxCmsgBuf
+	bufs  [][]byte
+	in    []inbound
 }
 
 // A batch has many buffers for one datagram each, or for a socket with UDP_GRO a few for
@@ -32,11 +32,11 @@ var (
 
 func newRxBatch(messages, size int) *rxBatch {
 	b := &rxBatch{
-		hdrs:     make([]mmsghdr, messages),
-		iovs:     make([]unix.Iovec, messages),
-		names:    make([][unix.SizeofSockaddrInet6]byte, messages),
-		controls: make([]rxControl, messages),
-		bufs:     make([][]byte, messages),
+		hdrs:  make([]mmsghdr, messages),
+		iovs:  make([]unix.Iovec, messages),
+		names: make([][unix.SizeofSockaddrInet6]byte, messages),
+		cmsgs: make([]rxCmsgBuf, messages),
+		bufs:  make([][]byte, messages),
 	}
 	slab := make([]byte, messages*size)
 	for i := range b.hdrs {
@@ -47,7 +47,7 @@ func newRxBatch(messages, size int) *rxBatch {
 		h.Iov = &b.iovs[i]
 		h.SetIovlen(1)
 		h.Name = &b.names[i][0]
-		h.Control = &b.controls[i].b[0]
+		h.Control = &b.cmsgs[i].b[0]
 	}
 	return b
 }
@@ -56,7 +56,7 @@ func newRxBatch(messages, size int) *rxBatch {
 func (b *rxBatch) recv(fd uintptr) (n int, errno syscall.Errno) {
 	for i := range b.hdrs {
 		b.hdrs[i].hdr.Namelen = unix.SizeofSockaddrInet6
-		b.hdrs[i].hdr.SetControllen(len(b.controls[i].b))
+		b.hdrs[i].hdr.SetControllen(len(b.cmsgs[i].b))
 	}
 	for {
 		r, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.hdrs[0])),
@@ -72,12 +72,12 @@ func (b *rxBatch) inbound(n int) []inbound {
 	b.in = b.in[:0]
 	for i := range n {
 		h := &b.hdrs[i]
-		from := remote{udp: parseRawAddr(b.names[i][:min(h.hdr.Namelen, unix.SizeofSockaddrInet6)])}
+		from := peerAddr{udp: parseRawAddr(b.names[i][:min(h.hdr.Namelen, unix.SizeofSockaddrInet6)])}
 		data := b.bufs[i][:h.len]
 		if h.hdr.Flags&unix.MSG_CTRUNC != 0 && h.len > mtuLimit {
 			data = nil // where one datagram ends and the next begins is lost
 		}
-		size := segmentSize(b.controls[i].b[:h.hdr.Controllen])
+		size := gsoSegmentSize(b.cmsgs[i].b[:h.hdr.Controllen])
 		b.in = split(b.in, data, size, from)
 	}
 	return b.in
@@ -91,7 +91,7 @@ func (b *batchIO) unread() bool {
 }
 
 // readBatches reads by recvmmsg until it fails for good.
-func (s *socket) readBatches(in inbox) error {
+func (s *socket) readBatches(in receiver) error {
 	pool := &rxPlain
 	if s.batch.gro {
 		pool = &rxGRO

@@ -31,7 +31,7 @@ func TestWaitingReader(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			k := NewKCP(1, func([]byte, int) {})
 			room := make([]byte, tt.room)
-			k.reader = waitingReader{room: room, stream: tt.stream}
+			k.pendingRead = pendingRead{buf: room, stream: tt.stream}
 			for _, s := range tt.steps {
 				b := segment(1, IKCP_CMD_PUSH, s.sn, []byte(s.body))
 				b[5] = s.frg
@@ -39,7 +39,7 @@ func TestWaitingReader(t *testing.T) {
 					t.Fatalf("segment %d: %d", s.sn, code)
 				}
 			}
-			if got := string(room[:k.reader.n]); got != tt.direct {
+			if got := string(room[:k.pendingRead.n]); got != tt.direct {
 				t.Errorf("the reader has %q, want %q", got, tt.direct)
 			}
 			rest := make([]byte, 20)

@@ -5,13 +5,13 @@ import "time"
 // rttEstimator keeps the smoothed round-trip time and its variation, and from
 // them the retransmission timeout (RFC 6298). All times are in nanoseconds.
 type rttEstimator struct {
-	srtt   int64 // smoothed round-trip time; 0 before the first sample
-	rttvar int64 // mean deviation
-	least  int64 // smallest sample; 0 before the first
-	rto    int64 // retransmission timeout, before any backoff
-	floor  int64 // lower bound of rto: IKCP_RTO_NDL or IKCP_RTO_MIN
-	eager  bool  // back off by half instead of doubling
-	most   int64 // upper bound of a backed-off timeout, unless rto is above it; 0 for rtoMax
+	srtt    int64 // smoothed round-trip time; 0 before the first sample
+	rttvar  int64 // mean deviation
+	min     int64 // smallest sample; 0 before the first
+	rto     int64 // retransmission timeout, before any backoff
+	minRTO  int64 // lower bound of rto: IKCP_RTO_NDL or IKCP_RTO_MIN
+	nodelay bool  // back off by half instead of doubling
+	maxRTO  int64 // upper bound of a backed-off timeout, unless rto is above it; 0 for rtoMax
 }
 
 const (
@@ -27,22 +27,22 @@ func (e *rttEstimator) init() {
 
 // setNoDelay chooses between the two published lower bounds and backoffs.
 func (e *rttEstimator) setNoDelay(on bool) {
-	e.eager = on
-	e.floor = IKCP_RTO_MIN * int64(time.Millisecond)
+	e.nodelay = on
+	e.minRTO = IKCP_RTO_MIN * int64(time.Millisecond)
 	if on {
-		e.floor = IKCP_RTO_NDL * int64(time.Millisecond)
+		e.minRTO = IKCP_RTO_NDL * int64(time.Millisecond)
 	}
 }
 
 // timerSlack is how late timers and schedulers commonly are.
-const timerSlack = 5 * int64(time.Millisecond)
+const timerGranularity = 5 * int64(time.Millisecond)
 
 // sample takes one round trip into account. interval is the time by which a peer with
 // our settings may delay an acknowledgement; with timerSlack it makes RFC 6298's G.
 func (e *rttEstimator) sample(rtt, interval int64) {
 	rtt = max(rtt, 1)
-	if e.least == 0 || rtt < e.least {
-		e.least = rtt
+	if e.min == 0 || rtt < e.min {
+		e.min = rtt
 	}
 	if e.srtt == 0 {
 		e.srtt, e.rttvar = rtt, rtt/2
@@ -51,18 +51,18 @@ func (e *rttEstimator) sample(rtt, interval int64) {
 		e.rttvar += (max(delta, -delta) - e.rttvar) / 4
 		e.srtt = max(1, e.srtt+delta/8)
 	}
-	e.rto = min(max(e.srtt+max(interval+timerSlack, 4*e.rttvar), e.floor), rtoMax)
+	e.rto = min(max(e.srtt+max(interval+timerGranularity, 4*e.rttvar), e.minRTO), rtoMax)
 }
 
 // backoff returns the timeout of a segment that has already timed out level times
 // in a row: half as much again each time with nodelay, else double.
 func (e *rttEstimator) backoff(level uint8) int64 {
 	rto, most := e.rto, rtoMax
-	if e.most != 0 {
-		most = max(e.most, rto)
+	if e.maxRTO != 0 {
+		most = max(e.maxRTO, rto)
 	}
 	for ; level > 0 && rto < most; level-- {
-		if e.eager {
+		if e.nodelay {
 			rto += rto / 2
 		} else {
 			rto *= 2

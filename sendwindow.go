@@ -23,7 +23,7 @@ const (
 
 // timerLevels bounds the backoff levels that are told apart: 30 ms grown by half
 // reaches IKCP_RTO_MAX at level 19.
-const timerLevels = 20
+const backoffLevels = 20
 
 // A segment hangs on two lists at a time, with one pair of links for each.
 type linkKind uint8
@@ -42,15 +42,15 @@ type sendSegment struct {
 	p          *packet
 	sentAt     int64 // time of the last transmission
 	links      [linkKinds]link
-	record     sentRecord // of the last transmission
-	ts         uint32     // its ts field
-	laterAcks  uint32     // see sendWindow.laterAcks
-	batch      uint32     // of the datagram that lies in p, 0 for none; see packetPool
-	length     uint16     // of p's data, once sent
+	rate       rateSnapshot // of the last transmission
+	ts         uint32       // its ts field
+	laterAcks  uint32       // see sendWindow.laterAcks
+	batch      uint32       // of the datagram that lies in p, 0 for none; see packetPool
+	length     uint16       // of p's data, once sent
 	state      segState
-	level      uint8 // timeouts in a row
+	backoff    uint8 // timeouts in a row
 	resent     bool  // it was sent more than once
-	copied     bool  // the last transmission was sent twice
+	duplicated bool  // the last transmission was sent twice
 	appLimited bool  // see RateSample, of the last transmission
 }
 
@@ -84,11 +84,11 @@ type sendWindow struct {
 	nxt  uint32        // first that was never sent
 	end  uint32        // number of the next segment to be queued
 
-	inFlight snList              // in order of last transmission
-	flying   int                 // bytes of them
-	lost     snList              // in order of declaration
-	timers   [timerLevels]snList // in flight, by backoff level, in order of last transmission
-	armed    uint32              // bit l is set while timers[l] is not empty
+	inFlight      snList                // in order of last transmission
+	bytesInFlight int                   // bytes of them
+	lost          snList                // in order of declaration
+	timers        [backoffLevels]snList // in flight, by backoff level, in order of last transmission
+	armed         uint32                // bit l is set while timers[l] is not empty
 
 	// laterAcks is the number of acknowledgements of segments sent later than
 	// the head of inFlight. The count of any other segment is the sum of the
@@ -158,22 +158,22 @@ func (w *sendWindow) remove(l *snList, kind linkKind, sn uint32) {
 }
 
 // sent records a transmission of a queued or lost segment.
-func (w *sendWindow) sent(sn uint32, now int64, ts uint32) {
+func (w *sendWindow) markSent(sn uint32, now int64, ts uint32) {
 	s := w.at(sn)
 	if s.state == segLost {
 		w.remove(&w.lost, linkOrder, sn)
 		s.resent = true
 	}
-	s.state, s.sentAt, s.ts, s.copied = segInFlight, now, ts, false
+	s.state, s.sentAt, s.ts, s.duplicated = segInFlight, now, ts, false
 	s.length = uint16(len(s.p.data))
-	w.flying += s.size()
+	w.bytesInFlight += s.size()
 	w.add(&w.inFlight, linkOrder, sn)
-	w.add(&w.timers[s.level], linkTimer, sn)
-	w.armed |= 1 << s.level
+	w.add(&w.timers[s.backoff], linkTimer, sn)
+	w.armed |= 1 << s.backoff
 }
 
 // land takes an in-flight segment off its lists.
-func (w *sendWindow) land(sn uint32) {
+func (w *sendWindow) removeInFlight(sn uint32) {
 	s := w.at(sn)
 	if sn == w.inFlight.head {
 		w.laterAcks -= s.laterAcks
@@ -181,22 +181,22 @@ func (w *sendWindow) land(sn uint32) {
 		w.at(s.links[linkOrder].prev).laterAcks += s.laterAcks
 	}
 	s.laterAcks = 0
-	w.flying -= s.size()
+	w.bytesInFlight -= s.size()
 	w.remove(&w.inFlight, linkOrder, sn)
-	l := &w.timers[s.level]
+	l := &w.timers[s.backoff]
 	w.remove(l, linkTimer, sn)
 	if l.n == 0 {
-		w.armed &^= 1 << s.level
+		w.armed &^= 1 << s.backoff
 	}
 }
 
 // lose declares an in-flight segment lost; level is the backoff its next
 // transmission starts with.
-func (w *sendWindow) lose(sn uint32, level uint8) {
-	w.land(sn)
+func (w *sendWindow) markLost(sn uint32, level uint8) {
+	w.removeInFlight(sn)
 	s := w.at(sn)
 	s.state = segLost
-	s.level = min(level, timerLevels-1)
+	s.backoff = min(level, backoffLevels-1)
 	w.add(&w.lost, linkOrder, sn)
 }
 
@@ -212,16 +212,16 @@ func (w *sendWindow) ack(sn, ts uint32) *packet {
 		w.at(s.links[linkOrder].prev).laterAcks++
 		w.laterAcks++
 	}
-	return w.settle(sn)
+	return w.markAcked(sn)
 }
 
 // settle marks a segment acknowledged and returns the packet it held, nil if it
 // was acknowledged before.
-func (w *sendWindow) settle(sn uint32) *packet {
+func (w *sendWindow) markAcked(sn uint32) *packet {
 	s := w.at(sn)
 	switch s.state {
 	case segInFlight:
-		w.land(sn)
+		w.removeInFlight(sn)
 	case segLost:
 		w.remove(&w.lost, linkOrder, sn)
 	default:

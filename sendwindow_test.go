@@ -75,14 +75,14 @@ func TestSendWindowModel(t *testing.T) {
 					acks = append(acks, plainAck{w.nxt, ts})
 					w.nxt++
 					m.nxt++
-					w.sent(w.nxt-1, now, ts)
+					w.markSent(w.nxt-1, now, ts)
 				}
 			case op < 6 && w.lost.n > 0:
 				sn := w.lost.head
 				m.clock++
 				m.segs[sn].sent, m.segs[sn].later, m.segs[sn].lost, m.segs[sn].ts = m.clock, 0, false, ts
 				acks = append(acks, plainAck{sn, ts})
-				w.sent(sn, now, ts)
+				w.markSent(sn, now, ts)
 			case op < 8 && len(acks) > 0:
 				a := acks[rnd.IntN(len(acks))]
 				m.ack(a.sn, a.ts)
@@ -100,7 +100,7 @@ func TestSendWindowModel(t *testing.T) {
 						sn, _ = w.earliest(&rtt)
 					}
 					m.segs[sn].lost = true
-					w.lose(sn, w.at(sn).level+uint8(rnd.IntN(2)))
+					w.markLost(sn, w.at(sn).backoff+uint8(rnd.IntN(2)))
 				}
 			}
 			order := m.inFlight()
@@ -123,7 +123,7 @@ func TestSendWindowModel(t *testing.T) {
 			}
 			earliest := int64(never)
 			for _, sn := range order {
-				earliest = min(earliest, w.at(sn).sentAt+rtt.backoff(w.at(sn).level))
+				earliest = min(earliest, w.at(sn).sentAt+rtt.backoff(w.at(sn).backoff))
 			}
 			if _, at := w.earliest(&rtt); at != earliest {
 				t.Fatalf("seed %d step %d: next timeout at %d, want %d", seed, step, at, earliest)
@@ -142,7 +142,7 @@ func wantWindow(t testing.TB, w *sendWindow) {
 		t.Fatalf("una %d, nxt %d, end %d in a ring of %d", w.una, w.nxt, w.end, len(w.ring))
 	}
 	states := map[segState]int{}
-	levels := [timerLevels]int{}
+	levels := [backoffLevels]int{}
 	owned := make(map[*packet]bool)
 	for sn := w.una; sn != w.end; sn++ {
 		s := w.at(sn)
@@ -155,7 +155,7 @@ func wantWindow(t testing.TB, w *sendWindow) {
 		}
 		owned[s.p] = true
 		if s.state == segInFlight {
-			levels[s.level]++
+			levels[s.backoff]++
 		}
 	}
 	if w.una != w.nxt && w.at(w.una).state == segAcked {

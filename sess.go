@@ -36,22 +36,22 @@ type UDPSession struct {
 	enc  *fecEncoder // nil without FEC
 	dec  *fecDecoder // nil until the peer sends FEC
 
-	stream     bool
-	writeDelay bool
-	run        int // segments that one message holds with segmentation offload, 0 without
-	dup        int // extra copies of each datagram
-	oob        OOBCallBackType
+	stream      bool
+	writeDelay  bool
+	gsoSegments int // segments that one message holds with segmentation offload, 0 without
+	dup         int // extra copies of each datagram
+	oob         OOBCallBackType
 
 	readable, writable sync.Cond
 	readers, writers   int   // goroutines that wait on them
 	readBy, writeBy    int64 // deadlines, never for none
 	writing            bool  // a Write is under way; others wait for their turn
 
-	err     error // why the session broke, nil while it works
-	created int64
-	closing closing
-	alive   alive
-	total   Snmp // what was counted since the session began; see Stats
+	err       error // why the session broke, nil while it works
+	created   int64
+	closing   closing
+	keepalive keepalive
+	total     Snmp // what was counted since the session began; see Stats
 
 	current outbound    // datagram that the core writes
 	paced   int         // datagrams of the FEC group that the rate limit counted
@@ -90,16 +90,16 @@ func newSession(cfg *config, sock *socket, l *Listener, conv uint32, to destinat
 	s.core.SetStreamMode(cfg.stream)
 	s.core.ackNoDelay = cfg.ackNoDelay
 	if cfg.congestion != nil {
-		s.core.chosen = cfg.congestion()
+		s.core.userCC = cfg.congestion()
 	}
-	s.core.pacer.setRate(int64(cfg.rate), s.created)
+	s.core.limitPacer.setRate(int64(cfg.rate), s.created)
 	s.core.caps, s.core.fresh = cfg.caps, cfg.caps != 0 && l == nil
 	if cfg.fec != nil {
 		s.enc = newFECEncoder(cfg.fec, cfg.env.head, &s.pool)
-		s.enc.control.setLeast(cfg.fecMin)
+		s.enc.adapter.setMinParity(cfg.fecMin)
 	}
 	s.setMtuLocked(cfg.mtu)
-	s.alive = alive{keepAlive: cfg.keepAlive, idle: cfg.idle, user: cfg.user}
+	s.keepalive = keepalive{period: cfg.keepAlive, idle: cfg.idle, user: cfg.user}
 	s.task = cfg.sched.task(s.onTimer)
 	return s
 }
@@ -125,18 +125,18 @@ func (s *UDPSession) emit(n int) {
 	var parity []*packet
 	if s.enc != nil {
 		if s.enc.count == 0 {
-			s.enc.control.adapt(s.core.lastActive, s.enc, s.core)
+			s.enc.adapter.adapt(s.core.lastActive, s.enc, s.core)
 		}
 		parity = s.enc.encode(o.data, s.core.lastActive)
 	}
 	if s.core.paced {
-		s.core.pacer.spend(s.cfg.env.tail + s.dup*(n+s.cfg.env.tail))
+		s.core.limitPacer.spend(s.cfg.env.tail + s.dup*(n+s.cfg.env.tail))
 		s.paced++
 	}
 	s.enqueueLocked(o)
 	for _, p := range parity {
 		// Of parity the rate limit counts the share of the datagrams that it counted.
-		s.core.pacer.spend((1 + s.dup) * (len(p.data) + s.cfg.env.tail) * s.paced / s.enc.code.data)
+		s.core.limitPacer.spend((1 + s.dup) * (len(p.data) + s.cfg.env.tail) * s.paced / s.enc.code.data)
 		s.enqueueLocked(s.datagram(p))
 	}
 	if s.enc != nil && s.enc.count == 0 {
@@ -159,10 +159,10 @@ func (s *UDPSession) enqueueLocked(o outbound) {
 }
 
 // inputLocked takes one datagram's opened payload.
-func (s *UDPSession) inputLocked(now int64, payload []byte) {
+func (s *UDPSession) datagramLocked(now int64, payload []byte) {
 	switch {
 	case s.closing.ended:
-		s.answerLocked(payload)
+		s.replyLocked(payload)
 		return
 	case s.err != nil:
 		return
@@ -224,7 +224,7 @@ func (s *UDPSession) oobLocked(body []byte) {
 // settleLocked is the last that a driver does before unlockAndSend: it flushes if
 // flush is set or there is reason to, wakes who can go on, ends a closed session
 // that is done, and sees to it that the timer runs when something is due.
-func (s *UDPSession) settleLocked(now int64, flush bool) {
+func (s *UDPSession) driveLocked(now int64, flush bool) {
 	if s.closing.ended {
 		return
 	}
@@ -236,7 +236,7 @@ func (s *UDPSession) settleLocked(now int64, flush bool) {
 	}
 	if s.err == nil {
 		s.finishLocked(now)
-		s.watchLocked(now)
+		s.checkLivenessLocked(now)
 	}
 	if s.err == nil {
 		s.uncorkLocked()
@@ -246,9 +246,9 @@ func (s *UDPSession) settleLocked(now int64, flush bool) {
 			s.core.flush(now)
 			s.flushBy, s.core.corked = never, false
 		}
-		s.oweLocked(now)
+		s.noteAwaitingLocked(now)
 	}
-	if s.readers > 0 && (s.closing.knock && s.core.met || s.core.reader.n > 0 || s.core.readable(s.stream) ||
+	if s.readers > 0 && (s.closing.knock && s.core.met || s.core.pendingRead.n > 0 || s.core.readable(s.stream) ||
 		s.core.rcv.fin || now >= s.readBy) {
 		s.readable.Broadcast()
 	}
@@ -270,7 +270,7 @@ func (s *UDPSession) scheduleLocked(woken int64) {
 	}
 	at := int64(never)
 	if s.err == nil {
-		at = min(s.core.deadline(), s.flushBy, s.watchAtLocked(), s.closing.askAt)
+		at = min(s.core.deadline(), s.flushBy, s.livenessAtLocked(), s.closing.askAt)
 		if s.dec != nil && s.dec.holding() || s.enc != nil && len(s.enc.parity) > 0 ||
 			s.spare != nil || s.pool.free != nil {
 			at = min(at, s.core.lastActive+trimAfter)
@@ -293,7 +293,7 @@ func (s *UDPSession) scheduleLocked(woken int64) {
 
 // onTimer is the timer's drive.
 func (s *UDPSession) onTimer(now int64) {
-	late := s.sock.readerLate(now)
+	late := s.sock.readerOverdue(now)
 	s.mu.Lock()
 	s.armed = never
 	// What is to be read may be what would be taken for lost.
@@ -308,7 +308,7 @@ func (s *UDPSession) onTimer(now int64) {
 	if now-s.core.lastActive >= trimAfter && !s.closing.ended {
 		s.trimLocked(now)
 	}
-	s.settleLocked(now, false)
+	s.driveLocked(now, false)
 	s.unlockAndSend(false)
 }
 
@@ -373,7 +373,7 @@ func (s *UDPSession) sendBatchLocked(wait bool) bool {
 	batch := s.takeLocked()
 	s.mu.Unlock()
 	refused, err := s.cfg.transmit(s.sock, batch, wait)
-	lockSoon(&s.mu)
+	lockSpinning(&s.mu)
 	s.putBackLocked()
 	s.sentLocked(refused, err)
 	return true
@@ -422,18 +422,18 @@ func (s *UDPSession) failLocked(err error) {
 // receive takes a batch of datagrams for a dialled session from its socket's reader.
 func (s *UDPSession) receive(batch []inbound) {
 	now := clock()
-	peer := &s.to.remote
+	peer := &s.to.peerAddr
 	if s.sock.connected {
 		peer = nil // nobody else gets there
 	}
 	if batch = s.cfg.openAll(batch, peer); len(batch) == 0 {
 		return
 	}
-	lockSoon(&s.mu)
+	lockSpinning(&s.mu)
 	for _, d := range batch {
-		s.inputLocked(now, d.data)
+		s.datagramLocked(now, d.data)
 	}
-	s.settleLocked(now, false)
+	s.driveLocked(now, false)
 	s.unlockAndHandOver()
 }
 
@@ -444,7 +444,7 @@ func (s *UDPSession) readFailed(err error) { s.abort(brokenError{err}) }
 func (s *UDPSession) abort(err error) {
 	s.mu.Lock()
 	s.failLocked(err)
-	s.settleLocked(clock(), false)
+	s.driveLocked(clock(), false)
 	s.unlockAndSend(false)
 }
 
@@ -479,7 +479,7 @@ func (s *UDPSession) awaitDataLocked(b []byte) (n int, err error) {
 		switch {
 		case err != nil:
 			return 0, err
-		case s.core.readable(s.stream) && s.core.reader.n == 0: // else another has what came before
+		case s.core.readable(s.stream) && s.core.pendingRead.n == 0: // else another has what came before
 			return 0, nil
 		case s.core.finished():
 			return 0, io.EOF
@@ -488,14 +488,14 @@ func (s *UDPSession) awaitDataLocked(b []byte) (n int, err error) {
 		case s.err != nil:
 			return 0, s.err
 		}
-		registered := b != nil && s.core.reader.room == nil
+		registered := b != nil && s.core.pendingRead.buf == nil
 		if registered {
-			s.core.reader = waitingReader{room: b, stream: s.stream}
+			s.core.pendingRead = pendingRead{buf: b, stream: s.stream}
 		}
 		s.waitLocked(&s.readable, &s.readers)
 		if registered {
-			n = s.core.reader.n
-			if s.core.reader = (waitingReader{}); n > 0 {
+			n = s.core.pendingRead.n
+			if s.core.pendingRead = (pendingRead{}); n > 0 {
 				if s.readers > 0 {
 					s.readable.Broadcast() // who waited for that may go on
 				}
@@ -524,7 +524,7 @@ func (s *UDPSession) unlockReader() {
 		s.mu.Unlock()
 		return
 	}
-	s.settleLocked(clock(), true)
+	s.driveLocked(clock(), true)
 	s.unlockAndSend(true)
 }
 

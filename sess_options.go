@@ -12,7 +12,7 @@ import (
 func (s *UDPSession) configure(set func()) {
 	s.mu.Lock()
 	set()
-	s.settleLocked(clock(), false)
+	s.driveLocked(clock(), false)
 	s.unlockAndSend(false)
 }
 
@@ -53,7 +53,7 @@ func (s *UDPSession) SetStreamMode(enable bool) {
 	s.configure(func() {
 		s.stream = enable
 		s.core.SetStreamMode(enable)
-		s.core.reader.stream = enable
+		s.core.pendingRead.stream = enable
 	})
 }
 
@@ -85,9 +85,9 @@ func (s *UDPSession) setMtuLocked(mtu int) bool {
 	if mtu > mtuLimit || !s.core.setMtu(mtu-s.cfg.env.tail) {
 		return false
 	}
-	s.run = s.sock.runLength(mtu)
+	s.gsoSegments = s.sock.gsoSegments(mtu)
 	if code := s.cfg.fec; code != nil { // in whole groups
-		s.run = s.run / int(code.shards()) * code.data
+		s.gsoSegments = s.gsoSegments / int(code.shards()) * code.data
 	}
 	return true
 }
@@ -118,7 +118,7 @@ const dupLimit = 16
 // parity and copies included, averaged over some milliseconds; 0 is no limit.
 // Acknowledgements are not limited.
 func (s *UDPSession) SetRateLimit(bytesPerSecond uint32) {
-	s.configure(func() { s.core.pacer.setRate(int64(bytesPerSecond), clock()) })
+	s.configure(func() { s.core.limitPacer.setRate(int64(bytesPerSecond), clock()) })
 }
 
 // SetCongestionControl makes c decide what may be in flight, from now on: [NewBBR], which is
@@ -126,7 +126,7 @@ func (s *UDPSession) SetRateLimit(bytesPerSecond uint32) {
 // default. It overrides the nc of an earlier SetNoDelay, and a later one with nc 1 overrides it.
 func (s *UDPSession) SetCongestionControl(c CongestionControl) {
 	s.configure(func() {
-		s.core.nocwnd, s.core.chosen = false, c
+		s.core.conserveOnly, s.core.userCC = false, c
 		s.core.setControl(nil)
 	})
 }
@@ -136,7 +136,7 @@ func (s *UDPSession) SetCongestionControl(c CongestionControl) {
 // SetNoDelay's nodelay asks for low latency, the path loses more than 3%, and data leaves as it
 // comes: a loss then costs a second round trip only if three datagrams are lost.
 func (s *UDPSession) SetRedundancy(percent int) {
-	s.configure(func() { s.core.copies.share = min(max(percent, 0), 100) })
+	s.configure(func() { s.core.dup.percent = min(max(percent, 0), 100) })
 }
 
 // SetMinParity sets how many parity shards each FEC group gets at least, 0 to those that the
@@ -146,7 +146,7 @@ func (s *UDPSession) SetRedundancy(percent int) {
 func (s *UDPSession) SetMinParity(shards int) {
 	s.configure(func() {
 		if s.enc != nil {
-			s.enc.control.setLeast(shards)
+			s.enc.adapter.setMinParity(shards)
 		}
 	})
 }

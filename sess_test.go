@@ -395,7 +395,7 @@ func (w *world) wantGone(s *UDPSession) {
 	if l := s.listener; l != nil {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if l.sessions[sessionKey{s.to.remote, s.core.conv}] != nil || l.recent[s.to.remote] == s {
+		if l.sessions[sessionKey{s.to.peerAddr, s.core.conv}] != nil || l.recent[s.to.peerAddr] == s {
 			w.Error("the listener still knows it")
 		}
 	} else if c, err := w.net.Listen(s.LocalAddr().String()); err != nil {
@@ -630,9 +630,9 @@ func TestOOBRefused(t *testing.T) {
 		// One for another conversation, as long as none, and one too short.
 		before := w.snmp.Copy().InErrs
 		s.mu.Lock()
-		s.inputLocked(clock(), framed(oobSeqid, fecTypeOOB, binary.LittleEndian.AppendUint32(nil, s.core.conv+1)))
-		s.inputLocked(clock(), framed(oobSeqid, fecTypeOOB, []byte{1, 2, 3}))
-		s.settleLocked(clock(), false)
+		s.datagramLocked(clock(), framed(oobSeqid, fecTypeOOB, binary.LittleEndian.AppendUint32(nil, s.core.conv+1)))
+		s.datagramLocked(clock(), framed(oobSeqid, fecTypeOOB, []byte{1, 2, 3}))
+		s.driveLocked(clock(), false)
 		s.unlockAndHandOver()
 		if n := w.snmp.Copy().InErrs - before; n != 2 {
 			t.Errorf("%d errors counted, not 2", n)
@@ -651,7 +651,7 @@ func TestOOBHandlerGoroutine(t *testing.T) {
 		s.SetOOBHandler(func([]byte) { calls++ })
 		oob := framed(oobSeqid, fecTypeOOB, binary.LittleEndian.AppendUint32(nil, s.core.conv))
 		s.mu.Lock()
-		s.inputLocked(clock(), oob) // as a reader does, and settles it a little later
+		s.datagramLocked(clock(), oob) // as a reader does, and settles it a little later
 		s.mu.Unlock()
 		s.Write([]byte("x"))
 		if calls != 0 {

@@ -225,7 +225,7 @@ func (c *config) headroom() int {
 
 // openAll opens a batch, without any lock, and counts it. It returns the payloads of those that
 // open and are from peer, any if that is nil, at the front of the batch.
-func (c *config) openAll(batch []inbound, peer *remote) []inbound {
+func (c *config) openAll(batch []inbound, peer *peerAddr) []inbound {
 	var count Snmp
 	opened := batch[:0]
 	for _, d := range batch {

@@ -221,7 +221,7 @@ func TestNothingIsLeft(t *testing.T) {
 		}
 		wg.Wait()
 		w.wantSessionsAtMost(l, count/10) // what lingers
-		w.sleep(2 * time.Duration(afterlife))
+		w.sleep(2 * time.Duration(timeWaitLife))
 		w.wantSessions(l, 0)
 		l.mu.Lock()
 		if len(l.recent) > 0 || l.ended.young != nil || l.ended.old != nil {

@@ -40,7 +40,7 @@ const readerTurn = 20 * time.Microsecond
 // readerLate says whether something has waited to be read for a while. The Go scheduler looks
 // at the network when it has nothing else to run, or each 10 ms: goroutines that do not block
 // can keep a reader waiting for longer than the least timeout of a retransmission.
-func (s *socket) readerLate(now int64) bool {
+func (s *socket) readerOverdue(now int64) bool {
 	if s.batch == nil {
 		return false
 	}
@@ -53,7 +53,7 @@ func (s *socket) readerLate(now int64) bool {
 
 // inbox takes what the reader of a socket reads. Both methods are called on the
 // reader's goroutine; receive's batch is the inbox's until it returns.
-type inbox interface {
+type receiver interface {
 	receive(batch []inbound)
 	// readFailed ends the reading with an error that will not pass.
 	readFailed(err error)
@@ -62,7 +62,7 @@ type inbox interface {
 // inbound is a received datagram.
 type inbound struct {
 	data []byte
-	from remote
+	from peerAddr
 	addr net.Addr // only where from is not a UDP address
 }
 
@@ -74,29 +74,29 @@ type outbound struct {
 }
 
 // own copies a datagram that is in a segment, and to be sealed, to p.
-func (o *outbound) own() {
-	if !o.owns() {
+func (o *outbound) copyOut() {
+	if !o.inPacket() {
 		o.data = o.p.mem[:copy(o.p.mem[:], o.data)]
 	}
 }
 
 // owns says whether the datagram, which has a p, is in p.
-func (o *outbound) owns() bool { return &o.data[0] == &o.p.mem[0] }
+func (o *outbound) inPacket() bool { return &o.data[0] == &o.p.mem[0] }
 
 // remote identifies a peer's address, comparable whatever the PacketConn is.
-type remote struct {
+type peerAddr struct {
 	udp   netip.AddrPort // IPv4 never as IPv4-mapped
 	other string         // for addresses of other networks
 }
 
-func remoteOf(addr net.Addr) remote {
+func peerAddrOf(addr net.Addr) peerAddr {
 	if addr == nil {
-		return remote{} // of an unnamed peer, to whom nothing can be sent
+		return peerAddr{} // of an unnamed peer, to whom nothing can be sent
 	}
 	if a, ok := addr.(*net.UDPAddr); ok && a != nil {
-		return remote{udp: unmap(a.AddrPort())}
+		return peerAddr{udp: unmap(a.AddrPort())}
 	}
-	return remote{other: addr.Network() + " " + addr.String()}
+	return peerAddr{other: addr.Network() + " " + addr.String()}
 }
 
 func unmap(ap netip.AddrPort) netip.AddrPort {
@@ -119,7 +119,7 @@ func zoneIndex(zone string) uint32 {
 
 // destination is a peer's address in every form that sending needs.
 type destination struct {
-	remote
+	peerAddr
 	addr net.Addr // the address as it came, nil where it can be made from remote
 	raw  rawAddr  // for batched system calls
 
@@ -158,7 +158,7 @@ func growBuffers(c *net.UDPConn) {
 // ownSockets wraps a listener's first socket, and as many more as the platform spreads its
 // address over.
 func ownSockets(network string, first *net.UDPConn, control controlFunc) (socks []*socket) {
-	for _, conn := range append([]*net.UDPConn{first}, spread(network, first, control)...) {
+	for _, conn := range append([]*net.UDPConn{first}, openReusePort(network, first, control)...) {
 		growBuffers(conn)
 		socks = append(socks, newSocket(conn, true))
 	}
@@ -185,8 +185,8 @@ func (s *socket) reaches(addr net.Addr) error {
 	if s.udp == nil {
 		return nil
 	}
-	from := remoteOf(addr)
-	if s.connected && remoteOf(s.udp.RemoteAddr()) != from {
+	from := peerAddrOf(addr)
+	if s.connected && peerAddrOf(s.udp.RemoteAddr()) != from {
 		return errors.Errorf("kcp: remote address %v: the UDP socket is connected to %v", addr, s.udp.RemoteAddr())
 	}
 	local, ok := s.udp.LocalAddr().(*net.UDPAddr)
@@ -197,12 +197,12 @@ func (s *socket) reaches(addr net.Addr) error {
 }
 
 // destination prepares the peer at addr, known as from, for sending.
-func (s *socket) destination(from remote, addr net.Addr) destination {
+func (s *socket) destination(from peerAddr, addr net.Addr) destination {
 	if zone := from.udp.Addr().Zone(); zone != "" && s.batch != nil {
 		// As batched reading has it: the index, which the kernel gives, and no name.
 		from.udp = netip.AddrPortFrom(from.udp.Addr().WithZone(strconv.Itoa(int(zoneIndex(zone)))), from.udp.Port())
 	}
-	d := destination{remote: from, addr: addr}
+	d := destination{peerAddr: from, addr: addr}
 	if s.batch != nil && !s.connected {
 		d.raw = makeRawAddr(from.udp, s.batch.six)
 	}
@@ -210,13 +210,13 @@ func (s *socket) destination(from remote, addr net.Addr) destination {
 }
 
 // start begins to read into in.
-func (s *socket) start(in inbox) {
+func (s *socket) start(in receiver) {
 	s.done = make(chan struct{})
 	go s.readLoop(in)
 }
 
 // readLoop reads until the socket is closed, stopped or broken.
-func (s *socket) readLoop(in inbox) {
+func (s *socket) readLoop(in receiver) {
 	defer close(s.done)
 	var err error
 	if s.batch != nil {

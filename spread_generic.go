@@ -5,4 +5,4 @@ package kcp
 import "net"
 
 // spread opens no more sockets at the address of first: not every system deals the peers out.
-func spread(string, *net.UDPConn, controlFunc) []*net.UDPConn { return nil }
+func openReusePort(string, *net.UDPConn, controlFunc) []*net.UDPConn { return nil }

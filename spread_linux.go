@@ -12,14 +12,14 @@ import (
 )
 
 // spreadMost bounds a listener's sockets: each has buffers, and a reader that wakes up.
-const spreadMost = 8
+const reusePortMax = 8
 
 // spread opens more sockets at the address of first, one for each other processor: the kernel
 // deals the peers out among them (SO_REUSEPORT, socket(7)), so that as many readers serve them.
 // It opens fewer, or none, where that does not work. The first was bound without the option, so
 // an address in use is an error as ever, also to a second listener of this kind.
-func spread(network string, first *net.UDPConn, control controlFunc) (more []*net.UDPConn) {
-	n := min(runtime.GOMAXPROCS(0), spreadMost)
+func openReusePort(network string, first *net.UDPConn, control controlFunc) (more []*net.UDPConn) {
+	n := min(runtime.GOMAXPROCS(0), reusePortMax)
 	raw, err := first.SyscallConn()
 	if n == 1 || err != nil || reusePort(raw) != nil {
 		return nil

@@ -74,12 +74,12 @@ func (s *UDPSession) Stats() Stats {
 		FECWasted:     n.FECParityShards - min(n.FECRecovered, n.FECParityShards),
 		InvalidInputs: n.KCPInErrors + n.FECErrs,
 		RTT:           time.Duration(k.rtt.srtt), RTTVar: time.Duration(k.rtt.rttvar),
-		MinRTT: time.Duration(k.rtt.least), RTO: time.Duration(k.rtt.rto),
+		MinRTT: time.Duration(k.rtt.min), RTO: time.Duration(k.rtt.rto),
 		SendWindow: int(k.sndWnd), PeerWindow: int(k.rmtWnd), ReceiveWindow: int(k.rcv.wnd),
-		Spurious: k.loss.spurious, Copies: k.copies.sent,
-		InFlight: k.snd.inFlight.n, BytesInFlight: k.snd.flying, Unacknowledged: k.WaitSnd(), Unread: int(k.rcv.nxt - k.rcv.head),
+		Spurious: k.loss.spurious, Copies: k.dup.sent,
+		InFlight: k.snd.inFlight.n, BytesInFlight: k.snd.bytesInFlight, Unacknowledged: k.WaitSnd(), Unread: int(k.rcv.nxt - k.rcv.head),
 		LastHeard: time.Duration(now - k.lastHeard), Age: time.Duration(now - s.created),
-		PeerExtended: k.peer&capMark != 0, PeerFIN: k.takesFIN(),
+		PeerExtended: k.peer&capMark != 0, PeerFIN: k.peerTakesFIN(),
 	}
 	if s.enc != nil {
 		st.FECDataShards, st.FECParityShards = s.enc.code.data, s.enc.send

@@ -76,7 +76,7 @@ type txBatch struct {
 	next, end int             // of hdrs: what the next system call is to send
 	count     [txMessages]int // datagrams in each message
 	hdrs      [txMessages]mmsghdr
-	controls  [txMessages]control
+	cmsgs     [txMessages]cmsgBuf
 	iovs      [txDatagrams]unix.Iovec
 }
 
@@ -112,7 +112,7 @@ func (b *txBatch) fill() {
 		to := rest[0].to
 		n := 1
 		if b.socket.batch.segment && atomic.LoadUint32(&to.plain) == 0 {
-			n = run(rest)
+			n = gsoTrain(rest)
 		}
 		if len(iovs)+n > txDatagrams {
 			break
@@ -133,7 +133,7 @@ func (b *txBatch) fill() {
 		h.Control = nil
 		h.SetControllen(0)
 		if n > 1 {
-			c := &b.controls[messages]
+			c := &b.cmsgs[messages]
 			h.Control = &c.b[0]
 			h.SetControllen(c.putSegmentSize(len(rest[0].data)))
 		}

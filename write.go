@@ -24,7 +24,7 @@ func (s *UDPSession) WriteBuffers(v [][]byte) (n int, err error) {
 }
 
 func (s *UDPSession) writeBuffers(v [][]byte) (n int, err error) {
-	if s.sock.readerLate(clock()) {
+	if s.sock.readerOverdue(clock()) {
 		time.Sleep(readerTurn)
 	}
 	s.mu.Lock()
@@ -86,15 +86,15 @@ func (s *UDPSession) writtenLocked(small bool) {
 		s.scheduleLocked(math.MinInt64)
 		return
 	}
-	if small && s.gathersLocked() && s.core.snd.queued() < s.run && s.core.WaitSnd() < s.core.sendLimit() {
+	if small && s.gathersLocked() && s.core.snd.queued() < s.gsoSegments && s.core.WaitSnd() < s.core.sendLimit() {
 		s.core.corked = true
 		return
 	}
-	s.settleLocked(now, true)
+	s.driveLocked(now, true)
 }
 
 // gatherTrip is the round trip below which an acknowledgement is worth waiting for.
-const gatherTrip = int64(time.Millisecond)
+const gatherMaxRTT = int64(time.Millisecond)
 
 // smallLocked says whether a write does not fill a message of segments.
 func (s *UDPSession) smallLocked(v [][]byte) bool {
@@ -102,7 +102,7 @@ func (s *UDPSession) smallLocked(v [][]byte) bool {
 	for _, b := range v {
 		size += len(b)
 	}
-	return size < s.run*s.core.mss
+	return size < s.gsoSegments*s.core.mss
 }
 
 // gathersLocked says whether small writes wait until they fill a message of segments, or for an
@@ -110,8 +110,8 @@ func (s *UDPSession) smallLocked(v [][]byte) bool {
 // They would wait behind that anyway, and small messages cost the kernel as much as large ones
 // (after Linux's tcp_autocorking).
 func (s *UDPSession) gathersLocked() bool {
-	return s.run > 0 && s.core.snd.inFlight.n >= s.run &&
-		s.core.rtt.srtt > 0 && s.core.rtt.srtt < gatherTrip && atomic.LoadUint32(&s.to.plain) == 0
+	return s.gsoSegments > 0 && s.core.snd.inFlight.n >= s.gsoSegments &&
+		s.core.rtt.srtt > 0 && s.core.rtt.srtt < gatherMaxRTT && atomic.LoadUint32(&s.to.plain) == 0
 }
 
 // batchLocked returns how many segments of a write to queue before they are sent.
@@ -119,7 +119,7 @@ func (s *UDPSession) batchLocked(small bool) int {
 	if !small || !s.gathersLocked() {
 		return math.MaxInt
 	}
-	return s.run - s.core.snd.queued()%s.run
+	return s.gsoSegments - s.core.snd.queued()%s.gsoSegments
 }
 
 // uncorkLocked ends the wait of what gathers, unless a Write is sending, which likely is followed

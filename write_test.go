@@ -35,7 +35,7 @@ func TestWritesGather(t *testing.T) {
 				defer closeAll(client, server)
 				w.sleep(100 * time.Millisecond) // nothing is in flight any more
 				client.mu.Lock()
-				client.run = c.run
+				client.gsoSegments = c.run
 				mss := client.core.mss
 				client.mu.Unlock()
 				write := func(segments, held int) {
