@@ -4,21 +4,22 @@ package kcp
 
 import (
 	"encoding/binary"
+	"net"
 	"net/netip"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 )
 
-// rawAddr is a socket address as the kernel takes it.
+// rawAddr is a socket address as system calls take it.
 type rawAddr struct {
-	b [unix.SizeofSockaddrInet6]byte
-	n uint8
+	b [unix.SizeofSockaddrInet6]byte // a sockaddr_in or sockaddr_in6
+	n uint8                          // its length in bytes, 0 for none
 }
 
-// makeRawAddr returns ap for a socket of the IPv6 family if six is set, which takes
-// IPv4 addresses as IPv4-mapped ones, else of the IPv4 family. It is empty where
-// that cannot be.
+// makeRawAddr returns ap for a socket of the IPv6 family if six is set, which takes IPv4 addresses
+// as IPv4-mapped ones, otherwise for a socket of the IPv4 family. The result is empty if such a
+// socket cannot send to ap.
 func makeRawAddr(ap netip.AddrPort, six bool) (r rawAddr) {
 	addr := ap.Addr()
 	switch {
@@ -40,7 +41,8 @@ func makeRawAddr(ap netip.AddrPort, six bool) (r rawAddr) {
 	return r
 }
 
-// parseRawAddr is the reverse of makeRawAddr.
+// parseRawAddr returns the address in b as makeRawAddr takes it, IPv4-mapped ones as IPv4. The
+// result is invalid if b holds none.
 func parseRawAddr(b []byte) netip.AddrPort {
 	if len(b) < unix.SizeofSockaddrInet4 {
 		return netip.AddrPort{}
@@ -57,4 +59,28 @@ func parseRawAddr(b []byte) netip.AddrPort {
 		return netip.AddrPortFrom(addr, port)
 	}
 	return netip.AddrPort{}
+}
+
+// zoneIndex returns the interface index of an IPv6 zone, 0 for none.
+func zoneIndex(zone string) uint32 {
+	if zone == "" {
+		return 0
+	}
+	if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
+		return uint32(n)
+	}
+	if ifi, err := net.InterfaceByName(zone); err == nil {
+		return uint32(ifi.Index)
+	}
+	return 0
+}
+
+// kernelZone returns an address as batched reading has it: its zone is the index, which the kernel
+// gives, and no name.
+func kernelZone(ap netip.AddrPort) netip.AddrPort {
+	zone := ap.Addr().Zone()
+	if zone == "" {
+		return ap
+	}
+	return netip.AddrPortFrom(ap.Addr().WithZone(strconv.Itoa(int(zoneIndex(zone)))), ap.Port())
 }

@@ -12,15 +12,15 @@ import (
 // discard is a sink that drops what a core sends.
 type discard struct{ buf [mtuLimit]byte }
 
-func (d *discard) room(int) []byte { return d.buf[:] }
-func (d *discard) emit(int)        {}
+func (d *discard) buffer(int) []byte     { return d.buf[:] }
+func (d *discard) emit(int64, int, bool) {}
 
 // filledCore returns a core with a full window of wnd segments in flight.
 func filledCore(wnd int) *KCP {
-	k := newCore(1, new(discard), &packets, 0)
+	k := newCore(1, new(discard), &packets, new(Snmp), 0)
 	k.NoDelay(1, 10, 2, 1)
 	k.WndSize(wnd, wnd)
-	k.rmtWnd = uint32(wnd)
+	k.flow.peerWnd = uint32(wnd)
 	msg := make([]byte, k.mss)
 	for range wnd {
 		k.Send(msg)
@@ -31,8 +31,8 @@ func filledCore(wnd int) *KCP {
 
 var benchWindows = []int{32, 1024, 32768}
 
-// BenchmarkAck is the cost of one acknowledgement and of the segment that takes the
-// place of the acknowledged one, with a full window in flight.
+// BenchmarkAck is the cost of one acknowledgement and of the segment that takes the place of the
+// acknowledged one, with a full window in flight.
 func BenchmarkAck(b *testing.B) {
 	for _, wnd := range benchWindows {
 		b.Run(fmt.Sprint(wnd), func(b *testing.B) {
@@ -54,8 +54,8 @@ func BenchmarkAck(b *testing.B) {
 	}
 }
 
-// BenchmarkAckSelective is the same for acknowledgements above a hole: the oldest
-// segment stays, and its retransmission timer with it.
+// BenchmarkAckSelective is the same for acknowledgements above a hole: the oldest segment stays,
+// and its retransmission timer with it.
 func BenchmarkAckSelective(b *testing.B) {
 	for _, wnd := range benchWindows {
 		b.Run(fmt.Sprint(wnd), func(b *testing.B) {
@@ -82,8 +82,7 @@ func BenchmarkAckSelective(b *testing.B) {
 	}
 }
 
-// BenchmarkFlush is the cost of a flush that finds nothing to do, with a full window
-// in flight.
+// BenchmarkFlush is the cost of a flush that finds nothing to do, with a full window in flight.
 func BenchmarkFlush(b *testing.B) {
 	for _, wnd := range benchWindows {
 		b.Run(fmt.Sprint(wnd), func(b *testing.B) {
@@ -102,16 +101,17 @@ func benchPair(b *testing.B) (client, server *UDPSession) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	client, err = DialWithOptions(l.Addr().String(), nil, 0, 0)
-	if err != nil {
-		b.Fatal(err)
-	}
+	l.SetDeadline(time.Now().Add(realPatience))
+	client = dialUDP(b, l.Addr().String(), nil, 0, 0)
 	client.Write([]byte{0})
 	server, err = l.AcceptKCP()
 	if err != nil {
 		b.Fatal(err)
 	}
-	io.ReadFull(server, make([]byte, 1))
+	server.SetDeadline(time.Now().Add(realPatience))
+	if _, err := io.ReadFull(server, make([]byte, 1)); err != nil {
+		b.Fatal(err)
+	}
 	for _, s := range []*UDPSession{client, server} {
 		s.SetStreamMode(true)
 		s.SetNoDelay(1, 10, 2, 1)
@@ -166,12 +166,14 @@ func sinkSpeed(b *testing.B, size int) {
 	b.SetBytes(int64(size))
 	b.ReportAllocs()
 	var received atomic.Int64
+	ended := make(chan error, 1)
 	go func() {
 		buf := make([]byte, 256<<10)
 		for {
 			n, err := server.Read(buf)
 			received.Add(int64(n))
 			if err != nil {
+				ended <- err
 				return
 			}
 		}
@@ -185,6 +187,11 @@ func sinkSpeed(b *testing.B, size int) {
 		}
 	}
 	for received.Load() < sent { // a window at most
-		runtime.Gosched()
+		select {
+		case err := <-ended:
+			b.Fatal(err)
+		default:
+			runtime.Gosched()
+		}
 	}
 }

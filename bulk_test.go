@@ -75,8 +75,8 @@ func (b *bulk) become(path netem.Path) {
 	b.shape(b.c.LocalAddr().String(), b.s.LocalAddr().String(), path)
 }
 
-// during lets time pass and returns the bytes a second that were read, and the bytes that
-// were sent for each.
+// during lets time pass and returns the bytes a second that were read, and the bytes that were sent
+// for each.
 func (b *bulk) during(d time.Duration) (goodput, wire float64) {
 	sent := func() uint64 { return b.net.Stats(b.c.LocalAddr(), b.s.LocalAddr()).SentBytes }
 	got, out := b.got.Load(), sent()
@@ -107,8 +107,11 @@ func pipe(rate int64, loss float64) netem.Path {
 	return netem.Path{Delay: 30 * time.Millisecond, Bandwidth: rate, Queue: int(rate * 60 / 1000), Loss: loss}
 }
 
-// The default control fills a link with hardly a byte wasted, whatever the link loses at
-// random, and whether somebody tuned the session or not.
+// scaled returns a rate, a tenth of it under the race detector: the work is in the segments.
+func scaled(rate int64) int64 { return lighter(rate, rate/10) }
+
+// The default control fills a link with hardly a byte wasted, whatever the link loses at random,
+// and whether somebody tuned the session or not.
 func TestBulkFillsTheLink(t *testing.T) {
 	for _, c := range []struct {
 		rate          int64
@@ -118,6 +121,9 @@ func TestBulkFillsTheLink(t *testing.T) {
 		{5_000_000, 0, 4_600_000, 1.06}, {5_000_000, 0.01, 4_500_000, 1.08}, {5_000_000, 0.1, 3_700_000, 1.25},
 		{1_000_000, 0, 920_000, 1.08}, {100_000, 0, 85_000, 1.1},
 	} {
+		if raceEnabled && c.rate > 1_000_000 {
+			c.rate, c.goodput, c.wire = scaled(c.rate), c.goodput/10, c.wire+0.02
+		}
 		for _, tuned := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%d at %g, tuned %t", c.rate, c.loss, tuned), func(t *testing.T) {
 				virtual(t, netem.Path{}, func(w *world) {
@@ -137,9 +143,9 @@ func TestBulkFillsTheLink(t *testing.T) {
 
 // A path that changes is found again within seconds, and nothing is wasted meanwhile.
 func TestBulkFollowsThePath(t *testing.T) {
-	fast := pipe(5_000_000, 0)
+	fast := pipe(scaled(5_000_000), 0)
 	slow := fast
-	slow.Bandwidth = 1_000_000
+	slow.Bandwidth = scaled(1_000_000)
 	far := fast
 	far.Delay = 100 * time.Millisecond
 	gone := fast
@@ -148,10 +154,10 @@ func TestBulkFollowsThePath(t *testing.T) {
 		name   string
 		path   netem.Path
 		length time.Duration
-		least  float64 // goodput there
+		least  int64 // goodput there
 	}{
-		{"bandwidth", slow, 6 * time.Second, 800_000},
-		{"round trip", far, 8 * time.Second, 3_500_000},
+		{"bandwidth", slow, 6 * time.Second, scaled(800_000)},
+		{"round trip", far, 8 * time.Second, scaled(3_500_000)},
 		{"outage", gone, 3 * time.Second, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -161,12 +167,12 @@ func TestBulkFollowsThePath(t *testing.T) {
 				b.become(c.path)
 				b.sleep(c.length / 2)
 				goodput, _ := b.during(c.length / 2)
-				if goodput < c.least {
-					b.Errorf("%.2f MB/s there, want %.2f", goodput/1e6, c.least/1e6)
+				if goodput < float64(c.least) {
+					b.Errorf("%.2f MB/s there, want %.2f", goodput/1e6, float64(c.least)/1e6)
 				}
 				b.become(fast)
 				b.sleep(4 * time.Second)
-				b.want("back", 5*time.Second, 4_300_000, 1.1)
+				b.want("back", 5*time.Second, float64(scaled(4_300_000)), 1.1)
 				b.close()
 			})
 		})
@@ -176,7 +182,7 @@ func TestBulkFollowsThePath(t *testing.T) {
 // Two flows share a bottleneck 40:60 or better, whichever came first.
 func TestBulkShares(t *testing.T) {
 	virtual(t, netem.Path{Delay: 30 * time.Millisecond}, func(w *world) {
-		neck, err := w.net.NewBottleneck(netem.Path{Bandwidth: 5_000_000, Queue: 300_000})
+		neck, err := w.net.NewBottleneck(netem.Path{Bandwidth: scaled(5_000_000), Queue: int(scaled(300_000))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -195,7 +201,7 @@ func TestBulkShares(t *testing.T) {
 		if share := a / (a + b); share < 0.4 || share > 0.6 {
 			t.Errorf("the first has %.0f%%", 100*share)
 		}
-		if a+b < 30*4_300_000 {
+		if a+b < 30*float64(scaled(4_300_000)) {
 			t.Errorf("together %.2f MB/s", (a+b)/30e6)
 		}
 		for _, f := range flows {
@@ -208,7 +214,7 @@ func TestBulkShares(t *testing.T) {
 func TestBulkWithoutControl(t *testing.T) {
 	virtual(t, netem.Path{}, func(w *world) {
 		b := w.bulk(w.config(nil, 0, 0), "10.0.0.2:2000", pipe(1_000_000, 0))
-		hurry(1024, b.c, b.s)
+		lowLatency(1024, b.c, b.s)
 		b.sleep(5 * time.Second)
 		b.want("nc=1", 20*time.Second, 900_000, 1.4)
 		b.close()
@@ -218,72 +224,31 @@ func TestBulkWithoutControl(t *testing.T) {
 // CUBIC fills a link that loses nothing but what its queue does.
 func TestBulkCubic(t *testing.T) {
 	virtual(t, netem.Path{}, func(w *world) {
-		b := w.bulk(w.config(nil, 0, 0), "10.0.0.2:2000", pipe(5_000_000, 0))
+		b := w.bulk(w.config(nil, 0, 0), "10.0.0.2:2000", pipe(scaled(5_000_000), 0))
 		b.c.SetCongestionControl(NewCubic())
 		b.sleep(3 * time.Second)
-		b.want("CUBIC", 20*time.Second, 4_500_000, 1.06)
+		b.want("CUBIC", 20*time.Second, float64(scaled(4_500_000)), lighter(1.06, 1.08))
 		b.close()
 	})
 }
 
-// What is in flight follows the reader: a slow one keeps the window small.
-func TestReceiveWindowFollowsReader(t *testing.T) {
-	virtual(t, netem.Path{}, func(w *world) {
-		b := w.opened(w.config(nil, 0, 0), "10.0.0.2:2000", pipe(5_000_000, 0))
-		go io.Copy(b, rand.NewChaCha8([32]byte{3}))
-		buf := make([]byte, 10_000)
-		for range 300 {
-			b.s.Read(buf)
-			b.sleep(10 * time.Millisecond)
-		}
-		if wnd := b.s.Stats().ReceiveWindow; wnd > 4*autoWindow {
-			t.Errorf("a window of %d segments for a slow reader", wnd)
-		}
-		go io.Copy(struct{ io.Writer }{b.counter()}, b.s)
-		b.sleep(3 * time.Second)
-		if wnd := b.s.Stats().ReceiveWindow; wnd < 2*214 || wnd > autoWindowMax {
-			t.Errorf("a window of %d segments for a path of 214", wnd)
-		}
-		b.close()
-	})
-}
-
-// With nc=1 a window far larger than a very fast path can use is no queue there: little waits, and
-// the link is full all the same. Up to 10 Gbit/s the window is
-// used to the full, and so it is where it is not the path that is full.
-func TestFastPathsHoldNoQueue(t *testing.T) {
-	const window = 4096
-	for _, c := range []struct {
-		name        string
-		trip        time.Duration
-		rate        int64
-		nc, peer    int
-		least, most int // segments that wait
-	}{
-		{"20 Gbit/s", 100 * time.Microsecond, 2_500_000_000, 1, window, 256, 2048},
-		{"8 Gbit/s", 500 * time.Microsecond, 1_000_000_000, 1, window, window / 10 * 7, window},
-		{"400 Mbit/s", 20 * time.Millisecond, 50_000_000, 1, window, window / 10 * 7, window},
-		{"400 Mbit/s, congestion control", 200 * time.Microsecond, 50_000_000, 0, window, window / 10 * 7, window},
-		{"20 Gbit/s, congestion control", 500 * time.Microsecond, 2_500_000_000, 0, window, window / 10 * 7, window},
-		{"20 Gbit/s, a small window at the peer", 100 * time.Microsecond, 2_500_000_000, 1, 64, window / 10 * 7, window},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			virtual(t, netem.Path{}, func(w *world) {
-				cfg := w.config(nil, 0, 0)
-				cfg.noDelay = [4]int{1, 10, 2, c.nc}
-				cfg.sndWnd, cfg.rcvWnd, cfg.stream = window, c.peer, true
-				b := w.bulk(cfg, "10.0.0.2:1", netem.Path{Delay: c.trip / 2, Bandwidth: c.rate, Queue: 1 << 30})
-				defer b.close()
-				b.sleep(20 * time.Millisecond)
-				if got, _ := b.during(2 * time.Millisecond); c.peer == window && got < 0.9*float64(c.rate) {
-					t.Errorf("%.0f bytes a second arrive", got)
-				}
-				b.c.mu.Lock()
-				defer b.c.mu.Unlock()
-				if n := b.c.core.WaitSnd(); n < c.least || n > c.most {
-					t.Errorf("%d segments wait, want %d to %d", n, c.least, c.most)
-				}
-			})
+// A transfer in one direction goes the same way each time, to the last segment, as the seed is the
+// same and the clock is virtual. Transfers in both directions at once, and sessions that share a
+// socket, do not: which of several goroutines comes first at one moment of virtual time decides
+// what goes in one datagram, and then what is lost.
+func TestBulkReplays(t *testing.T) {
+	var first [2]Stats
+	for i := range 3 {
+		virtual(t, netem.Path{}, func(w *world) {
+			b := w.bulk(w.config(nil, 0, 0), "10.0.0.2:2000", pipe(500_000, 0.05))
+			b.sleep(3 * time.Second)
+			got := [2]Stats{b.c.Stats(), b.s.Stats()}
+			if i == 0 {
+				first = got
+			} else if got != first {
+				t.Errorf("run %d:\n%+v\nand the first:\n%+v", i, got, first)
+			}
+			b.close()
 		})
 	}
 }

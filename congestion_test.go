@@ -1,6 +1,7 @@
 package kcp
 
 import (
+	"bytes"
 	"math"
 	"testing"
 	"time"
@@ -10,12 +11,11 @@ func newCongested(t *testing.T) *node {
 	n := alone(t)
 	n.NoDelay(1, 10, 2, 0)
 	n.WndSize(1000, 128)
-	n.rmtWnd = 1000
+	n.flow.peerWnd = 1000
 	return n
 }
 
-// A loss that acknowledgements show is declared at once, also when the pacer keeps the
-// resend back.
+// A loss that acknowledgements show is declared at once, also when the pacer keeps the resend back.
 func TestPacedLossIsDeclared(t *testing.T) {
 	n := alone(t)
 	n.NoDelay(1, 10, 2, 1)
@@ -48,8 +48,8 @@ func TestPacedAndCongested(t *testing.T) {
 	}
 }
 
-// The rate of a path comes out of when segments were sent and acknowledged, however long the
-// clock has run and however much was delivered: what a slot remembers of both wraps.
+// The rate of a path comes out of when segments were sent and acknowledged, however long the clock
+// has run and however much was delivered: what a slot remembers of both wraps.
 func TestDeliveryRate(t *testing.T) {
 	const (
 		trip  = int64(50_700) // 50.7 µs
@@ -63,7 +63,8 @@ func TestDeliveryRate(t *testing.T) {
 			ack := func(i int) *RateSample {
 				now := start + int64(i)*gap + trip
 				d.begin(0)
-				d.onAcked(now, &segs[i], true)
+				d.onAcked(now, segs[i].size())
+				d.onTransmission(segs[i].sentAt, segs[i].rate, segs[i].appLimited)
 				return d.finish(now, 0, trip)
 			}
 			before := make([]int64, len(segs))
@@ -90,5 +91,61 @@ func TestDeliveryRate(t *testing.T) {
 				s.rate, s.appLimited = d.snapshot(now, i == 0)
 			}
 		}
+	}
+}
+
+// What a controller of the user's is told adds up.
+type auditor struct {
+	*testing.T
+	inFlight, acked int
+}
+
+func (a *auditor) check(inFlight int) {
+	a.Helper()
+	if a.inFlight != inFlight || inFlight < 0 {
+		a.Fatalf("%d bytes in flight, told of %d", a.inFlight, inFlight)
+	}
+}
+func (a *auditor) Sent(_ time.Duration, bytes, inFlight int) { a.inFlight += bytes; a.check(inFlight) }
+func (a *auditor) Acked(_ time.Duration, s *RateSample) {
+	a.acked += s.Acked
+	a.inFlight = s.InFlight // an acknowledgement of what was declared lost takes nothing out
+	if s.InFlight > s.Prior || s.Delivered != int64(a.acked) {
+		a.Fatalf("%+v after %d bytes", *s, a.acked)
+	}
+}
+func (a *auditor) Lost(_ time.Duration, bytes, inFlight int, _ bool) {
+	a.inFlight -= bytes
+	a.check(inFlight)
+}
+func (a *auditor) Spurious(time.Duration, int) {}
+func (a *auditor) Window() int                 { return 20_000 }
+func (a *auditor) PacingRate() int64           { return 500_000 }
+
+func TestControllerOfTheUser(t *testing.T) {
+	l := newLine(t, 20*millisecond)
+	l.both(func(n *node) { n.NoDelay(1, 10, 2, 0); n.WndSize(500, 500) })
+	a := &auditor{T: t}
+	l.a.userCC = a
+	l.drop(l.a, 3, 3, 17, 40, 41, 42, 99)
+	sent := random(1, 200_000)
+	for b := sent; len(b) > 0; b = b[min(len(b), 1000):] {
+		l.a.Send(b[:min(len(b), 1000)])
+	}
+	var got bytes.Buffer
+	for range 200 {
+		l.advance(10 * millisecond)
+		if l.a.snd.bytesInFlight > 20_000+mtuLimit {
+			t.Fatalf("%d bytes in flight, the window is 20000", l.a.snd.bytesInFlight)
+		}
+		for _, m := range l.recv(l.b) {
+			got.WriteString(m)
+		}
+	}
+	if !bytes.Equal(got.Bytes(), sent) || l.a.WaitSnd() != 0 {
+		t.Errorf("%d of %d bytes arrived", got.Len(), len(sent))
+	}
+	if want := len(sent) + 200*IKCP_OVERHEAD; a.acked != want {
+		t.Errorf("%d bytes acknowledged, want %d", a.acked, want)
 	}
 }

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// benchmarkCrypt measures both directions on a datagram of the default MTU, in
-// place, as sessions do it.
+// benchmarkCrypt measures both directions on a datagram of the default MTU, in place, as sessions
+// do it.
 func benchmarkCrypt(b *testing.B, newCrypt func([]byte) (BlockCrypt, error), keySize int) {
 	crypt, err := newCrypt(make([]byte, keySize))
 	if err != nil {

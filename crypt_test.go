@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -76,13 +75,6 @@ func mustCrypt(t testing.TB, spec cipherSpec, key []byte) BlockCrypt {
 	return crypt
 }
 
-// seededBytes returns n bytes that are the same in every run.
-func seededBytes(seed byte, n int) []byte {
-	p := make([]byte, n)
-	rand.NewChaCha8([32]byte{seed}).Read(p)
-	return p
-}
-
 func TestCipherVectors(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, v := range loadCipherVectors(t) {
@@ -118,17 +110,17 @@ func TestCipherVectors(t *testing.T) {
 	}
 }
 
-// Whatever its length, a datagram comes back, nothing beyond it is touched, and in
-// place gives the same as apart. A short one must not panic, a long one not wrap.
+// Whatever its length, a datagram comes back, nothing beyond it is touched, and in place gives the
+// same as apart. A short one must not panic, a long one not wrap.
 func TestCipherRoundTrip(t *testing.T) {
 	lengths := []int{cfbChunk - 1, cfbChunk, cfbChunk + 1, cfbChunk + 17, 2000, 2 * cfbChunk, 5000}
 	for n := 0; n <= 1600; n += 1 + n/40 {
 		lengths = append(lengths, n)
 	}
-	plain := seededBytes(1, slices.Max(lengths))
+	plain := random(1, slices.Max(lengths))
 	const guard = 0xa5
 	for _, spec := range cipherSpecs {
-		crypt := mustCrypt(t, spec, seededBytes(2, spec.keySize))
+		crypt := mustCrypt(t, spec, random(2, spec.keySize))
 		apart := make([]byte, len(plain)+1)
 		inPlace := make([]byte, len(plain)+1)
 		for _, n := range lengths {
@@ -158,11 +150,11 @@ func TestCipherRoundTrip(t *testing.T) {
 	}
 }
 
-// The format in its plainest form, against the code that is made to be fast, on
-// every length around the ends of blocks and chunks.
+// The format in its plainest form, against the code that is made to be fast, on every length around
+// the ends of blocks and chunks.
 func TestCFBReference(t *testing.T) {
-	aesBlock, _ := aes.NewCipher(seededBytes(3, 16))
-	tea := mustCrypt(t, cipherSpec{"tea", 16, NewTEABlockCrypt}, seededBytes(3, 16)).(*cfb)
+	aesBlock, _ := aes.NewCipher(random(3, 16))
+	tea := mustCrypt(t, cipherSpec{"tea", 16, NewTEABlockCrypt}, random(3, 16)).(*cfb)
 	for _, block := range []cipher.Block{aesBlock, tea.block} {
 		size := block.BlockSize()
 		reference := func(plain []byte) []byte {
@@ -181,7 +173,7 @@ func TestCFBReference(t *testing.T) {
 			return out
 		}
 		mode := newCFB(block)
-		plain := seededBytes(4, 4*cfbChunk)
+		plain := random(4, 4*cfbChunk)
 		check := func(n int) {
 			want := reference(plain[:n])
 			got := make([]byte, n)
@@ -217,7 +209,7 @@ func TestSalsa20Key(t *testing.T) {
 		mustCrypt(t, cipherSpec{"salsa20", 32, NewSalsa20BlockCrypt}, key).Encrypt(out, make([]byte, 64))
 		return out
 	}
-	key := seededBytes(5, 40)
+	key := random(5, 40)
 	if !bytes.Equal(encrypt(key), encrypt(key[:32])) {
 		t.Error("bytes after the 32nd are part of the key")
 	}
@@ -280,9 +272,9 @@ func TestKeyLengths(t *testing.T) {
 // A caller may wipe its key once the cipher is made.
 func TestKeyIsCopied(t *testing.T) {
 	specs := append(slices.Clone(cipherSpecs), cipherSpec{"aes-gcm", 16, NewAESGCMCrypt})
-	plain := seededBytes(6, 100)
+	plain := random(6, 100)
 	for _, spec := range specs {
-		key := seededBytes(7, spec.keySize)
+		key := random(7, spec.keySize)
 		crypt := mustCrypt(t, spec, key)
 		before, after := make([]byte, len(plain)), make([]byte, len(plain))
 		crypt.Encrypt(before, plain)
@@ -297,16 +289,16 @@ func TestKeyIsCopied(t *testing.T) {
 	}
 }
 
-// One value serves many sessions at a time. Without the race detector, mixed-up
-// state still shows as a wrong result.
+// One value serves many sessions at a time. Without the race detector, mixed-up state still shows
+// as a wrong result.
 func TestCipherConcurrency(t *testing.T) {
 	specs := append(slices.Clone(cipherSpecs), cipherSpec{"aes-gcm", 16, NewAESGCMCrypt})
 	for _, spec := range specs {
-		crypt := mustCrypt(t, spec, seededBytes(8, spec.keySize))
+		crypt := mustCrypt(t, spec, random(8, spec.keySize))
 		var wg sync.WaitGroup
 		for g := range 4 {
 			wg.Go(func() {
-				plain := seededBytes(byte(g), 500)
+				plain := random(uint64(g), 500)
 				clear(plain[len(plain)-16:]) // the tag's room
 				buf := make([]byte, len(plain))
 				want := make([]byte, len(plain))
@@ -331,7 +323,7 @@ func TestCipherConcurrency(t *testing.T) {
 
 func testAEADs(t *testing.T) map[string]BlockCrypt {
 	t.Helper()
-	key := seededBytes(9, 32)
+	key := random(9, 32)
 	gcm, err := NewAESGCMCrypt(key)
 	if err != nil {
 		t.Fatal(err)
@@ -356,7 +348,7 @@ func TestAEADRoundTrip(t *testing.T) {
 		aead := crypt.(*aeadCrypt).AEAD
 		nonce, overhead := aead.NonceSize(), aead.Overhead()
 		for n := nonce + overhead; n <= 1500; n += 1 + n/50 {
-			datagram := seededBytes(10, n)
+			datagram := random(10, n)
 			clear(datagram[n-overhead:])
 			sealed := make([]byte, n+1)
 			crypt.Encrypt(sealed, datagram)
@@ -384,7 +376,7 @@ func TestAEADTampered(t *testing.T) {
 	for name, crypt := range testAEADs(t) {
 		nonce := crypt.(*aeadCrypt).NonceSize()
 		const n = 100
-		sealed := seededBytes(11, n)
+		sealed := random(11, n)
 		crypt.Encrypt(sealed, sealed)
 		zeros := make([]byte, n)
 		for i := range sealed {
@@ -435,7 +427,7 @@ func TestCipherAllocs(t *testing.T) {
 	specs := append(slices.Clone(cipherSpecs), cipherSpec{"aes-gcm", 16, NewAESGCMCrypt})
 	p := make([]byte, 1400)
 	for _, spec := range specs {
-		crypt := mustCrypt(t, spec, seededBytes(12, spec.keySize))
+		crypt := mustCrypt(t, spec, random(12, spec.keySize))
 		if n := testing.AllocsPerRun(20, func() {
 			crypt.Encrypt(p, p)
 			crypt.Decrypt(p, p)
@@ -445,17 +437,17 @@ func TestCipherAllocs(t *testing.T) {
 	}
 }
 
-// Anything may come from the network: no cipher panics on it, and each gives it
-// back when the result is encrypted again.
+// Anything may come from the network: no cipher panics on it, and each gives it back when the
+// result is encrypted again.
 func FuzzCipherDecrypt(f *testing.F) {
 	for _, n := range []int{0, 1, 7, 8, 9, 15, 16, 17, 20, 1400, 1500, 1501, cfbChunk, 2 * cfbChunk} {
-		f.Add(seededBytes(13, n))
+		f.Add(random(13, n))
 	}
 	var crypts []BlockCrypt
 	for _, spec := range cipherSpecs {
-		crypts = append(crypts, mustCrypt(f, spec, seededBytes(14, spec.keySize)))
+		crypts = append(crypts, mustCrypt(f, spec, random(14, spec.keySize)))
 	}
-	gcm, err := NewAESGCMCrypt(seededBytes(14, 16))
+	gcm, err := NewAESGCMCrypt(random(14, 16))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -476,7 +468,7 @@ func FuzzCipherDecrypt(f *testing.F) {
 // Datagrams sealed together are what each is alone.
 func TestCFBLanes(t *testing.T) {
 	for _, spec := range cipherSpecs {
-		block := mustCrypt(t, spec, seededBytes(1, spec.keySize))
+		block := mustCrypt(t, spec, random(1, spec.keySize))
 		c, ok := block.(*cfb)
 		if !ok {
 			continue
@@ -485,7 +477,7 @@ func TestCFBLanes(t *testing.T) {
 			for n := 1; n <= cfbLanes; n++ {
 				var lanes, want [][]byte
 				for i := range n {
-					lanes = append(lanes, seededBytes(byte(i), length))
+					lanes = append(lanes, random(uint64(i), length))
 					want = append(want, make([]byte, length))
 					c.Encrypt(want[i], lanes[i])
 				}
@@ -498,4 +490,31 @@ func TestCFBLanes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// crypts is one cipher for each kind of envelope.
+var crypts = []struct {
+	name string
+	make func(key []byte) (BlockCrypt, error)
+}{
+	{"plain", func([]byte) (BlockCrypt, error) { return nil, nil }},
+	{"aes", NewAESBlockCrypt},
+	{"salsa20", NewSalsa20BlockCrypt},
+	{"gcm", NewAESGCMCrypt},
+}
+
+// newCrypt returns the cipher of that name in crypts.
+func newCrypt(t testing.TB, name string) BlockCrypt {
+	t.Helper()
+	for _, c := range crypts {
+		if c.name == name {
+			block, err := c.make(random(1, 16))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return block
+		}
+	}
+	t.Fatalf("no cipher is called %s", name)
+	return nil
 }

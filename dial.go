@@ -1,16 +1,19 @@
 package kcp
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"net"
+	"syscall"
+	"time"
 
 	"github.com/pkg/errors"
 )
 
-// Dial makes a session, a *UDPSession, to the UDP address raddr ("host:port"), without
-// encryption and FEC. It does not wait for the peer: there is no handshake, and the peer learns of the
-// session with the first Write.
+// Dial makes a session, a *UDPSession, to the UDP address raddr ("host:port"), without encryption
+// and FEC. It does not wait for the peer: there is no handshake, and the peer learns of the session
+// with the first Write.
 func Dial(raddr string) (net.Conn, error) {
 	s, err := DialWithOptions(raddr, nil, 0, 0)
 	if err != nil {
@@ -19,9 +22,9 @@ func Dial(raddr string) (net.Conn, error) {
 	return s, nil
 }
 
-// DialWithOptions is Dial with a cipher, nil for none, and with FEC of so many data and
-// parity shards a group, 0 in either for none and at most 256 together. The cipher and
-// its key must be the peer's; the shard counts need not be.
+// DialWithOptions is Dial with a cipher, nil for none, and with FEC of so many data and parity
+// shards a group, 0 in either for none and at most 256 together. The cipher and its key must be the
+// peer's; the shard counts need not be.
 func DialWithOptions(raddr string, block BlockCrypt, dataShards, parityShards int) (*UDPSession, error) {
 	cfg, err := newConfig(block, dataShards, parityShards)
 	if err != nil {
@@ -31,21 +34,23 @@ func DialWithOptions(raddr string, block BlockCrypt, dataShards, parityShards in
 	if err != nil {
 		return nil, err
 	}
-	if _, err := reachable(addr); err != nil {
+	if _, err := completeAddr(addr); err != nil {
 		return nil, err
 	}
 	conn, err := net.DialUDP("udp", nil, addr)
 	if err != nil {
 		return nil, err
 	}
-	growBuffers(conn)
-	return cfg.dial(randomConv(), conn.RemoteAddr(), newSocket(conn, true)), nil
+	sock := newOwnSocket(conn)
+	if err := sock.configure(cfg.socket); err != nil {
+		return nil, err
+	}
+	return cfg.dial(randomConv(), conn.RemoteAddr(), sock), nil
 }
 
-// NewConn makes a session to raddr over a PacketConn of the caller's, which stays the
-// caller's: it is not closed, and nothing else may read from it until the session is
-// closed and has delivered what was written. The other arguments are those of
-// DialWithOptions.
+// NewConn makes a session to raddr over a PacketConn of the caller's, which stays the caller's: it
+// is not closed, and nothing else may read from it until the session is closed and has delivered
+// what was written; Done tells when. The other arguments are those of DialWithOptions.
 func NewConn(raddr string, block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*UDPSession, error) {
 	addr, err := net.ResolveUDPAddr("udp", raddr)
 	if err != nil {
@@ -54,8 +59,8 @@ func NewConn(raddr string, block BlockCrypt, dataShards, parityShards int, conn 
 	return NewConn2(addr, block, dataShards, parityShards, conn)
 }
 
-// NewConn2 is NewConn with an address as the PacketConn's WriteTo takes it. Datagrams
-// from other addresses are dropped.
+// NewConn2 is NewConn with an address as the PacketConn's WriteTo takes it. Datagrams from other
+// addresses are dropped.
 func NewConn2(raddr net.Addr, block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*UDPSession, error) {
 	return NewConn3(randomConv(), raddr, block, dataShards, parityShards, conn)
 }
@@ -65,56 +70,159 @@ func NewConn3(conv uint32, raddr net.Addr, block BlockCrypt, dataShards, parityS
 	return NewConn4(conv, raddr, block, dataShards, parityShards, false, conn)
 }
 
-// NewConn4 is NewConn3 that makes the PacketConn the session's own if ownConn is set: it
-// is closed with the session. After an error it is the caller's still.
+// NewConn4 is NewConn3 that makes the PacketConn the session's own if ownConn is set: it is closed
+// with the session. After an error it is still the caller's.
 func NewConn4(conv uint32, raddr net.Addr, block BlockCrypt, dataShards, parityShards int, ownConn bool, conn net.PacketConn) (*UDPSession, error) {
 	cfg, err := newConfig(block, dataShards, parityShards)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
+	}
+	return cfg.dialConn(conv, raddr, ownConn, conn)
+}
+
+// A Dialer dials sessions with Settings, in the manner of net.Dialer, whose place its DialContext
+// takes in http.Transport, gRPC's WithContextDialer and the like. The zero value dials as [Dial]
+// does. It may be used by several goroutines at once.
+type Dialer struct {
+	Settings
+
+	// Timeout bounds the name's resolution and the wait of WaitForPeer. Default: no bound but the
+	// context's.
+	Timeout time.Duration
+	// LocalAddr is the *net.UDPAddr to dial from. Default: any.
+	LocalAddr net.Addr
+	// Conv is the conversation id, for peers that expect a certain one; both ends' addresses tell
+	// sessions apart, too. Default: a random one.
+	Conv uint32
+	// Control, if not nil, is called with the socket before it is bound: see net.Dialer.
+	Control func(network, address string, c syscall.RawConn) error
+	// WaitForPeer makes dialling wait until the peer has answered a window probe, so that a dead
+	// address fails: at the end of Timeout or of the context, else of the user timeout. This costs
+	// a round trip. Listeners of this package answer without making a session; those of deployed
+	// peers may take the probe for the beginning of a session.
+	WaitForPeer bool
+	// OwnConn makes DialConn's PacketConn the session's, which closes it.
+	OwnConn bool
+}
+
+// Dial is DialContext without a context.
+func (d *Dialer) Dial(network, address string) (net.Conn, error) {
+	return d.DialContext(context.Background(), network, address)
+}
+
+// DialContext makes a session, a *UDPSession, to address ("host:port") on the network "udp", "udp4"
+// or "udp6"; "tcp", "tcp4" and "tcp6" mean the same, as they are all that http.Transport and others
+// ask for. The context ends the name's resolution and the wait for the peer; it does not concern
+// the session afterwards. Errors are *net.OpErrors, but for those that name a setting.
+func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	cfg, err := d.resolve()
+	if err != nil {
+		return nil, err
+	}
+	network, err = udpNetwork("dial", network)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := d.withTimeout(ctx)
+	defer cancel()
+	nd := net.Dialer{LocalAddr: d.LocalAddr, Control: d.Control}
+	conn, err := nd.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	udp, ok := conn.(*net.UDPConn)
+	if !ok {
+		conn.Close()
+		return nil, errNotSupported
+	}
+	if _, err := completeAddr(udp.RemoteAddr()); err != nil {
+		udp.Close()
+		return nil, err
+	}
+	sock := newOwnSocket(udp)
+	if err := sock.configure(cfg.socket); err != nil {
+		return nil, err
+	}
+	s := cfg.dial(d.conv(), udp.RemoteAddr(), sock)
+	if err := d.await(ctx, s); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// DialConn makes a session to raddr over a PacketConn of the caller's: see [NewConn2] and OwnConn.
+// LocalAddr and Control have no meaning here. After an error the PacketConn is still the caller's; if
+// it is the wait for the peer that failed, and OwnConn is set, it has been closed.
+func (d *Dialer) DialConn(ctx context.Context, conn net.PacketConn, raddr net.Addr) (*UDPSession, error) {
+	cfg, err := d.resolve()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := d.withTimeout(ctx)
+	defer cancel()
+	s, err := cfg.dialConn(d.conv(), raddr, d.OwnConn, conn)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.await(ctx, s); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (d *Dialer) resolve() (*config, error) {
+	if d.Timeout < 0 {
+		return nil, errors.Errorf("kcp: Timeout %v: must be above 0, or 0 for none", d.Timeout)
+	}
+	return d.Settings.resolve()
+}
+
+func (d *Dialer) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	if d.Timeout > 0 {
+		return context.WithTimeout(ctx, d.Timeout)
+	}
+	return ctx, func() {}
+}
+
+func (d *Dialer) conv() uint32 {
+	if d.Conv != 0 {
+		return d.Conv
+	}
+	return randomConv()
+}
+
+// await waits for the peer, if that is asked for. After an error s is closed.
+func (d *Dialer) await(ctx context.Context, s *UDPSession) error {
+	if !d.WaitForPeer {
+		return nil
+	}
+	if err := s.awaitPeer(ctx); err != nil {
+		s.Abort()
+		return s.opError("dial", err)
+	}
+	return nil
+}
+
+// dialConn starts a session to raddr over conn.
+func (c *config) dialConn(conv uint32, raddr net.Addr, ownConn bool, conn net.PacketConn) (*UDPSession, error) {
+	switch {
 	case isNil(raddr):
 		return nil, errNoRemote
 	case isNil(conn):
 		return nil, errNoConn
 	}
-	addr, err := reachable(raddr)
+	addr, err := completeAddr(raddr)
 	if err != nil {
 		return nil, err
 	}
 	sock := newSocket(conn, ownConn)
-	if err := sock.reaches(addr); err != nil {
+	if err := sock.checkReach(addr); err != nil {
 		return nil, err
 	}
-	return cfg.dial(conv, addr, sock), nil
-}
-
-// isNil catches the typed nil pointers that callers pass after an ignored error.
-func isNil(v any) bool {
-	switch v := v.(type) {
-	case nil:
-		return true
-	case *net.UDPAddr:
-		return v == nil
-	case *net.UDPConn:
-		return v == nil
+	if err := sock.configure(c.socket); err != nil {
+		return nil, err
 	}
-	return false
-}
-
-// reachable completes a remote address as package net does: no host means this one.
-func reachable(addr net.Addr) (net.Addr, error) {
-	udp, ok := addr.(*net.UDPAddr)
-	switch {
-	case !ok:
-		return addr, nil
-	case udp.Port == 0:
-		return nil, errors.Errorf("kcp: remote address %v: has no port", udp)
-	case len(udp.IP) == 0 || udp.IP.Equal(net.IPv4zero):
-		return &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: udp.Port}, nil
-	case udp.IP.IsUnspecified():
-		return &net.UDPAddr{IP: net.IPv6loopback, Port: udp.Port}, nil
-	}
-	return addr, nil
+	return c.dial(conv, addr, sock), nil
 }
 
 // dial starts a session to addr over sock.
@@ -132,44 +240,31 @@ func randomConv() uint32 {
 	return binary.LittleEndian.Uint32(b[:])
 }
 
-// Listen listens on the UDP address laddr ("host:port", the host empty for all of the
-// machine's, IPv4 and IPv6, and port 0 for any), without encryption and FEC. What it accepts
-// are *UDPSessions.
-func Listen(laddr string) (net.Listener, error) {
-	l, err := ListenWithOptions(laddr, nil, 0, 0)
-	if err != nil {
-		return nil, err
+// awaitPeer probes the peer until it has answered, or ctx or the session is over.
+func (s *UDPSession) awaitPeer(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.wakeLocked(&s.readable)
+	})
+	defer stop()
+	s.mu.Lock()
+	s.capsProbe.dialling = true
+	s.driveLocked(clock(), false)
+	s.unlockAndSend(true)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !s.core.peerKnown() && s.err == nil && ctx.Err() == nil {
+		s.waitLocked(&s.readable)
 	}
-	return l, nil
-}
-
-// ListenWithOptions is Listen with the cipher and FEC of DialWithOptions.
-func ListenWithOptions(laddr string, block BlockCrypt, dataShards, parityShards int) (*Listener, error) {
-	cfg, err := newConfig(block, dataShards, parityShards)
-	if err != nil {
-		return nil, err
-	}
-	addr, err := net.ResolveUDPAddr("udp", laddr)
-	if err != nil {
-		return nil, err
-	}
-	conn, err := net.ListenUDP("udp", addr)
-	if err != nil {
-		return nil, err
-	}
-	return newListener(cfg, ownSockets("udp", conn, nil)...), nil
-}
-
-// ServeConn listens on a PacketConn of the caller's, which stays the caller's: it is not
-// closed, and nothing else may read from it until the listener and its sessions are
-// closed. The other arguments are those of ListenWithOptions.
-func ServeConn(block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*Listener, error) {
-	cfg, err := newConfig(block, dataShards, parityShards)
+	s.capsProbe.dialling = false
 	switch {
-	case err != nil:
-		return nil, err
-	case isNil(conn):
-		return nil, errNoConn
+	case s.core.peerKnown():
+		return nil
+	case s.err != nil:
+		return s.err
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return timedOutError{ctx.Err()}
 	}
-	return newListener(cfg, newSocket(conn, false)), nil
+	return ctx.Err()
 }

@@ -1,7 +1,7 @@
-// Package kcp gives reliable, ordered, error-checked and optionally encrypted streams
-// over UDP, for work that cares about latency: games, live media, tunnels, file sync. It
-// speaks the protocol of the deployed kcp-go implementations byte for byte, so it talks to
-// every such peer with the same cipher and key; without cipher and FEC also to the C library's.
+// Package kcp gives reliable, ordered, error-checked and optionally encrypted streams over UDP, for
+// work that cares about latency: games, live media, tunnels, file sync. It speaks the protocol of
+// the deployed kcp-go implementations byte for byte, so it talks to every such peer with the same
+// cipher and key; without cipher and FEC also to the C library's. docs/protocol.md is the protocol.
 //
 // # Use
 //
@@ -16,32 +16,30 @@
 //	conn.Write(request)
 //
 // The connections are of type *[UDPSession], whose methods tune them. [DialWithOptions],
-// [ListenWithOptions] and [Listener.AcceptKCP] return that type, and add a cipher and forward
-// error correction (FEC). [NewConn] and [ServeConn] run over a net.PacketConn of the caller's.
-// A program that has its own transport and event loop can drive the protocol's core by hand:
-// [KCP].
+// [ListenWithOptions] and [Listener.AcceptKCP] return that type, and add a cipher and forward error
+// correction (FEC). A [Dialer] and a [ListenConfig] take all [Settings] there are, and run over
+// sockets of their own or a net.PacketConn of the caller's. A program that has its own transport
+// and event loop can drive the protocol's core by hand: [KCP].
 //
 // # What to set
 //
-// There is no handshake, so nothing is negotiated. The cipher and its key must be the same at
-// both ends. Cipher and FEC are fixed when a session is made; the Set methods may be called at
-// any time. All of it but cipher and key concerns one end only.
+// There is no handshake, so nothing is negotiated. The cipher and its key must be the same at both
+// ends. Cipher and FEC are fixed when a session is made; setters may be called at any time.
+// Everything but cipher and key concerns one end only. Settings documents each default.
 //
-//   - Nothing, to begin with: windows follow the path and the reader, and the congestion
-//     control, [NewBBR], fills a link without filling its queue, whatever it loses at random.
-//   - SetNoDelay(1, 10, 2, 0) and SetACKNoDelay(true), or the [LowLatency] profile of a
-//     [Dialer] and a [ListenConfig], repair losses as early as that can be done.
-//   - SetStreamMode(true) merges small writes and lets one Read return many segments. Without
-//     it, a Write of up to a segment arrives as one Read.
+//   - Nothing, to begin with: windows follow the path and the reader, and the congestion control,
+//     [NewBBR], fills a link without filling its queue, whatever it loses at random.
+//   - SetNoDelay(1, 10, 2, 0) and SetACKNoDelay(true), or the [LowLatency] profile, repair losses
+//     as early as that can be done.
+//   - SetStreamMode(true) merges small writes and lets one Read return many segments. Without it,
+//     a Write of up to a segment arrives as one Read.
 //   - FEC repairs loss without waiting for a retransmission: 10/3 up to 3 losses in 13 datagrams,
-//     for 30% more bytes. A path that loses nothing gets no parity after some seconds, and sparse
-//     datagrams smaller groups; SetMinParity bounds that. A receiver follows whatever the sender
-//     uses.
+//     for 30% more bytes. A receiver follows whatever the sender uses.
 //
 // # Errors
 //
-// Read, Write, Accept and their like return a *net.OpError, as package net does. With errors.Is
-// it is
+// Read, Write, Accept and their like return a *net.OpError, as package net does. With errors.Is it
+// is
 //
 //   - net.ErrClosed and io.ErrClosedPipe when the session or listener was closed here,
 //   - os.ErrDeadlineExceeded when a deadline has passed,
@@ -50,47 +48,114 @@
 //   - syscall.EPIPE when CloseWrite was called,
 //   - syscall.ECONNABORTED, and the cause, when the socket failed.
 //
-// Timeout() is true for the second and third. Read returns io.EOF behind the last byte of a
-// peer that has closed. Constructors and setters return plain errors that name the setting and
-// its bound.
+// Timeout() is true for the second and third. Read returns io.EOF after the last byte of a peer
+// that has closed. Constructors and setters return plain errors that name the setting and its
+// bound; what cannot be done on a socket is an errors.ErrUnsupported.
 //
 // # Limitations
 //
-//   - A peer without this package's extensions is not told of a Close, and does not tell of
-//     its own: towards it, set deadlines or agree on an end within the stream.
-//   - What was written before Close is delivered in the background, by this process, within
-//     the linger time. A program that exits at once loses what was not acknowledged yet.
-//   - A vanished peer is noticed by what it leaves unanswered, after 60 seconds; one that is
-//     only read from, by SetKeepAlive or SetIdleTimeout.
-//   - With SetNoDelay's nc=1 there is no congestion window: one larger than the path carries
-//     wastes bytes, up to about a third, unless SetRateLimit bounds what is sent.
-//   - Ciphers hide and check datagrams under a key that both ends know. There is no key
-//     exchange, no forward secrecy, and no protection against replay: run TLS inside where
-//     that matters.
+//   - A peer without this package's extensions is not told of a Close, and does not tell of its
+//     own: towards it, set deadlines or agree on an end within the stream.
+//   - What was written before Close is delivered in the background, by this process, within the
+//     linger time. A program that exits at once loses what was not acknowledged yet.
+//   - A vanished peer is noticed by what it leaves unanswered, after 60 seconds; one that is only
+//     read from, by SetKeepAlive or SetIdleTimeout.
+//   - With SetNoDelay's nc=1 there is no congestion window: a send window larger than the path
+//     carries wastes bytes, up to about a third, unless SetRateLimit bounds what is sent.
+//   - Ciphers hide and check datagrams under a key that both ends know. There is no key exchange,
+//     no forward secrecy, and no protection against replay: run TLS inside where that matters.
 //   - A session belongs to the two addresses it began with.
 //   - A PacketConn of the caller's carries one session or one listener at a time.
 //
 // # How data flows
 //
-//	Write ─▶ send window ─▶ flush ─▶ datagram ─▶ FEC ─▶ seal ─▶ sendmmsg
-//	        (sendwindow.go) (flush.go)         (fec*.go) (envelope.go) (tx_*.go)
+// From Write to the wire:
 //
-//	Read ◀─ receive window ◀─ core ◀─ FEC ◀─ open ◀─ recvmmsg
-//	       (recvwindow.go)  (kcp.go)  (fec_decoder.go)   (readloop_*.go)
+//	sess_write.go        Write waits for room in the send window (sess_gather.go: small ones gather)
+//	kcp_session.go       and queues bytes in the core,
+//	kcp.go               which cuts them into segments
+//	sendwindow.go        in the send window, each in a packet (packet.go).
+//	sess_drive.go        A driver flushes the core:
+//	kcp_output.go        segments are packed into datagrams (datagram_writer.go), as far as windows
+//	                     (kcp_limits.go), congestion control and pacing (kcp_congestion.go, pacer.go)
+//	                     allow,
+//	segment.go           with a header each,
+//	sess_drive.go        and handed to the session, which has
+//	fec_encoder.go       them numbered and covered by parity (fec_adapt.go: how much; fec.go)
+//	sender.go            and queues them for its next batch (inplace.go: without a copy).
+//	crypt_envelope.go    The batch is sealed (crypt.go, crypt_cfb.go, entropy.go)
+//	tx.go                and sent:
+//	tx_linux.go          by sendmmsg, in trains of equal ones (gso_linux.go),
+//	tx_generic.go        or one by one elsewhere.
 //
-// The core (kcp.go, flush.go, loss.go and the windows) is a state machine that takes the time as an
-// argument, does no I/O and reports its next deadline. A session (sess.go, write.go) is that core
-// behind a lock. Three things drive it: a caller, the socket's reader, and a timer. Each
-// feeds all it has under one lock, flushes once, and sends what came out when the lock is
-// released; a listener's reader does so for all the sessions that one read touched, with one
-// system call. So there is no goroutine for a session: a listener has one reader, or on Linux
-// one for each processor, up to eight, with sockets at the same address among which the kernel
-// deals the peers out; a dialled session has the reader of its own socket; and all share the few
-// goroutines of [SystemTimedSched], which are there only while something is due. An idle session
-// has no deadline, and costs nothing but its memory.
+// From the wire to Read:
+//
+//	readloop.go          A socket's reader reads
+//	readloop_linux.go    a batch by recvmmsg, split into datagrams (gso_linux.go) with their
+//	                     senders' addresses (addr_linux.go),
+//	readloop_generic.go  or one datagram elsewhere.
+//	crypt_envelope.go    The batch is opened by the cipher (crypt.go, crypt_cfb.go).
+//	datagram.go          The FEC header is taken off (fec.go), and the conversation found.
+//	listener_reader.go   A listener finds each datagram's session; a dialled one has its own.
+//	sess_input.go        The session passes the datagram to
+//	fec_decoder.go       FEC, which rebuilds what is missing, and
+//	kcp_input.go         to the core: acknowledgements, and data
+//	recvwindow.go        for the receive window or a Read that waits.
+//	sess_drive.go        The session is driven once for all that has arrived.
+//	sess_read.go         Read, or WriteTo (sess_copy.go), takes the data
+//	kcp_session.go       through the core
+//	recvwindow.go        out of the window.
+//
+// # How the package is built
+//
+// The file names tell the owner. Each layer uses the ones below it:
+//
+//   - dial.go, listen.go: the ways to make a session or a listener. settings.go, config.go: what
+//     they can be told, and that checked and completed.
+//   - listener.go: Accept and Close. listener_reader.go: a reader, which finds or makes the session
+//     of each datagram. listener_table.go: the table of sessions. timewait.go: those that have
+//     ended.
+//   - sess_*.go: what a session does. sess.go is its state, all types of it. Above sess_drive.go
+//     stand the ways in: sess_read.go, sess_write.go, sess_copy.go, sess_oob.go, sess_close.go,
+//     sess_options.go and sess_input.go. Below it stands what driving has to see to:
+//     sess_teardown.go, sess_keepalive.go, sess_gather.go.
+//   - sender.go: datagrams on their way to the socket. inplace.go: the zero-copy contract.
+//   - kcp_*.go: what the core does. It is a state machine that takes the time as an argument, does
+//     no I/O and reports its next deadline. kcp_session.go is the session's view of it and
+//     kcp_manual.go that of a program that drives it by hand; below are kcp_input.go,
+//     kcp_output.go, kcp_loss.go, kcp_limits.go, kcp_congestion.go, kcp_autotune.go. kcp.go is its
+//     state, made of types with files of their own: sendwindow.go, recvwindow.go, flow_control.go,
+//     ack_queue.go, peer_caps.go, rtt.go, loss_state.go, duplicate_queue.go, delivery_rate.go,
+//     pacer.go, datagram_writer.go.
+//   - congestion.go: the interface of congestion controllers; cc_*.go: those there are.
+//   - crypt_envelope.go, crypt*.go, entropy.go, segment.go, packet.go: what a datagram is made of.
+//     fec.go: the format and the codes of FEC, with fec_encoder.go, fec_adapt.go, fec_decoder.go
+//     and fec_cache.go.
+//   - tx*.go, write_loop.go, readloop*.go, gso_linux.go, mmsg_*.go, socket.go, addr*.go and
+//     reuseport_*.go: sockets.
+//   - timedsched.go, clock.go, spinlock.go: time and waiting. stats.go, snmp.go: counters.
+//     errors.go, errno*.go: errors. assert.go: what the types are.
+//
+// Types and the behaviour that joins them are apart so that an arrow from a file to one that it
+// uses points down: a type of the core or the session can be read, tested and changed alone.
+//
+// A session (sess_drive.go) is driven by three things: a caller, the socket's reader, and a timer.
+// Each passes all it has to the core under one lock, flushes once, and sends what came out when the
+// lock is released; a listener's reader does so for all the sessions that one read touched, with
+// one system call. A driver sends only what the socket takes at once, and not for long; the rest is
+// left to the socket's write loop (write_loop.go). Where sending may block, on a PacketConn that is
+// no UDP socket or without batched system calls, readers and timers leave everything to it. So
+// neither a reader nor a timer ever waits for a socket.
+//
+// There is no goroutine for a session. A listener has one reader, or on Linux one for each
+// processor, up to eight, with sockets at the same address among which the kernel distributes the
+// peers (reuseport_linux.go); a dialled session has the reader of its own socket; and all share the
+// few goroutines of [SystemTimedSched]. Timer workers, write loops, and the goroutines that call
+// out-of-band handlers are there only while there is something to do. An idle session has no
+// deadline, and costs nothing but its memory.
 //
 // On Linux, datagrams move in batches, and on sockets that the package opened itself with
 // segmentation offload where the kernel has it (gso_linux.go; set the environment variable
-// KCP_NO_OFFLOAD to switch that off). Elsewhere, and with the build tag kcpgeneric, they move
-// one by one.
+// KCP_NO_OFFLOAD to switch that off). Elsewhere (mmsg_other.go), and with the build tag
+// kcpgeneric, they move one by one.
 package kcp

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// Over a million nonces, half of them of 12 bytes and half of 16, drawn by several
-// goroutines: none comes twice. It compares the first 8 bytes only, which are as
-// random as the rest. Two of 2²⁰ are equal by chance in one of 2²⁵ runs.
+// Over a million nonces, half of them of 12 bytes and half of 16, drawn by several goroutines: none
+// comes twice. It compares the first 8 bytes only, which are as random as the rest. Two of 2²⁰ are
+// equal by chance in one of 2²⁵ runs.
 func TestEntropyNeverRepeats(t *testing.T) {
 	const (
 		goroutines = 4
@@ -35,8 +35,7 @@ func TestEntropyNeverRepeats(t *testing.T) {
 	}
 }
 
-// Each byte is filled: over 40 draws it is non-zero at least once, but for one
-// chance in 2³²⁰.
+// Each byte is filled: over 40 draws it is non-zero at least once, but for one chance in 2³²⁰.
 func TestEntropyFillsAll(t *testing.T) {
 	var entropy chachaEntropy
 	for size := range 100 {
@@ -54,8 +53,7 @@ func TestEntropyFillsAll(t *testing.T) {
 	}
 }
 
-// A generator gets a new key when its output under the old one is used up, and
-// after Init.
+// A generator gets a new key when its output under the old one is used up, and after Init.
 func TestEntropyRekeys(t *testing.T) {
 	var g chachaGenerator
 	draw := func(size int, inits uint64, left int) {

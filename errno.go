@@ -4,7 +4,7 @@ package kcp
 
 import "syscall"
 
-// transientErrors are the system's names of what transient describes.
+// transientErrors are the system's errors that leave a socket usable: see transient.
 var transientErrors = []error{
 	syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EHOSTUNREACH, syscall.ENETUNREACH,
 	syscall.ENETDOWN, syscall.EHOSTDOWN, syscall.EADDRNOTAVAIL, syscall.ENOBUFS,

@@ -2,8 +2,8 @@ package kcp
 
 import "golang.org/x/sys/windows"
 
-// transientErrors are the system's names of what transient describes. A datagram
-// longer than the buffer is an error to Windows.
+// transientErrors are the system's errors that leave a socket usable: see transient. Windows
+// reports a datagram longer than the buffer as an error.
 var transientErrors = []error{
 	windows.WSAECONNREFUSED, windows.WSAECONNRESET, windows.WSAENETRESET,
 	windows.WSAEHOSTUNREACH, windows.WSAENETUNREACH, windows.WSAENETDOWN,

@@ -1,6 +1,7 @@
 package kcp
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -8,26 +9,36 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/pkg/errors"
+	pkgerrors "github.com/pkg/errors"
 )
 
-// The errors of this package, beside those that name a wrong setting where it is checked,
-// io.EOF, syscall.ECONNRESET of a peer that threw data away and syscall.EPIPE of a stream that
-// was ended here. The package comment says what callers can test for.
+// The errors of this package. Others are made where a setting is checked, or are io.EOF,
+// io.ErrUnexpectedEOF, syscall.ECONNRESET after the peer discarded data, and syscall.EPIPE after
+// CloseWrite. The package comment says what callers can test for.
 var (
 	errClosed   error = closedError{}
 	errDeadline error = os.ErrDeadlineExceeded
 
-	errNoRemote     = errors.New("kcp: the remote address is nil")
-	errNoConn       = errors.New("kcp: the PacketConn is nil")
-	errNoAEAD       = errors.New("kcp: the cipher.AEAD is nil")
-	errNotOwner     = errors.New("kcp: an accepted session shares its listener's socket: set it there")
-	errNoWrites     = errors.New("kcp: a listener writes nothing")
-	errNotSupported = errors.New("kcp: the PacketConn does not support this setting")
-	errOOBNeedsFEC  = errors.New("kcp: out-of-band datagrams need FEC")
+	errNoRemote = pkgerrors.New("kcp: the remote address is nil")
+	errNoConn   = pkgerrors.New("kcp: the PacketConn is nil")
+	errNoAEAD   = pkgerrors.New("kcp: the cipher.AEAD is nil")
 )
 
-// closedError is what net.ErrClosed and io.ErrClosedPipe are at once.
+// Errors of calls that this session, listener or PacketConn does not support.
+const (
+	errNotOwner     unsupportedError = "kcp: an accepted session shares its listener's socket: set it there"
+	errNoWrites     unsupportedError = "kcp: a listener writes nothing"
+	errNotSupported unsupportedError = "kcp: the PacketConn does not support this setting"
+	errOOBNeedsFEC  unsupportedError = "kcp: out-of-band datagrams need FEC"
+)
+
+// unsupportedError is errors.ErrUnsupported with a reason.
+type unsupportedError string
+
+func (e unsupportedError) Error() string { return string(e) }
+func (e unsupportedError) Unwrap() error { return errors.ErrUnsupported }
+
+// closedError is both net.ErrClosed and io.ErrClosedPipe to errors.Is.
 type closedError struct{}
 
 func (closedError) Error() string { return net.ErrClosed.Error() }
@@ -37,25 +48,51 @@ func (closedError) Is(target error) bool {
 	return target == net.ErrClosed || target == io.ErrClosedPipe
 }
 
-// brokenError is the error that made a PacketConn useless.
+// brokenError is the failure of a PacketConn: syscall.ECONNABORTED and the cause to errors.Is.
 type brokenError struct{ cause error }
 
 func (e brokenError) Error() string { return e.cause.Error() }
 
-func (e brokenError) Unwrap() []error { return []error{syscall.ECONNABORTED, e.cause} }
-
-// PeerTimeoutError is why a session failed whose peer was not heard of any more. It is
-// syscall.ETIMEDOUT to errors.Is, and its Timeout is true.
-type PeerTimeoutError struct {
-	Silent time.Duration // how long nothing had been heard
+// Unwrap leaves out causes that would look like the end of the stream or the session's deadline.
+func (e brokenError) Unwrap() []error {
+	for _, misleading := range []error{io.EOF, os.ErrDeadlineExceeded} {
+		if errors.Is(e.cause, misleading) {
+			return []error{syscall.ECONNABORTED}
+		}
+	}
+	return []error{syscall.ECONNABORTED, e.cause}
 }
 
+// PeerTimeoutError is the error of a session that failed because nothing was heard from the peer:
+// see SetUserTimeout, SetIdleTimeout and SetKeepAlive. errors.Is finds syscall.ETIMEDOUT in it.
+type PeerTimeoutError struct {
+	// Silent is how long nothing had been heard from the peer when the session failed.
+	Silent time.Duration
+}
+
+// Error tells how long the peer was silent, to the millisecond.
 func (e *PeerTimeoutError) Error() string {
 	return fmt.Sprintf("connection timed out: nothing heard for %v", e.Silent.Round(time.Millisecond))
 }
 
-func (e *PeerTimeoutError) Timeout() bool   { return true }
-func (e *PeerTimeoutError) Temporary() bool { return true } // as syscall.ETIMEDOUT's
+// Timeout returns true, as the net.Error of an operation that timed out does.
+func (e *PeerTimeoutError) Timeout() bool { return true }
+
+// Temporary returns true, as that of syscall.ETIMEDOUT does.
+func (e *PeerTimeoutError) Temporary() bool { return true }
 
 // Is makes errors.Is find syscall.ETIMEDOUT.
 func (e *PeerTimeoutError) Is(target error) bool { return target == syscall.ETIMEDOUT }
+
+// timedOutError is a context's deadline as net.Dialer reports it, with Timeout.
+type timedOutError struct{ cause error }
+
+func (timedOutError) Error() string { return "connection timed out: no answer" }
+
+func (timedOutError) Timeout() bool { return true }
+
+func (timedOutError) Temporary() bool { return true }
+
+func (e timedOutError) Unwrap() error { return e.cause }
+
+func (timedOutError) Is(target error) bool { return target == syscall.ETIMEDOUT }

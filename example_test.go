@@ -54,8 +54,7 @@ func ExampleDialWithOptions() {
 		log.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetNoDelay(1, 10, 2, 1)
-	conn.SetWindowSize(256, 256)
+	conn.SetNoDelay(1, 10, 2, 0)
 	conn.Write([]byte("secret"))
 
 	peer, err := l.AcceptKCP()

@@ -1,55 +1,50 @@
 package kcp
 
-// fecWindow is how many groups are open at a time: a shard may be overtaken by
-// those of three later groups and still be of use.
+// fecWindow is the number of groups that are open at a time. A shard may be overtaken by shards of
+// three later groups and still be of use.
 const fecWindow = 4
 
-// fecStraggler is how many seqids behind the newest a shard may arrive that was
-// overtaken, and is of no use any more. What seems older was not overtaken: the peer
-// has started again, or what seemed newer was not its.
-const fecStraggler = 1 << 12
-
-// fecDecoder rebuilds lost datagrams of a peer from its parity. It holds copies of
-// the shards of at most fecWindow groups, follows the peer when its shard counts
-// are not the ones expected, and needs not be told of any. The session's lock
-// guards it.
+// fecDecoder rebuilds lost datagrams of a peer from its parity (docs/protocol.md, The decoder). It
+// holds copies of the shards of at most fecWindow groups. It infers the peer's shard counts from
+// the shards that arrive, so the counts that it starts with may be wrong or missing. The session's
+// lock guards it.
 //
-// A peer that changes its counts in mid-stream skips more than fecStraggler seqids. Such a
-// step, back no less than forth, takes the proof back.
+// A peer that changes its counts during a session skips more than fecStraggler seqids. A step of
+// more than fecStraggler seqids in either direction resets proven.
 //
-// What is rebuilt under wrong counts can look like a datagram of the peer's: the code
-// maps equal bytes to themselves, and conv, cmd and len are equal in most. So nothing
-// is rebuilt before the counts are proven, those that were expected no less than those
-// that were inferred: no others explain the kinds of shard seen, and one group with a
-// shard more than needed is a codeword under them. Neither would do alone. A codeword
-// of 9/4 is one of 10/3 too, and 10/2 sends the first group of 10/3 but for a shard; and
-// a datagram that is not the peer's can rule the right counts out. Groups wait for the
-// proof within the window, so where the ends agree it costs this: what is lost at first
-// is rebuilt about a group later, or sent again.
+// A datagram that was rebuilt under wrong counts can look like the peer's: the code maps equal
+// bytes to themselves, and conv, cmd and len are equal in most datagrams. So the decoder rebuilds
+// nothing before the counts are proven, whether they were expected or inferred. Two conditions
+// prove them: no other counts explain the kinds of the shards seen, and a group of which one shard
+// more than needed is there is a codeword. One condition alone is not enough. A codeword of 9/4 is
+// one of 10/3, too, and with 10/2 a peer sends the first group of 10/3 but for one shard; and a
+// datagram that is not the peer's can rule out the right counts. Groups wait for the proof as long
+// as they are in the window. So the cost, where both ends have the same counts, is that a datagram
+// lost at first is rebuilt about a group later, or its segments are retransmitted.
 type fecDecoder struct {
-	code    *fecCode // of the peer, as far as known; nil for not at all
+	code    *fecCode // the peer's, as far as is known; nil while it is unknown
 	pool    *packetPool
 	count   *Snmp
-	groups  [fecWindow]fecGroup
-	newest  uint32   // seqid of the last shard that was not overtaken
-	proven  bool     // code is the peer's beyond doubt
-	shape   fecShape // empty if it is
-	scratch [][]byte
+	groups  [fecWindow]fecGroup // by number of the group, modulo fecWindow
+	newest  uint32              // seqid of the newest shard
+	proven  bool                // code is known to be the peer's
+	shape   fecShape            // evidence for the counts; empty once they are proven
+	scratch [][]byte            // argument of the code's methods
 }
 
-// fecGroup is what has arrived of one group.
+// fecGroup holds the shards of one group that have arrived.
 type fecGroup struct {
-	used   bool
-	done   bool      // nothing is missing any more, and nothing is held
+	used   bool      // the group is in the window
+	done   bool      // the group was complete or could be rebuilt; it holds no shards any more
 	base   uint32    // seqid of its first shard
 	shards []*packet // by position, nil for missing
-	have   int       // shards that are there
+	have   int       // shards held
 	data   int       // data shards among them
 }
 
-// add takes the shard of a valid FEC datagram with header h: what follows type. It
-// calls deliver with the segments of each datagram that it could rebuild, valid
-// during the call.
+// add takes the shard of a valid FEC datagram with header h: the bytes behind the type field. It
+// calls deliver with the segments of each datagram that it rebuilds, which are valid during the
+// call.
 func (d *fecDecoder) add(h fecHeader, shard []byte, deliver func([]byte)) {
 	isData := h.kind == fecTypeData
 	if !isData {
@@ -91,7 +86,7 @@ func (d *fecDecoder) add(h fecHeader, shard []byte, deliver func([]byte)) {
 	}
 }
 
-// finish rebuilds what is missing of g if enough of it is there.
+// finish rebuilds the missing data shards of g once enough shards are there.
 func (d *fecDecoder) finish(g *fecGroup, deliver func([]byte)) {
 	if !g.used || g.done || g.have < d.code.data {
 		return
@@ -103,18 +98,18 @@ func (d *fecDecoder) finish(g *fecGroup, deliver func([]byte)) {
 	d.drop(g)
 }
 
-// doubt takes back what was proven, and what was held under it.
+// doubt resets proven, and drops all shards held and all evidence for the counts.
 func (d *fecDecoder) doubt() {
 	d.release()
 	d.proven, d.shape = false, fecShape{}
 }
 
-// fits says whether a shard of that kind belongs at seqid under the code. A code that is
-// not proven it sets right by what it sees.
+// track says whether seqid is the number of a data shard, for isData true, or of a parity shard,
+// under the code. A code that is not proven is corrected by the shard first.
 func (d *fecDecoder) track(seqid uint32, isData bool) bool {
 	if d.proven {
 		d.proven = d.code.fits(seqid, isData)
-		return d.proven // if not, the peer has other counts now, or this shard is not its
+		return d.proven // if false, the counts have changed, or the shard is not the peer's
 	}
 	if len(d.shape.left) == 0 {
 		d.shape = newFECShape()
@@ -124,15 +119,16 @@ func (d *fecDecoder) track(seqid uint32, isData bool) bool {
 		d.release()
 		d.code = nil
 	}
-	if data, parity, ok := d.shape.counts(); ok && d.code == nil {
-		d.code, _ = newFECCode(data, parity) // these are counts that it takes
+	if counts, ok := d.shape.counts(); ok && d.code == nil {
+		d.code = fecCodes.request(counts) // nil while it is being made
 	}
 	return d.code != nil && d.code.fits(seqid, isData)
 }
 
-// prove says whether the code is proven now. Every group that can speak against it may.
+// prove says whether the code is proven now. It checks every group that has more shards than
+// needed.
 func (d *fecDecoder) prove() bool {
-	if _, _, ok := d.shape.counts(); !ok {
+	if _, ok := d.shape.counts(); !ok {
 		return false
 	}
 	for i := range d.groups {
@@ -140,7 +136,7 @@ func (d *fecDecoder) prove() bool {
 		if g.have <= d.code.data {
 			continue
 		}
-		if d.proven = d.isCodeword(g); !d.proven { // something that was seen was not the peer's
+		if d.proven = d.isCodeword(g); !d.proven { // a shard that was seen was not the peer's
 			d.count.FECErrs++
 			d.doubt()
 			return false
@@ -152,8 +148,8 @@ func (d *fecDecoder) prove() bool {
 	return d.proven
 }
 
-// isCodeword says whether the shards of g, of which there are more than needed, agree.
-// It is asked a few times a session.
+// isCodeword says whether the shards of g, one more than needed or several, belong to one codeword.
+// It is called a few times a session.
 func (d *fecDecoder) isCodeword(g *fecGroup) bool {
 	length := g.pad()
 	shards := make([][]byte, len(g.shards))
@@ -169,7 +165,7 @@ func (d *fecDecoder) isCodeword(g *fecGroup) bool {
 	return ok && err == nil
 }
 
-// group returns the group that starts at base, nil if newer ones have displaced it.
+// group returns the group of n shards that starts at base, nil if a newer one has taken its place.
 func (d *fecDecoder) group(base, n uint32) *fecGroup {
 	g := &d.groups[base/n%fecWindow]
 	if g.used && g.base == base {
@@ -224,7 +220,7 @@ func (d *fecDecoder) rebuild(g *fecGroup, deliver func([]byte)) {
 	}
 }
 
-// pad fills the shards of g up with zeros to the longest and returns that length.
+// pad pads the shards of g with zeros to the length of the longest, and returns that length.
 func (g *fecGroup) pad() (length int) {
 	for _, p := range g.shards {
 		if p != nil {
@@ -239,7 +235,7 @@ func (g *fecGroup) pad() (length int) {
 	return length
 }
 
-// drop gives the shards of g back.
+// drop puts the shards of g back into the pool.
 func (d *fecDecoder) drop(g *fecGroup) {
 	for i, p := range g.shards {
 		if p != nil {
@@ -250,8 +246,8 @@ func (d *fecDecoder) drop(g *fecGroup) {
 	g.have, g.data = 0, 0
 }
 
-// release gives the memory of all groups back. They are forgotten, and not counted as
-// given up: what one lacks may not have been sent yet. What is known of the code stays.
+// release gives back the memory of all groups. It does not count them as given up, as a missing
+// shard may not have been sent yet. The code, proven and the evidence for the counts stay.
 func (d *fecDecoder) release() {
 	for i := range d.groups {
 		d.drop(&d.groups[i])
@@ -270,17 +266,17 @@ func (d *fecDecoder) holding() bool {
 	return false
 }
 
-// fecShape finds a peer's shard counts in the kinds of shard it sends. It keeps those
-// that explain all that was seen: data first, then parity, in groups that start at
-// multiples of their size. The peer's are always among them, whatever is lost, left out
-// or late, so when no others are left it is these. When none at all are left, not all
-// that was seen was one peer's.
+// fecShape infers a peer's shard counts from the kinds of the shards that the peer sends. It keeps
+// all counts that explain every shard seen: data first, then parity, in groups that start at
+// multiples of their size. The peer's counts are always among them, whatever is lost, left out or
+// late, so they are the last ones left. If none are left, some shard was not that peer's.
 type fecShape struct {
-	left []fecSize
-	seen uint32 // shards
+	left []fecSize // the sizes that are not ruled out
+	seen uint32    // shards observed
 }
 
-// fecSize is a size that groups may have, with from least to most data shards.
+// fecSize is a size that the peer's groups may have, with the least and the most data shards that
+// they then have.
 type fecSize struct{ size, least, most uint16 }
 
 func newFECShape() fecShape {
@@ -291,7 +287,7 @@ func newFECShape() fecShape {
 	return s
 }
 
-// observe strikes out what a shard of that kind at seqid rules out.
+// observe rules out all counts that do not explain a shard of that kind at seqid.
 func (s *fecShape) observe(seqid uint32, isData bool) {
 	s.seen++
 	left := s.left[:0]
@@ -309,13 +305,13 @@ func (s *fecShape) observe(seqid uint32, isData bool) {
 	s.left = left
 }
 
-// counts returns the peer's counts when no others are left. A few shards picked for it
-// would do, but a large code takes milliseconds to make: the peer has to send as many as
-// a group has.
-func (s *fecShape) counts() (data, parity int, ok bool) {
+// counts returns the peer's counts when no others are left. A few chosen shards would achieve that,
+// but a large code takes milliseconds to make, so the peer has to send as many shards as a group
+// has.
+func (s *fecShape) counts() (counts fecCounts, ok bool) {
 	if len(s.left) != 1 {
-		return 0, 0, false
+		return counts, false
 	}
 	c := s.left[0]
-	return int(c.most), int(c.size - c.most), c.least == c.most && s.seen >= uint32(c.size)
+	return fecCounts{int(c.most), int(c.size - c.most)}, c.least == c.most && s.seen >= uint32(c.size)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ type fecSender struct {
 func newFECSender(t *testing.T, data, parity int) *fecSender {
 	s := &fecSender{
 		T: t, enc: newFECEncoder(mustFECCode(t, data, parity), 0, new(packetPool)),
-		rnd: rand.New(rand.NewPCG(uint64(data), uint64(parity))), sent: make(map[string]bool),
+		rnd: seeded(uint64(data), uint64(parity)), sent: make(map[string]bool),
 	}
 	s.size = func() int { return 1 + s.rnd.IntN(200) }
 	return s
@@ -101,8 +102,8 @@ func (r *fecReceiver) hear(all ...[]byte) {
 	}
 }
 
-// prove carries whole groups until the decoder believes the sender's counts, which it
-// must do soon, and rebuilds nothing.
+// prove carries whole groups until the decoder believes the sender's counts, which it must do soon,
+// and rebuilds nothing.
 func (r *fecReceiver) prove(s *fecSender) {
 	r.Helper()
 	rebuilt := r.count.FECRecovered
@@ -174,8 +175,8 @@ func wantFECBounded(t testing.TB, d *fecDecoder) {
 	}
 }
 
-// losses calls f with every choice of at most k of n numbers, or with many random ones
-// where there are too many.
+// losses calls f with every choice of at most k of n numbers, or with many random ones where there
+// are too many.
 func losses(n, k int, f func(lost []int)) {
 	if n <= 8 {
 		for set := range 1 << n {
@@ -191,7 +192,7 @@ func losses(n, k int, f func(lost []int)) {
 		}
 		return
 	}
-	rnd := rand.New(rand.NewPCG(uint64(n), uint64(k)))
+	rnd := seeded(uint64(n), uint64(k))
 	for i := range 6 {
 		size := k
 		if i > 0 {
@@ -284,7 +285,7 @@ func TestFECLengths(t *testing.T) {
 // Parity also comes before data, and what is complete is not looked at again.
 func TestFECOrder(t *testing.T) {
 	s := newFECSender(t, 3, 2)
-	rnd := rand.New(rand.NewPCG(1, 2))
+	rnd := seeded(1, 2)
 	for range 200 {
 		r := newFECReceiver(t, 3, 2)
 		r.prove(s)
@@ -442,9 +443,6 @@ func TestFECEncoderTrim(t *testing.T) {
 }
 
 func TestFECCounts(t *testing.T) {
-	fecCodes.Lock()
-	clear(fecCodes.m) // of what other tests made
-	fecCodes.Unlock()
 	for _, c := range []struct {
 		data, parity int
 		on           bool
@@ -557,4 +555,77 @@ func TestFECOffset(t *testing.T) {
 	}
 	r.hear(b[1][20:], parity[0].data[20:])
 	r.wantRebuilt(b[0][20:])
+}
+
+// kinds returns the datagrams of so many groups of a code, as far as they show it: nothing can be
+// rebuilt from them.
+func kinds(data, parity, groups int) (all [][]byte) {
+	for seqid := range (data + parity) * groups {
+		kind := uint16(fecTypeData)
+		if seqid%(data+parity) >= data {
+			kind = fecTypeParity
+		}
+		all = append(all, framed(uint32(seqid), kind, random(uint64(seqid), 50)))
+	}
+	return all
+}
+
+// madeOnce says whether a code that is asked for twice is the same one.
+func madeOnce(t *testing.T, data, parity int) bool {
+	first, second := mustFECCode(t, data, parity), mustFECCode(t, data, parity)
+	return first == second
+}
+
+// However many counts peers have shown, codes in use are kept.
+func TestFECCacheEvicts(t *testing.T) {
+	for data := 1; data <= 10; data++ {
+		for parity := 11; parity <= 20; parity++ {
+			newFECReceiver(t, 0, 0).hear(kinds(data, parity, 4)...)
+		}
+	}
+	for _, c := range [][2]int{{10, 3}, {11, 4}, {21, 6}, {31, 7}} {
+		if !madeOnce(t, c[0], c[1]) {
+			t.Errorf("%v is made again each time", c)
+		}
+	}
+}
+
+// making returns the stack of a goroutine that makes a code, empty if none does.
+func making(stacks []byte) string {
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	for _, g := range strings.Split(string(stacks), "\n\n") {
+		if strings.Contains(g, "reedsolomon.New(") {
+			g, _, _ = strings.Cut(g, "created by")
+			return g
+		}
+	}
+	return ""
+}
+
+// A large code, which takes milliseconds to make and which a peer may choose, is not made on the
+// goroutine of a reader, nor under the lock of a session.
+func TestFECLargeCode(t *testing.T) {
+	cfg := standalone(t, nil, 3, 1)
+	stacks := make([]byte, 1<<20)
+	for parity := 100; parity < 110; parity++ {
+		offices := newPostOffices("near", "far")
+		c := cfg.dial(1, letter("far"), newSocket(offices[0], true))
+		done := make(chan bool)
+		go func() {
+			defer close(done)
+			for _, b := range kinds(240-parity, parity, 3) {
+				offices[1].WriteTo(b, letter("near"))
+			}
+		}()
+		found := ""
+		for end := time.Now().Add(100 * time.Millisecond); found == "" && time.Now().Before(end); {
+			found = making(stacks)
+		}
+		<-done
+		c.SetLinger(0)
+		closeAll(c, offices[1])
+		if strings.Contains(found, "Locked(") || strings.Contains(found, "readLoop(") {
+			t.Fatalf("made by a reader:\n%s", found)
+		}
+	}
 }

@@ -10,24 +10,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// UDP segmentation offload: a run of equal datagrams to one peer crosses the kernel as
-// one message with its segment size beside it (UDP_SEGMENT, Linux 4.18), and arrives as
-// one (UDP_GRO, Linux 5.0). Each socket is asked what it can do. What the kernel refuses
-// to send that way goes out unsegmented, and so does everything to that peer from then on.
+// UDP segmentation offload (udp(7): https://man7.org/linux/man-pages/man7/udp.7.html). A GSO send
+// is one message to the kernel with a train of datagrams of one length, to one peer, and that
+// length beside it (UDP_SEGMENT, Linux 4.18). The kernel, or the network card, cuts it into its GSO
+// segments, the datagrams. In the other direction the kernel joins datagrams into one message
+// (UDP_GRO, Linux 5.0). probeOffload asks each owned socket what it can do. When the kernel refuses
+// a GSO send, its datagrams are sent one by one, and so is everything to that peer from then on.
+//
+// A GSO segment is a datagram. It has nothing to do with the segments of KCP.
 
-// offloadOff is the environment variable that switches offload off, if not empty, for
-// sockets opened afterwards: some kernels corrupt offloaded packets on some cards.
+// offloadOff is the environment variable that, if not empty, switches offload off for sockets
+// opened afterwards: some kernels corrupt offloaded packets on some cards.
 const offloadOff = "KCP_NO_OFFLOAD"
 
-const (
-	// maxSegments is what every kernel takes in one message (UDP_MAX_SEGMENTS before
-	// Linux 6.9).
-	gsoMaxSegments = 64
-	// maxMessage is the longest payload of a UDP datagram over IPv4; IPv6 has 20 more.
-	gsoMaxPayload = 65507
-)
-
-// probeOffload switches offload on, as far as the socket has it.
+// probeOffload switches GRO on, and says whether the socket can do GSO sends and GRO.
 func probeOffload(fd int) (send, receive bool) {
 	if os.Getenv(offloadOff) != "" {
 		return false, false
@@ -41,16 +37,16 @@ func probeOffload(fd int) (send, receive bool) {
 	return send, receive
 }
 
-// runLength returns how many datagrams of that size one message holds, 0 without offload.
+// gsoSegments returns how many datagrams of size bytes fit in one GSO send, 0 without offload.
 func (s *socket) gsoSegments(size int) int {
 	if s.batch == nil || !s.batch.segment {
 		return 0
 	}
-	return min(gsoMaxSegments, gsoMaxPayload/size)
+	return fullGSO(size)
 }
 
-// run returns how many datagrams at the start of batch can go as one message of segments:
-// to one peer, of one size but for the last, which may be shorter.
+// gsoTrain returns how many datagrams at the start of batch fit in one GSO send: those to one peer
+// and of one length. The last of them may be shorter.
 func gsoTrain(batch []outbound) int {
 	first := batch[0]
 	size, total := len(first.data), len(first.data)
@@ -67,29 +63,28 @@ func gsoTrain(batch []outbound) int {
 	return min(len(batch), gsoMaxSegments)
 }
 
-// refusesOffload says whether errno, from sending a segmented message, may pass when its
-// datagrams are sent one by one: no checksum offload in the device, or segments longer
-// than the path's MTU, which EINVAL says too before Linux 6.14.
+// refusesOffload says whether the datagrams of a GSO send that failed with errno may be accepted
+// one by one: the device has no checksum offload (EIO), or the GSO segments are longer than the
+// path's MTU (EMSGSIZE, and EINVAL before Linux 6.14).
 func refusesOffload(errno error) bool {
 	return errno == unix.EIO || errno == unix.EMSGSIZE || errno == unix.EINVAL
 }
 
-// control is the room for the control message of a message sent, aligned as the kernel
-// wants it.
+// cmsgBuf is the room for the control message of a GSO send, aligned as the kernel requires.
 type cmsgBuf struct {
 	_ [0]uint64
 	b [24]byte // CmsgSpace(2) where it is largest
 }
 
-// rxControl is the same for one received, with room for what the socket's owner may have
-// asked the kernel for (packet information, time stamps).
+// rxCmsgBuf is the room for the control messages of a received message: UDP_GRO's, and those that
+// the socket's owner may have asked the kernel for (packet information, time stamps).
 type rxCmsgBuf struct {
 	_ [0]uint64
 	b [128]byte
 }
 
-// putSegmentSize asks for segments of size bytes and returns the length of the control
-// message that does.
+// putSegmentSize writes the control message that asks for GSO segments of size bytes, and returns
+// its length.
 func (c *cmsgBuf) putSegmentSize(size int) int {
 	h := (*unix.Cmsghdr)(unsafe.Pointer(&c.b))
 	h.Level, h.Type = unix.SOL_UDP, unix.UDP_SEGMENT
@@ -98,8 +93,8 @@ func (c *cmsgBuf) putSegmentSize(size int) int {
 	return unix.CmsgSpace(2)
 }
 
-// segmentSize reads the size of the segments that a received message was put together
-// from out of its control messages, 0 if it was not.
+// gsoSegmentSize returns the length in bytes of the datagrams that GRO has joined into a message
+// with the control messages b, 0 if the message is one datagram.
 func gsoSegmentSize(b []byte) int {
 	for len(b) >= unix.CmsgLen(0) {
 		h, data, rest, err := unix.ParseOneSocketControlMessage(b)
@@ -114,8 +109,8 @@ func gsoSegmentSize(b []byte) int {
 	return 0
 }
 
-// split appends the datagrams of a received message to in: one, or segments of size
-// bytes, the last of which may be shorter.
+// split appends the datagrams of a received message to in: one if size is 0, otherwise datagrams of
+// size bytes, the last of which may be shorter.
 func split(in []inbound, data []byte, size int, from peerAddr) []inbound {
 	if size == 0 {
 		return append(in, inbound{data: data, from: from})

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"syscall"
 	"testing"
@@ -15,8 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// outbounds makes datagrams of the given sizes; a negative size is one for the second of
-// two peers.
+// outbounds makes datagrams of the given sizes; a negative size is one for the second of two peers.
 func outbounds(sizes []int) []outbound {
 	to := [2]destination{}
 	var batch []outbound
@@ -34,7 +34,7 @@ func outbounds(sizes []int) []outbound {
 
 func repeat(size, n int) []int { return slices.Repeat([]int{size}, n) }
 
-func TestRun(t *testing.T) {
+func TestGSOTrain(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		sizes []int
@@ -42,7 +42,7 @@ func TestRun(t *testing.T) {
 	}{
 		{"one", []int{100}, []int{1}},
 		{"equal", repeat(1400, 5), []int{5}},
-		{"a shorter one ends the run", []int{1400, 1400, 60, 60, 60}, []int{3, 2}},
+		{"a shorter one ends the train", []int{1400, 1400, 60, 60, 60}, []int{3, 2}},
 		{"a longer one starts the next", []int{60, 1400, 1400}, []int{1, 2}},
 		{"falling sizes", []int{3, 2, 1}, []int{2, 1}},
 		{"two peers", []int{1400, -1400, -1400, 1400}, []int{1, 2, 1}},
@@ -90,26 +90,28 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-func TestSegmentSize(t *testing.T) {
-	message := func(level, kind int32, data []byte) []byte {
-		b := make([]byte, unix.CmsgSpace(len(data)))
-		var c cmsgBuf
-		c.putSegmentSize(0) // for the header's shape
-		copy(b, c.b[:unix.CmsgLen(0)])
-		at := unix.CmsgLen(0) - 8
-		binary.NativeEndian.PutUint32(b[at:], uint32(level))
-		binary.NativeEndian.PutUint32(b[at+4:], uint32(kind))
-		if at == 8 {
-			binary.NativeEndian.PutUint64(b, uint64(unix.CmsgLen(len(data))))
-		} else {
-			binary.NativeEndian.PutUint32(b, uint32(unix.CmsgLen(len(data))))
-		}
-		copy(b[unix.CmsgLen(0):], data)
-		return b
+// controlMessage returns a control message as the kernel lays it out.
+func controlMessage(level, kind int32, data []byte) []byte {
+	b := make([]byte, unix.CmsgSpace(len(data)))
+	var c cmsgBuf
+	c.putSegmentSize(0) // for the header's shape
+	copy(b, c.b[:unix.CmsgLen(0)])
+	at := unix.CmsgLen(0) - 8
+	binary.NativeEndian.PutUint32(b[at:], uint32(level))
+	binary.NativeEndian.PutUint32(b[at+4:], uint32(kind))
+	if at == 8 {
+		binary.NativeEndian.PutUint64(b, uint64(unix.CmsgLen(len(data))))
+	} else {
+		binary.NativeEndian.PutUint32(b, uint32(unix.CmsgLen(len(data))))
 	}
+	copy(b[unix.CmsgLen(0):], data)
+	return b
+}
+
+func TestGSOSegmentSize(t *testing.T) {
 	size := func(n int32) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(n)) }
-	gro := message(unix.SOL_UDP, unix.UDP_GRO, size(1400))
-	other := message(unix.SOL_SOCKET, unix.SCM_TIMESTAMP, make([]byte, 16))
+	gro := controlMessage(unix.SOL_UDP, unix.UDP_GRO, size(1400))
+	other := controlMessage(unix.SOL_SOCKET, unix.SCM_TIMESTAMP, make([]byte, 16))
 	for _, c := range []struct {
 		name string
 		b    []byte
@@ -121,39 +123,13 @@ func TestSegmentSize(t *testing.T) {
 		{"only another", other, 0},
 		{"cut short", gro[:unix.CmsgLen(2)], 0},
 		{"header cut short", gro[:5], 0},
-		{"negative", message(unix.SOL_UDP, unix.UDP_GRO, size(-1)), 0},
-		{"too small", message(unix.SOL_UDP, unix.UDP_GRO, []byte{1, 2}), 0},
+		{"negative", controlMessage(unix.SOL_UDP, unix.UDP_GRO, size(-1)), 0},
+		{"too small", controlMessage(unix.SOL_UDP, unix.UDP_GRO, []byte{1, 2}), 0},
 		{"length 0", make([]byte, unix.CmsgSpace(4)), 0},
 	} {
 		if got := gsoSegmentSize(c.b); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
-	}
-}
-
-func TestRawAddr(t *testing.T) {
-	for _, c := range []struct {
-		addr string
-		six  bool
-		want string // "" for what cannot be sent there
-	}{
-		{"192.0.2.1:65535", false, "192.0.2.1:65535"},
-		{"192.0.2.1:1", true, "192.0.2.1:1"}, // by way of an IPv4-mapped address
-		{"[2001:db8::7]:53", true, "[2001:db8::7]:53"},
-		{"[fe80::1%3]:53", true, "[fe80::1%3]:53"},
-		{"[2001:db8::7]:53", false, ""},
-	} {
-		r := makeRawAddr(netip.MustParseAddrPort(c.addr), c.six)
-		got := ""
-		if r.n > 0 {
-			got = parseRawAddr(r.b[:r.n]).String()
-		}
-		if got != c.want {
-			t.Errorf("%s, six %v: %q, want %q", c.addr, c.six, got, c.want)
-		}
-	}
-	for n := range unix.SizeofSockaddrInet6 {
-		parseRawAddr(make([]byte, n)) // whatever the kernel says, no panic
 	}
 }
 
@@ -170,11 +146,11 @@ func socketPair(t *testing.T) (from, to *socket) {
 	}
 	growBuffers(b) // nothing is lost while the reader has not begun
 	from, to = newSocket(a, true), newSocket(b, true)
-	t.Cleanup(func() { from.close(true); to.close(true) })
+	t.Cleanup(func() { from.close(); to.close() })
 	return from, to
 }
 
-// collector is an inbox that keeps n datagrams.
+// collector is a receiver that keeps n datagrams.
 type collector struct {
 	n    int
 	got  [][]byte
@@ -190,10 +166,12 @@ func (c *collector) receive(batch []inbound) {
 	}
 }
 
+func (c *collector) readEnded() {}
+
 func (c *collector) readFailed(error) {}
 
-// TestOffloadOnSockets sends datagrams of every mix of sizes through the kernel, with
-// offload as far as it has it and without, in every combination of the two ends.
+// TestOffloadOnSockets sends datagrams of every mix of sizes through the kernel, with offload as
+// far as it has it and without, in every combination of the two ends.
 func TestOffloadOnSockets(t *testing.T) {
 	mixes := map[string][]int{
 		"equal":  repeat(1400, 200),
@@ -219,10 +197,10 @@ func TestOffloadOnSockets(t *testing.T) {
 					for i, o := range batch {
 						copy(o.data, random(uint64(i), len(o.data)))
 					}
-					if refused, err := from.send(batch, true); refused != 0 || err != nil {
-						t.Fatal(refused, err)
+					if done, refused, _, err := from.send(batch, never); done != len(batch) || refused != 0 || err != nil {
+						t.Fatal(done, refused, err)
 					}
-					<-c.done
+					await(t, "the datagrams", c.done)
 					for i, o := range batch {
 						if !bytes.Equal(c.got[i], o.data) {
 							t.Fatalf("datagram %d: %d bytes, want %d", i, len(c.got[i]), len(o.data))
@@ -234,12 +212,26 @@ func TestOffloadOnSockets(t *testing.T) {
 	}
 }
 
-// TestOffloadFallback makes the kernel refuse segments: all that could not go segmented goes
-// plain, and nothing is lost.
+// needGSO skips the test where the kernel has no segmentation offload, or it is switched off.
+func needGSO(t *testing.T, s *socket) {
+	t.Helper()
+	if os.Getenv(offloadOff) != "" {
+		t.Skip(offloadOff + " is set")
+	}
+	var err error
+	s.batch.raw.Control(func(fd uintptr) { _, err = unix.GetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_SEGMENT) })
+	if err != nil {
+		t.Skip("no segmentation offload:", err)
+	}
+}
+
+// TestOffloadFallback makes the kernel refuse segments: all that could not go segmented goes plain,
+// and nothing is lost.
 func TestOffloadFallback(t *testing.T) {
 	from, to := socketPair(t)
+	needGSO(t, from)
 	if !from.batch.segment {
-		t.Skip("no segmentation offload here")
+		t.Fatal("the kernel has segmentation offload, and the socket does not use it")
 	}
 	var err error
 	from.batch.raw.Control(func(fd uintptr) {
@@ -252,10 +244,10 @@ func TestOffloadFallback(t *testing.T) {
 	c := &collector{n: 100, done: make(chan struct{})}
 	to.start(c)
 	batch := outbounds(repeat(1400, 100))
-	if refused, err := from.send(batch, true); refused != 0 || err != nil {
-		t.Fatal(refused, err)
+	if done, refused, _, err := from.send(batch, never); done != len(batch) || refused != 0 || err != nil {
+		t.Fatal(done, refused, err)
 	}
-	<-c.done
+	await(t, "the datagrams", c.done)
 	if batch[0].to.plain != 1 {
 		t.Error("the kernel took segments without a checksum; the fallback was not tried")
 	}

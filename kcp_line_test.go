@@ -2,30 +2,31 @@ package kcp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"testing"
 	"time"
 )
 
-// The scenarios below are written in a small language. A line joins two cores, a and b,
-// with a delay; time is a number that passes when the scenario says so. A core may also
-// stand alone and hear segments that the scenario makes up.
+// The scenarios below are written in a small language. A line joins two cores, a and b, with a
+// delay; time is a number that passes when the scenario says so. A core may also stand alone and
+// hear segments that the scenario makes up.
 
 const testConv = 0x11223344
 
 // line is two cores and what is under way between them.
 type line struct {
 	*testing.T
-	now    int64
-	delay  int64
-	a, b   *node   // where there are two
-	nodes  []*node // all
-	flying []flying
-	cut    bool // everything is lost
+	now      int64
+	delay    int64
+	a, b     *node   // where there are two
+	nodes    []*node // all
+	inFlight []flight
+	cut      bool // everything is lost
 }
 
-// flying is a datagram under way.
-type flying struct {
+// flight is a datagram under way.
+type flight struct {
 	at   int64
 	to   *node
 	data []byte
@@ -69,7 +70,7 @@ func alone(t *testing.T) *node {
 
 func (l *line) node() *node {
 	n := &node{l: l, drops: make(map[uint32]int)}
-	n.KCP = newCore(testConv, n, &packets, l.now)
+	n.KCP = newCore(testConv, n, &packets, new(Snmp), l.now)
 	n.NoDelay(1, 10, 0, 1)
 	n.WndSize(128, 128)
 	l.nodes = append(l.nodes, n)
@@ -79,14 +80,14 @@ func (l *line) node() *node {
 // both does something to both cores.
 func (l *line) both(f func(n *node)) { f(l.a); f(l.b) }
 
-func (n *node) room(size int) []byte {
+func (n *node) buffer(size int) []byte {
 	if size > len(n.mem) {
 		n.l.Fatalf("core asks for %d bytes", size)
 	}
 	return n.mem[:]
 }
 
-func (n *node) emit(size int) {
+func (n *node) emit(_ int64, size int, _ bool) {
 	lost := n.l.cut
 	for b := n.mem[n.reserved:size]; len(b) > 0; {
 		var h header
@@ -101,7 +102,7 @@ func (n *node) emit(size int) {
 	n.grams++
 	n.longest = max(n.longest, size)
 	if n.peer != nil && !lost {
-		n.l.flying = append(n.l.flying, flying{n.l.now + n.l.delay, n.peer, bytes.Clone(n.mem[n.reserved:size])})
+		n.l.inFlight = append(n.l.inFlight, flight{n.l.now + n.l.delay, n.peer, bytes.Clone(n.mem[n.reserved:size])})
 	}
 }
 
@@ -145,14 +146,14 @@ func (n *node) drive() {
 	if now-n.lastActive >= trimAfter {
 		n.trim(now)
 	}
-	if now >= n.deadline() || n.wantsFlush(now) {
+	if now >= n.deadline() || n.flushDue(now) {
 		n.lastActive = now
 		n.flush(now)
 	}
 }
 
-// advance lets time pass. Each core is driven at its own deadline and when a datagram
-// arrives. One that stays due at the same moment would keep a session's timer spinning.
+// advance lets time pass. Each core is driven at its own deadline and when a datagram arrives. One
+// that stays due at the same moment would keep a session's timer spinning.
 func (l *line) advance(d time.Duration) {
 	l.Helper()
 	until := l.now + int64(d)
@@ -162,7 +163,7 @@ func (l *line) advance(d time.Duration) {
 			n.drive()
 			next = min(next, n.deadline())
 		}
-		for _, f := range l.flying {
+		for _, f := range l.inFlight {
 			next = min(next, f.at)
 		}
 		if next > until {
@@ -175,9 +176,9 @@ func (l *line) advance(d time.Duration) {
 		if spins > 100 {
 			l.Fatalf("nothing comes to rest at %v", time.Duration(l.now))
 		}
-		for len(l.flying) > 0 && l.flying[0].at <= l.now {
-			f := l.flying[0]
-			l.flying = l.flying[1:]
+		for len(l.inFlight) > 0 && l.inFlight[0].at <= l.now {
+			f := l.inFlight[0]
+			l.inFlight = l.inFlight[1:]
 			if code := f.to.input(l.now, f.data, true); code != 0 {
 				l.Fatalf("Input: %d", code)
 			}
@@ -207,7 +208,7 @@ func (n *node) ackOf(sn uint32) header {
 
 // fromPeer completes a segment of a peer that has announced no change.
 func (n *node) fromPeer(h header) header {
-	h.conv, h.wnd, h.una = testConv, uint16(n.rmtWnd), n.snd.una
+	h.conv, h.wnd, h.una = testConv, uint16(n.flow.peerWnd), n.snd.una
 	return h
 }
 
@@ -265,13 +266,14 @@ func (n *node) want(name string, want any) {
 	case "waiting":
 		got = n.WaitSnd()
 	case "peer window":
-		got = int(n.rmtWnd)
+		got = int(n.flow.peerWnd)
 	case "cwnd":
-		got = n.congestion().Window()
+		n.startControl()
+		got = n.cc.Window()
 	case "free":
 		got = int(n.rcv.free())
 	case "acks due":
-		got = len(n.acks)
+		got = len(n.acks.pending)
 	case "fast":
 		got = int(n.count.FastRetransSegs)
 	case "early":
@@ -298,3 +300,86 @@ const (
 	millisecond = time.Millisecond
 	second      = time.Second
 )
+
+// segment returns a segment with the given header fields.
+func segment(conv uint32, cmd uint8, sn uint32, data []byte) []byte {
+	b := make([]byte, IKCP_OVERHEAD, IKCP_OVERHEAD+len(data))
+	h := header{conv: conv, cmd: cmd, wnd: 32, sn: sn, len: uint32(len(data))}
+	h.put(b)
+	return append(b, data...)
+}
+
+// framed puts a FEC header in front of body.
+func framed(seqid uint32, kind uint16, body []byte) []byte {
+	b := make([]byte, fecHeaderSize, fecHeaderSize+len(body))
+	putFECHeader(b, seqid, kind)
+	binary.LittleEndian.PutUint16(b[fecShardStart:], uint16(fecSizeField+len(body)))
+	return append(b, body...)
+}
+
+func segmentOf(h header) []byte {
+	b := make([]byte, IKCP_OVERHEAD)
+	h.put(b)
+	return b
+}
+
+// segmentsOf returns the headers of a plain datagram's segments.
+func segmentsOf(b []byte) (headers []header) {
+	for len(b) >= IKCP_OVERHEAD {
+		var h header
+		h.parse(b)
+		headers = append(headers, h)
+		b = b[min(IKCP_OVERHEAD+int(h.len), len(b)):]
+	}
+	return headers
+}
+
+// carries says whether a plain datagram carries a segment with that cmd.
+func carries(b []byte, cmd uint8) bool {
+	for _, h := range segmentsOf(b) {
+		if h.cmd == cmd {
+			return true
+		}
+	}
+	return false
+}
+
+// pathLine is a line of 60 ms whose ends know their round trip and each other.
+func pathLine(t *testing.T, resend int) *line {
+	l := newLine(t, 30*millisecond)
+	l.both(func(n *node) {
+		n.NoDelay(1, 10, resend, 1)
+		n.ackNoDelay = true
+	})
+	l.chat(20)
+	return l
+}
+
+// chat sends count messages from a, one every 10 ms, and reads them.
+func (l *line) chat(count int) {
+	l.Helper()
+	for range count {
+		l.send(l.a, "message")
+		for range 10 {
+			l.advance(millisecond)
+			l.drive()
+		}
+		l.recv(l.b)
+	}
+}
+
+// drive acknowledges at once, as a session with SetACKNoDelay does.
+func (l *line) drive() {
+	if len(l.b.acks.pending) > 0 {
+		l.b.flush(l.now)
+	}
+}
+
+// gaps returns the times between the transmissions of segment sn.
+func (n *node) gaps(sn uint32) (all []time.Duration) {
+	sent := n.pushes(sn)
+	for i := range sent[1:] {
+		all = append(all, time.Duration(sent[i+1].at-sent[i].at))
+	}
+	return all
+}

@@ -6,115 +6,6 @@ import (
 	"time"
 )
 
-func TestRoundTripSamples(t *testing.T) {
-	n := alone(t)
-	n.write(3)
-	n.l.now += int64(40 * millisecond)
-	n.hear(n.ackOf(0))
-	n.want("srtt", 40*millisecond)
-	n.want("rttvar", 20*millisecond)
-	n.want("rto", 120*millisecond) // srtt + 4 rttvar
-	n.l.now += int64(40 * millisecond)
-	n.hear(n.ackOf(1)) // 80 ms
-	n.want("srtt", 45*millisecond)
-	n.want("rttvar", 25*millisecond) // 3/4 of 20 ms + 1/4 of |40-80|, with the old srtt
-	n.want("rto", 145*millisecond)
-	// Of the acknowledgements of one datagram the newest transmission counts.
-	n.write(1)
-	n.l.now += int64(45 * millisecond)
-	n.hear(n.ackOf(2), n.ackOf(3))
-	n.want("srtt", 45*millisecond)
-}
-
-func TestSampleFinerThanMilliseconds(t *testing.T) {
-	n := alone(t)
-	n.write(1)
-	n.l.now += 250_000
-	n.hear(n.ackOf(0))
-	n.want("srtt", 250*time.Microsecond)
-}
-
-func TestSampleOfRetransmission(t *testing.T) {
-	n := alone(t)
-	n.write(1)
-	first := n.ackOf(0)
-	n.pass(200 * millisecond) // RTO
-	n.wantSent(0, 2)
-	second := n.ackOf(0)
-	if first.ts == second.ts {
-		t.Fatal("transmissions cannot be told apart")
-	}
-	n.l.now += int64(30 * millisecond)
-
-	// The echoed time stamp tells that it was the first transmission that arrived.
-	n.hear(first)
-	n.want("srtt", 230*millisecond)
-	n.want("waiting", 0)
-
-	n = alone(t)
-	n.write(1)
-	n.pass(200 * millisecond)
-	n.l.now += int64(30 * millisecond)
-	n.hear(n.ackOf(0))
-	n.want("srtt", 30*millisecond)
-
-	// A time stamp that no transmission of the segment can have had says nothing.
-	n = alone(t)
-	n.write(1)
-	forged := n.ackOf(0)
-	forged.ts--
-	n.hear(forged)
-	n.want("srtt", time.Duration(0))
-}
-
-func TestRebuiltDatagramSaysNothing(t *testing.T) {
-	n := alone(t)
-	n.write(1)
-	n.l.now += int64(30 * millisecond)
-	h := n.ackOf(0)
-	h.wnd, h.una = 7, 1
-	n.input(n.l.now, encode(h), false)
-	n.want("waiting", 0) // what it acknowledges counts
-	n.want("srtt", time.Duration(0))
-	n.want("peer window", IKCP_WND_RCV)
-}
-
-func TestRTOBounds(t *testing.T) {
-	sample := func(nodelay int, rtt time.Duration) time.Duration {
-		n := alone(t)
-		n.NoDelay(nodelay, 10, 0, 1)
-		n.rtt.sample(int64(rtt), 0)
-		return time.Duration(n.rtt.rto)
-	}
-	for _, c := range []struct {
-		nodelay   int
-		rtt, want time.Duration
-	}{
-		{0, millisecond, 100 * millisecond},
-		{1, millisecond, 30 * millisecond},
-		{0, 40 * millisecond, 120 * millisecond},
-		{1, 40 * millisecond, 120 * millisecond},
-		{1, 0, 30 * millisecond},
-		{0, 19 * second, 57 * second},
-		{1, 30 * second, 60 * second},
-		{0, time.Hour, 60 * second},
-	} {
-		if got := sample(c.nodelay, c.rtt); got != c.want {
-			t.Errorf("nodelay %d, rtt %v: RTO %v, want %v", c.nodelay, c.rtt, got, c.want)
-		}
-	}
-	// A peer may delay its acknowledgements by the interval, and timers are late, which
-	// steady samples must not make us forget.
-	var e rttEstimator
-	e.init()
-	for range 100 {
-		e.sample(int64(200*millisecond), int64(50*millisecond))
-	}
-	if got := time.Duration(e.rto); got != 255*millisecond {
-		t.Errorf("RTO %v, want 255ms", got)
-	}
-}
-
 func TestBackoff(t *testing.T) {
 	for nodelay, name := range []string{"double", "half as much again"} {
 		t.Run(name, func(t *testing.T) {
@@ -182,7 +73,7 @@ func TestTimeoutRepairs(t *testing.T) {
 	l.a.want("timeouts", 4)
 }
 
-func TestFastResend(t *testing.T) {
+func TestFastRetransmit(t *testing.T) {
 	for resend := 1; resend <= 5; resend++ {
 		n := alone(t)
 		n.NoDelay(1, 10, resend, 1)
@@ -202,9 +93,9 @@ func TestFastResend(t *testing.T) {
 	}
 }
 
-// Acknowledgements of what was sent before say nothing; a repeated one counts once;
-// a resent segment starts again.
-func TestFastResendCountsLaterOnes(t *testing.T) {
+// Acknowledgements of what was sent before say nothing; a repeated one counts once; a resent
+// segment starts again.
+func TestFastRetransmitCountsLaterOnes(t *testing.T) {
 	n := alone(t)
 	n.NoDelay(1, 10, 2, 1)
 	n.write(20)
@@ -232,9 +123,9 @@ func TestFastResendCountsLaterOnes(t *testing.T) {
 	n.wantSent(8, 2)
 }
 
-// The acknowledgement of a first transmission does not show that what was sent between
-// it and the second is lost.
-func TestFastResendKnowsTransmissions(t *testing.T) {
+// The acknowledgement of a first transmission does not show that what was sent between it and the
+// second is lost.
+func TestFastRetransmitKnowsTransmissions(t *testing.T) {
 	n := alone(t)
 	n.NoDelay(1, 10, 1, 1)
 	n.WndSize(1, 128)
@@ -251,7 +142,7 @@ func TestFastResendKnowsTransmissions(t *testing.T) {
 	n.wantSent(1, 1)
 }
 
-func TestFastResendOff(t *testing.T) {
+func TestFastRetransmitOff(t *testing.T) {
 	n := alone(t)
 	n.write(20)
 	n.l.now++
@@ -267,7 +158,7 @@ func TestFastResendOff(t *testing.T) {
 	n.want("timeouts", 1)
 }
 
-func TestEarlyResend(t *testing.T) {
+func TestEarlyRetransmit(t *testing.T) {
 	n := alone(t)
 	n.NoDelay(1, 10, 3, 1)
 	n.write(4)
@@ -285,7 +176,7 @@ func TestEarlyResend(t *testing.T) {
 	n.want("fast", 0)
 }
 
-func TestNoEarlyResendWithEnoughInFlight(t *testing.T) {
+func TestNoEarlyRetransmitWithEnoughInFlight(t *testing.T) {
 	n := alone(t)
 	n.NoDelay(1, 10, 3, 1)
 	n.write(5)
@@ -300,7 +191,7 @@ func TestNoEarlyResendWithEnoughInFlight(t *testing.T) {
 }
 
 // What the window keeps back cannot be sent either.
-func TestEarlyResendAtFullWindow(t *testing.T) {
+func TestEarlyRetransmitAtFullWindow(t *testing.T) {
 	n := alone(t)
 	n.NoDelay(1, 10, 3, 1)
 	n.WndSize(3, 128)
@@ -310,4 +201,94 @@ func TestEarlyResendAtFullWindow(t *testing.T) {
 	n.flush(n.l.now)
 	n.want("early", 2)
 	n.wantSent(3, 0)
+}
+
+// With nodelay a missing acknowledgement is answered after a round trip and what that varies by,
+// and a lost retransmission as soon as a lost first transmission.
+func TestLossIsNoticedWithinARoundTrip(t *testing.T) {
+	l := pathLine(t, 2)
+	sn := l.a.snd.nxt
+	l.drop(l.a, sn, sn)
+	l.chat(30)
+	gaps := l.a.gaps(sn)
+	if len(gaps) != 2 {
+		t.Fatalf("sent again after %v, want twice", gaps)
+	}
+	for _, gap := range gaps {
+		if gap < 60*millisecond || gap > 90*millisecond {
+			t.Errorf("sent again after %v, on a path of 60 ms", gap)
+		}
+	}
+}
+
+// resend 0 is really off: nothing but a timer tells.
+func TestLossWithoutResend(t *testing.T) {
+	l := pathLine(t, 0)
+	sn := l.a.snd.nxt
+	l.drop(l.a, sn)
+	l.chat(30)
+	l.a.want("fast", 0)
+	l.a.want("early", 0)
+	l.a.want("timeouts", 1)
+	if got := l.a.gaps(sn); len(got) != 1 || got[0] < time.Duration(l.a.rtt.minRTO) {
+		t.Errorf("sent again after %v", got)
+	}
+}
+
+// A segment that is overtaken widens the reordering window, so that the next that is as late is not
+// sent again; what seemed lost is counted as such no more.
+func TestReorderingIsLearnt(t *testing.T) {
+	n := alone(t)
+	n.NoDelay(1, 10, 1, 1)
+	n.WndSize(1000, 128)
+	n.flow.peerWnd = 1000
+	reordered := func() {
+		n.write(1)
+		first := n.ackOf(n.snd.nxt - 1)
+		n.l.now += int64(5 * millisecond)
+		n.write(1)
+		second := n.ackOf(n.snd.nxt - 1)
+		n.l.now += int64(55 * millisecond)
+		n.hear(second) // 55 ms after it was sent
+		n.drive()
+		n.l.now += int64(3 * millisecond)
+		n.hear(first) // after 63: 8 later than the other
+		n.drive()
+	}
+	reordered()
+	if n.count.RetransSegs != 1 || n.loss.spurious != 1 {
+		t.Fatalf("%d sent again, %d of them needlessly, want 1 and 1", n.count.RetransSegs, n.loss.spurious)
+	}
+	for range 5 {
+		reordered()
+	}
+	if n.count.RetransSegs != 1 {
+		t.Errorf("%d sent again for the same reordering", n.count.RetransSegs)
+	}
+	window := n.loss.reorder
+	n.l.now += 2 * reorderMemory
+	n.write(1)
+	n.l.now += int64(55 * millisecond)
+	n.hear(n.ackOf(n.snd.nxt - 1))
+	if n.loss.reorder >= window {
+		t.Errorf("reordering window %v after a long time without any", time.Duration(n.loss.reorder))
+	}
+}
+
+// A deadline that is noticed late gets a grace period, in which what has arrived can be read; one
+// that is noticed in time gets none.
+func TestGraceOfLateTimer(t *testing.T) {
+	for _, late := range []time.Duration{0, 15 * millisecond} {
+		n := alone(t)
+		n.write(1)
+		n.l.now = n.deadline() + int64(late)
+		n.flush(n.l.now)
+		if got, want := len(n.pushes(0)), 2; late == 0 && got != want {
+			t.Errorf("sent %d times when its time was over, want %d", got, want)
+		} else if late > 0 && got != 1 {
+			t.Errorf("sent %d times, %v late", got, late)
+		}
+		n.pass(late + millisecond)
+		n.wantSent(0, 2)
+	}
 }

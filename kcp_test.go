@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -106,170 +105,11 @@ func TestRecvInPieces(t *testing.T) {
 	var got []string
 	for _, size := range []int{4, 4, 4, 4, 4} {
 		b := make([]byte, size)
-		got = append(got, string(b[:l.b.read(b, false)]))
+		got = append(got, string(b[:l.b.read(b)]))
 	}
 	if s := strings.Join(got, "|"); s != "one |mess|age|anot|her" {
 		t.Error(s)
 	}
-}
-
-func TestAcknowledgementsOfNothing(t *testing.T) {
-	n := alone(t)
-	n.write(4)
-	for _, sn := range []uint32{4, 5, 0x80000000, 0xffffffff} {
-		n.hear(n.fromPeer(header{cmd: IKCP_CMD_ACK, sn: sn}))
-	}
-	for _, una := range []uint32{5, 0x7fffffff, 0xffffffff} {
-		h := n.fromPeer(header{cmd: IKCP_CMD_WINS})
-		h.una = una
-		n.hear(h)
-	}
-	n.want("una", 0)
-	n.want("flight", 4)
-	n.hear(n.ackOf(2), n.ackOf(2))
-	n.want("una", 0)
-	n.want("flight", 3)
-	h := n.ackOf(1)
-	h.una = 4
-	n.hear(h) // exactly all of it
-	n.want("una", 4)
-	n.want("waiting", 0)
-}
-
-func TestWhatIsAnswered(t *testing.T) {
-	n := alone(t)
-	n.WndSize(128, 4)
-	push := func(sn uint32) header {
-		return header{conv: testConv, cmd: IKCP_CMD_PUSH, sn: sn, ts: sn + 1000, len: 1, wnd: 32}
-	}
-	answered := func() (sns []uint32) {
-		n.flush(n.l.now)
-		for _, h := range n.commands(IKCP_CMD_ACK) {
-			if h.ts != h.sn+1000 {
-				t.Errorf("ts %d echoed for segment %d", h.ts, h.sn)
-			}
-			sns = append(sns, h.sn)
-		}
-		n.sent = nil
-		return sns
-	}
-	n.hear(push(0), push(0), push(3), push(4), push(100))
-	if got := fmt.Sprint(answered()); got != "[0 0 3]" {
-		t.Errorf("answered %s, want [0 0 3]: the window reaches to 3", got)
-	}
-	n.l.recv(n)
-	n.sent = nil
-	n.hear(push(4), push(5), push(0)) // the window has moved by one
-	if got := fmt.Sprint(answered()); got != "[4 0]" {
-		t.Errorf("answered %s, want [4 0]", got)
-	}
-	if n.count.RepeatSegs != 2 {
-		t.Errorf("%d repeats, want 2", n.count.RepeatSegs)
-	}
-}
-
-func TestAcknowledgementDelay(t *testing.T) {
-	push := func(sn uint32) header {
-		return header{conv: testConv, cmd: IKCP_CMD_PUSH, sn: sn, len: 1, wnd: 32}
-	}
-	for _, c := range []struct {
-		what     string
-		interval int
-		sns      []uint32
-		delay    time.Duration
-	}{
-		{"a single one waits for the interval", 10, []uint32{0}, 10 * millisecond},
-		{"but no longer than a peer's RTO allows", 5000, []uint32{0}, 20 * millisecond},
-		{"every second is acknowledged at once", 10, []uint32{0, 1}, 0},
-		{"so is what leaves a gap", 10, []uint32{1}, 0},
-		{"and a repeat", 10, []uint32{0, 0}, 0},
-	} {
-		n := alone(t)
-		n.NoDelay(1, c.interval, 0, 1)
-		start := n.l.now
-		for _, sn := range c.sns {
-			n.hear(push(sn))
-		}
-		n.pass(second)
-		acks := n.commands(IKCP_CMD_ACK)
-		if len(acks) != len(c.sns) || acks[0].at-start != int64(c.delay) {
-			t.Errorf("%s: %d acknowledgements", c.what, len(acks))
-		}
-	}
-}
-
-// The first acknowledgement of what comes again may have been lost, so the second does not
-// wait.
-func TestRepeatIsAcknowledgedAtOnce(t *testing.T) {
-	n := alone(t)
-	for range 2 {
-		n.hear(header{conv: testConv, cmd: IKCP_CMD_PUSH, len: 1, wnd: 32})
-		n.drive()
-		n.want("acks due", 1-len(n.commands(IKCP_CMD_ACK))/2)
-		n.pass(second)
-	}
-	if acks := n.commands(IKCP_CMD_ACK); len(acks) != 2 || acks[1].at-acks[0].at != int64(second-10*millisecond) {
-		t.Errorf("%d acknowledgements", len(acks))
-	}
-}
-
-func TestInputCodes(t *testing.T) {
-	good := header{conv: testConv, cmd: IKCP_CMD_PUSH, len: 1, wnd: 32}
-	ahead := func(bad []byte) []byte { return append(encode(good), bad...) }
-	other, long, huge, unknown, low := good, good, good, good, good
-	other.conv++
-	long.len, huge.len = 2, math.MaxUint32
-	unknown.cmd, low.cmd = 85, 80
-	endless := good
-	endless.len = mtuLimit + 1
-	cut := func(h header) []byte { // its data is one byte, whatever it says
-		b := make([]byte, IKCP_OVERHEAD+1)
-		h.put(b)
-		return b
-	}
-	for _, c := range []struct {
-		what string
-		b    []byte
-		code int
-		msgs int
-	}{
-		{"nothing", nil, -1, 0},
-		{"less than a header", make([]byte, 23), -1, 0},
-		{"another conversation", cut(other), -1, 0},
-		{"longer than what is left", cut(long), -2, 0},
-		{"longer than anything", cut(huge), -2, 0},
-		{"unknown cmd", cut(unknown), -3, 0},
-		{"unknown cmd below", cut(low), -3, 0},
-		{"longer than any datagram", encode(endless), -2, 0},
-		{"good", encode(good), 0, 1},
-		{"good, then less than a header", ahead(make([]byte, 23)), 0, 1},
-		{"good, then another conversation", ahead(cut(other)), -1, 1},
-		{"good, then too long", ahead(cut(long)), -2, 1},
-		{"good, then unknown", ahead(cut(unknown)), -3, 1},
-	} {
-		n := alone(t)
-		if code := n.input(n.l.now, c.b, true); code != c.code {
-			t.Errorf("%s: %d, want %d", c.what, code, c.code)
-		}
-		if got := len(n.l.recv(n)); got != c.msgs {
-			t.Errorf("%s: %d messages, want %d", c.what, got, c.msgs)
-		}
-	}
-}
-
-// A datagram whose second half is nonsense has acknowledged what its first half says.
-func TestInputTakesEffectUpToTheBadSegment(t *testing.T) {
-	n := alone(t)
-	n.write(3)
-	n.l.now += int64(25 * millisecond)
-	bad := n.ackOf(1)
-	bad.cmd = 99
-	if code := n.hear(n.ackOf(0), bad, n.ackOf(2)); code != -3 {
-		t.Errorf("%d, want -3", code)
-	}
-	n.want("una", 1)
-	n.want("flight", 2)
-	n.want("srtt", 25*millisecond)
 }
 
 func TestIntervalClamps(t *testing.T) {
@@ -321,48 +161,6 @@ func TestMTUBounds(t *testing.T) {
 	}
 }
 
-// No datagram is longer than the MTU, and each is filled as far as segments go.
-func TestDatagramSizes(t *testing.T) {
-	for _, mtu := range []int{50, 51, 100, 576, 1400, 1500} {
-		for _, reserved := range []int{0, 1, 20, 25} {
-			l := newLine(t, 5*millisecond)
-			l.both(func(n *node) {
-				n.WndSize(256, 256)
-				n.rmtWnd = 256
-				if n.SetMtu(mtu) != 0 || !n.ReserveBytes(reserved) {
-					t.Fatal(mtu, reserved)
-				}
-			})
-			rnd := rand.New(rand.NewPCG(uint64(mtu), uint64(reserved)))
-			var want []string
-			for i := range 60 {
-				msg := string(random(uint64(i), 1+rnd.IntN(3*l.a.mss)))
-				want = append(want, msg)
-				l.a.Send([]byte(msg))
-			}
-			l.advance(second)
-			l.expect(l.b, want...)
-			l.both(func(n *node) {
-				if n.longest > mtu {
-					t.Errorf("MTU %d, %d reserved: datagram of %d bytes", mtu, reserved, n.longest)
-				}
-			})
-			if l.a.longest != mtu {
-				t.Errorf("MTU %d, %d reserved: no datagram longer than %d", mtu, reserved, l.a.longest)
-			}
-		}
-	}
-}
-
-func TestSegmentsShareDatagrams(t *testing.T) {
-	n := alone(t)
-	n.rmtWnd = 128
-	n.write(120) // 25 bytes each, 56 to a datagram
-	if n.grams != 3 || n.longest != 1400 {
-		t.Errorf("%d datagrams of up to %d bytes, want 3 of 1400", n.grams, n.longest)
-	}
-}
-
 func TestSerialNumbersWrap(t *testing.T) {
 	const start = 0xffffffff - 40
 	l := newLine(t, 20*millisecond)
@@ -371,7 +169,7 @@ func TestSerialNumbersWrap(t *testing.T) {
 		n.snd.una, n.snd.nxt, n.snd.end = start, start, start
 		n.rcv.head, n.rcv.nxt = start, start
 	})
-	rnd := rand.New(rand.NewPCG(3, 3))
+	rnd := seeded(3, 3)
 	var want []string
 	for i := range 200 {
 		if rnd.IntN(5) == 0 {
@@ -424,7 +222,7 @@ func TestClockWraps(t *testing.T) {
 
 func TestTrim(t *testing.T) {
 	l := newLine(t, 10*millisecond)
-	l.both(func(n *node) { n.WndSize(1000, 1000); n.rmtWnd = 1000 })
+	l.both(func(n *node) { n.WndSize(1000, 1000); n.flow.peerWnd = 1000 })
 	l.drop(l.a, 0)
 	for range 500 {
 		l.a.Send([]byte{1})
@@ -438,9 +236,9 @@ func TestTrim(t *testing.T) {
 	}
 	l.advance(3 * second)
 	l.both(func(n *node) {
-		if n.snd.ring != nil || n.rcv.ring != nil || n.acks != nil {
+		if n.snd.ring != nil || n.rcv.ring != nil || n.acks.pending != nil {
 			t.Errorf("rings of %d and %d, room for %d acknowledgements after a pause",
-				len(n.snd.ring), len(n.rcv.ring), cap(n.acks))
+				len(n.snd.ring), len(n.rcv.ring), cap(n.acks.pending))
 		}
 		if at := n.deadline(); at != never {
 			t.Errorf("an idle core has a deadline in %v", time.Duration(at-l.now))
@@ -488,7 +286,7 @@ func TestPacketsComeBack(t *testing.T) {
 			}
 		}
 	}
-	rnd := rand.New(rand.NewPCG(4, 4))
+	rnd := seeded(4, 4)
 	for i := range 300 {
 		l.a.Send(make([]byte, 1+rnd.IntN(3000)))
 		l.both(look)
@@ -521,12 +319,12 @@ func TestRelease(t *testing.T) {
 	wantWindow(t, &n.snd)
 }
 
-// TestLossyLine carries messages both ways over a line that loses a good part of
-// everything, with every combination of settings, and looks at the windows meanwhile.
+// TestLossyLine carries messages both ways over a line that loses a good part of everything, with
+// every combination of settings, and looks at the windows meanwhile.
 func TestLossyLine(t *testing.T) {
 	for seed := range uint64(24) {
 		l := newLine(t, 15*millisecond)
-		rnd := rand.New(rand.NewPCG(seed, 7))
+		rnd := seeded(seed, 7)
 		stream := seed%2 == 1
 		l.both(func(n *node) {
 			n.NoDelay(int(seed/2%2), 10+rnd.IntN(40), rnd.IntN(4), int(seed/4%2))

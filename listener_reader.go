@@ -1,43 +1,56 @@
 package kcp
 
-import "sync/atomic"
+import (
+	"sync"
+	"sync/atomic"
+)
 
-// listenerReader is a listener's reader of one of its sockets. What it has of its own only its
-// goroutine touches.
+// listenerReader is a listener's reader of one of its sockets. Its own fields, but for replies, are
+// used by its goroutine alone.
 type listenerReader struct {
 	*Listener
 	sock    *socket
-	touched []*UDPSession // scratch: that a batch had something for
-	tx      []outbound    // scratch: what they send
-	replies []outbound    // scratch: answers to stragglers
+	touched []*UDPSession // scratch: the sessions that a batch had something for
+	batch   outBatch      // scratch: what several of them send
+
+	mu      sync.Mutex // guards replies
+	replies sender     // to datagrams of no session
 }
 
-// receive takes a batch of datagrams from the socket's reader: each session's go in
-// under one lock where they follow each other, each session is flushed once, and
-// what all of them have to send goes in one batch.
+func newListenerReader(l *Listener, sock *socket) *listenerReader {
+	r := &listenerReader{Listener: l, sock: sock}
+	r.replies = sender{mu: &r.mu, owner: r, env: &l.cfg.env, snmp: l.cfg.snmp, sock: sock, pool: &packets}
+	return r
+}
+
+// receive takes a batch of datagrams from the socket's reader. Each session's datagrams go in under
+// one lock where they follow each other, each session is driven once, and what several of them send
+// goes in one batch.
 func (l *listenerReader) receive(batch []inbound) {
 	var (
 		now     = clock()
 		current *UDPSession // locked
 	)
-	for _, d := range l.cfg.openAll(batch, nil) {
-		payload := d.data
-		if current == nil || !current.expects(d.from, payload) {
+	for _, d := range l.cfg.env.openAll(batch, nil, l.cfg.snmp) {
+		c, ok := parseContents(d.data)
+		if current == nil || !ok || !current.expects(d.from, &c) {
 			if current != nil {
 				current.mu.Unlock()
 			}
-			if current = l.route(d, payload, now); current == nil {
+			if current = l.route(d, &c, ok, now); current == nil {
 				atomic.AddUint64(&l.cfg.snmp.InErrs, 1)
-				l.replyUnknown(d, payload, now)
+				if ok {
+					l.replyUnknown(d, &c, now)
+				}
 				continue
 			}
 			lockSpinning(&current.mu)
-			if !current.touched {
-				current.touched = true
+			if !current.inBatch {
+				current.inBatch = true
 				l.touched = append(l.touched, current)
 			}
 		}
-		current.datagramLocked(now, payload)
+		current.datagramLocked(now, d.data, &c, ok)
 	}
 	if current != nil {
 		current.mu.Unlock()
@@ -46,14 +59,86 @@ func (l *listenerReader) receive(batch []inbound) {
 	l.sendReplies()
 }
 
-// settle is every touched session's drive.
+// expects says whether a datagram is so plainly for s that the table need not be asked.
+func (s *UDPSession) expects(from peerAddr, c *contents) bool {
+	return (!c.isFEC || c.fec.kind == fecTypeData) && len(c.body) >= IKCP_OVERHEAD &&
+		c.conv == s.conv && from == s.to.peerAddr
+}
+
+// route finds the session of a datagram, or makes one. It returns nil for a datagram that belongs
+// to none.
+func (l *listenerReader) route(d inbound, c *contents, ok bool, now int64) *UDPSession {
+	if !ok {
+		return nil
+	}
+	sh := l.table.shard(d.from)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if c.kind() == fecTypeParity {
+		return sh.lastFEC[d.from]
+	}
+	if !c.hasConv {
+		return nil
+	}
+	key := sessionKey{d.from, c.conv}
+	s := sh.sessions[key]
+	if s == nil && c.kind() != fecTypeOOB {
+		s = l.openLocked(sh, key, d, c.body, now)
+	}
+	if s != nil && c.kind() == fecTypeData && sh.lastFEC[d.from] != s {
+		if sh.lastFEC == nil {
+			sh.lastFEC = make(map[peerAddr]*UDPSession)
+		}
+		sh.lastFEC[d.from] = s
+	}
+	return s
+}
+
+// openLocked makes the session of key for its first datagram, if that is one: only a PUSH that the
+// new session's window takes makes a session.
+func (l *listenerReader) openLocked(sh *demuxShard, key sessionKey, d inbound, segments []byte, now int64) *UDPSession {
+	ok, first := opensSession(key.conv, segments, uint32(l.cfg.receiveWindow()))
+	if !ok || sh.timeWaits.straggler(key, first, now) {
+		return nil
+	}
+	return l.admit(func() *UDPSession {
+		s := newSession(l.cfg, l.sock, l.Listener, key.conv, l.sock.destination(d.from, d.addr))
+		if sh.sessions == nil {
+			sh.sessions = make(map[sessionKey]*UDPSession)
+		}
+		sh.sessions[key] = s
+		return s
+	})
+}
+
+// opensSession says whether a datagram's segments contain a PUSH that a new session of conv with
+// that receive window takes, of the first that a peer sends, and whether it is the very first. A
+// peer that has acknowledged something before belongs to a session that was forgotten, perhaps since
+// before this process was started.
+func opensSession(conv uint32, segments []byte, window uint32) (ok, first bool) {
+	for len(segments) >= IKCP_OVERHEAD {
+		var h header
+		h.parse(segments)
+		segments = segments[IKCP_OVERHEAD:]
+		if !h.valid(conv, segments) {
+			return false, false // the session rejects it from here on
+		}
+		if h.cmd == IKCP_CMD_PUSH && h.sn < min(window, IKCP_WND_RCV) && h.una == 0 {
+			return true, h.sn == 0
+		}
+		segments = segments[h.len:]
+	}
+	return false, false
+}
+
+// drive drives each session that the batch had something for.
 func (l *listenerReader) drive(now int64) {
 	if len(l.touched) == 1 {
 		s := l.touched[0]
 		lockSpinning(&s.mu)
-		s.touched = false
+		s.inBatch = false
 		s.driveLocked(now, false)
-		s.unlockAndHandOver()
+		s.unlockAndSend(false)
 	} else if len(l.touched) > 1 {
 		l.driveMany(now)
 	}
@@ -61,29 +146,89 @@ func (l *listenerReader) drive(now int64) {
 	l.touched = l.touched[:0]
 }
 
-// settleAll is settle for several sessions, with one batch for all of them.
+// driveMany is drive for several sessions, with one batch for all of them.
 func (l *listenerReader) driveMany(now int64) {
 	senders := l.touched[:0]
 	for _, s := range l.touched {
 		lockSpinning(&s.mu)
-		s.touched = false
+		s.inBatch = false
 		s.driveLocked(now, false)
-		if s.sending { // whoever does takes along what is queued
-			s.unlockAndHandOver()
+		if s.sock != l.sock || !s.tx.begin(false) {
+			s.unlockAndSend(false)
 			continue
 		}
-		l.tx = append(l.tx, s.takeLocked()...)
+		l.batch.list = append(l.batch.list, s.tx.batch.list...)
 		s.mu.Unlock()
 		senders = append(senders, s)
 	}
-	refused, err := l.cfg.transmit(l.sock, l.tx, false)
+	refused, _, err := l.batch.transmit(&l.cfg.env, l.cfg.snmp, l.sock, clock()+sendBudget)
 	atomic.AddUint64(&l.cfg.snmp.OutErrs, uint64(refused))
-	clear(l.tx)
-	l.tx = l.tx[:0]
+	at := 0
 	for _, s := range senders {
 		lockSpinning(&s.mu)
-		s.putBackLocked()
+		at = s.tx.batch.take(&l.batch, at)
+		s.tx.end()
 		s.sentLocked(0, err)
-		s.unlockAndHandOver()
+		s.unlockAndSend(false)
 	}
+	clear(l.batch.list)
+	l.batch = outBatch{list: l.batch.list[:0]}
+}
+
+// replyUnknown answers a datagram that belongs to no session: one that has ended does, or the
+// listener answers a dialler's probe.
+func (l *listenerReader) replyUnknown(d inbound, c *contents, now int64) {
+	if len(c.body) < IKCP_OVERHEAD {
+		return
+	}
+	p := l.replyOf(sessionKey{d.from, c.conv}, c, now)
+	if p == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.replies.crowded() {
+		packets.put(p)
+		atomic.AddUint64(&l.cfg.snmp.OutErrs, 1)
+		return
+	}
+	to := l.sock.destination(d.from, d.addr)
+	l.replies.enqueue(outbound{p.data, p, &to}, 0)
+}
+
+// replyOf returns the answer to a datagram for key, nil for none.
+func (l *listenerReader) replyOf(key sessionKey, c *contents, now int64) *packet {
+	sh := l.table.shard(key.from)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if end, in := sh.timeWaits.find(key, now); in != nil {
+		p := end.reply(l.cfg, key.conv, c)
+		in[key] = end
+		return p
+	}
+	if l.admits() {
+		return l.cfg.probeReply(key.conv, c.body)
+	}
+	return nil
+}
+
+// sendReplies sends what replyUnknown has collected.
+func (l *listenerReader) sendReplies() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.replies.pending() {
+		return
+	}
+	_, refused, _ := l.replies.send(clock() + sendBudget)
+	atomic.AddUint64(&l.cfg.snmp.OutErrs, uint64(refused))
+	l.replies.deferRest()
+}
+
+// sendDeferred is the write loop's turn to send replies.
+func (l *listenerReader) sendDeferred() (more, full bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	refused, full, _ := l.replies.resume(clock() + sendBudget)
+	atomic.AddUint64(&l.cfg.snmp.OutErrs, uint64(refused))
+	return l.replies.deferred, full
 }

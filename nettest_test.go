@@ -1,7 +1,6 @@
 package kcp
 
 import (
-	"math/rand/v2"
 	"net"
 	"testing"
 	"time"
@@ -11,8 +10,8 @@ import (
 	"github.com/xtaci/kcp-go/v5/internal/netem"
 )
 
-// The whole of nettest, over loopback and over an emulated path that loses: nettest takes its
-// time from the clock, so that one is in real time too.
+// The whole of nettest, over loopback and over an emulated path that loses: nettest takes its time
+// from the clock, so that one is in real time too.
 func TestNettest(t *testing.T) {
 	for _, tt := range []struct {
 		name         string
@@ -51,12 +50,12 @@ func TestNettest(t *testing.T) {
 	}
 }
 
-// emulated returns both ends of a session over an emulated path of 2 ms round trip that loses
-// 3% each way.
+// emulated returns both ends of a session over an emulated path of 2 ms round trip that loses 3%
+// each way.
 func emulated(t testing.TB, block BlockCrypt, data, parity int) (client, server *UDPSession) {
 	t.Helper()
 	path := netem.Path{Delay: time.Millisecond, Loss: 0.03}
-	a, b, err := netem.Pipe(rand.Uint64(), path, path)
+	a, b, err := netem.Pipe(testSeed, path, path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,10 +64,10 @@ func emulated(t testing.TB, block BlockCrypt, data, parity int) (client, server 
 		t.Fatal(err)
 	}
 	defer l.Close()
-	client, err = NewConn2(b.LocalAddr(), block, data, parity, a)
+	client, err = NewConn3(realConvs().next(), b.LocalAddr(), block, data, parity, a)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { a.Network().Close() })
-	return client, greet(t, client, l)
+	return client, acceptHello(t, client, l)
 }

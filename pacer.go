@@ -2,8 +2,8 @@ package kcp
 
 import "time"
 
-// pacer is a token bucket over the datagrams that carry data. It may go into debt
-// by what was sent in one go and then waits until the debt is paid.
+// pacer is a token bucket over the datagrams that carry data. Spending may take it below zero;
+// then it blocks until the debt is paid.
 type pacer struct {
 	rate    int64 // bytes a second, 0 for no limit
 	tokens  int64 // bytes that may be sent; negative in debt
@@ -11,22 +11,22 @@ type pacer struct {
 	quantum int64 // tokens that are worth waking up for, at least 1
 }
 
-// pacerBurst is what may be sent at once after a pause, in time at the full rate:
-// the grain of ordinary timers.
+// pacerBurstTime bounds what may be sent at once after a pause, in time at the full rate: the
+// granularity of ordinary timers.
 const pacerBurstTime = 5 * time.Millisecond
 
 func (p *pacer) setRate(rate int64, now int64) {
 	p.rate, p.tokens, p.filled, p.quantum = rate, 0, now, 1
 }
 
-// adjust changes the rate in mid-flight: what was earned or owed stays. From then on it
-// wakes up for quantum bytes.
+// adjust changes the rate and keeps what was earned or owed. From then on the pacer is ready again
+// when it has quantum tokens.
 func (p *pacer) adjust(rate, quantum, now int64) {
 	if p.rate == 0 || rate == 0 {
 		p.setRate(rate, now)
 		p.tokens = quantum
 	} else if rate != p.rate {
-		p.blocked(now)
+		p.refill(now)
 		p.rate = rate
 	}
 	p.quantum = quantum
@@ -37,10 +37,10 @@ func (p *pacer) burst() int64 {
 	return max(p.rate*int64(pacerBurstTime)/int64(time.Second), 2*mtuLimit, p.quantum)
 }
 
-// blocked says whether nothing may be sent at now.
-func (p *pacer) blocked(now int64) bool {
+// refill credits the time up to now.
+func (p *pacer) refill(now int64) {
 	if p.rate == 0 {
-		return false
+		return
 	}
 	burst := p.burst()
 	if now >= p.at(burst) {
@@ -49,8 +49,10 @@ func (p *pacer) blocked(now int64) bool {
 		p.tokens += gain
 		p.filled += gain * int64(time.Second) / p.rate // the rest of a byte is not lost
 	}
-	return p.tokens <= 0
 }
+
+// blocks says whether nothing may be sent, as of the last refill.
+func (p *pacer) blocks() bool { return p.rate != 0 && p.tokens <= 0 }
 
 // spend charges n bytes sent.
 func (p *pacer) spend(n int) {
@@ -59,8 +61,8 @@ func (p *pacer) spend(n int) {
 	}
 }
 
-// ready returns when there is enough to send again after blocked.
-func (p *pacer) ready() int64 {
+// readyAt returns when a blocked pacer has enough tokens to send again.
+func (p *pacer) readyAt() int64 {
 	if p.rate == 0 {
 		return 0
 	}

@@ -3,7 +3,6 @@ package kcp
 import (
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -18,23 +17,23 @@ func TestPacer(t *testing.T) {
 				end := start + max(int64(second), 20*int64(size)*int64(second)/rate)
 				end = min(end, start+int64(20000*size)*int64(second)/rate)
 				sent, last := int64(0), int64(0)
-				rnd := rand.New(rand.NewPCG(1, uint64(rate)))
+				rnd := seeded(1, uint64(rate))
 				for now := start; now < end; {
-					if !p.blocked(now) {
+					if !blocked(&p, now) {
 						p.spend(size)
 						sent, last = sent+int64(size), int64(size)
 						continue
 					}
-					ready := p.ready()
+					ready := p.readyAt()
 					if ready <= now {
 						t.Fatalf("blocked, but ready %v ago", time.Duration(now-ready))
 					}
 					// A look in between must not cost anything.
-					if between := now + rnd.Int64N(ready-now); p.blocked(between) != true {
+					if between := now + rnd.Int64N(ready-now); blocked(&p, between) != true {
 						t.Fatalf("not blocked %v before it is ready", time.Duration(ready-between))
 					}
-					now = p.ready()
-					if p.blocked(now) {
+					now = p.readyAt()
+					if blocked(&p, now) {
 						t.Fatal("blocked when it was to be ready")
 					}
 				}
@@ -50,25 +49,25 @@ func TestPacer(t *testing.T) {
 func TestPacerBurst(t *testing.T) {
 	var p pacer
 	p.setRate(1_000_000, 0)
-	p.blocked(int64(time.Hour))
+	p.refill(int64(time.Hour))
 	if p.tokens != 5000 {
 		t.Errorf("%d bytes at once after a pause, want those of 5 ms", p.tokens)
 	}
 	p.setRate(1000, 0)
-	p.blocked(int64(time.Hour))
+	p.refill(int64(time.Hour))
 	if p.tokens != 2*mtuLimit {
 		t.Errorf("%d bytes at once after a pause, want two datagrams", p.tokens)
 	}
 	p.setRate(0, 0)
 	p.spend(math.MaxInt32)
-	if p.blocked(0) {
+	if blocked(&p, 0) {
 		t.Error("blocked without a rate")
 	}
 }
 
 func TestPacedLine(t *testing.T) {
 	l := newLine(t, 10*millisecond)
-	l.both(func(n *node) { n.WndSize(1000, 1000); n.rmtWnd = 1000 })
+	l.both(func(n *node) { n.WndSize(1000, 1000); n.flow.peerWnd = 1000 })
 	l.a.limitPacer.setRate(100_000, l.now)
 	for range 300 {
 		l.a.Send(make([]byte, 976)) // a segment of 1000 bytes
@@ -80,4 +79,10 @@ func TestPacedLine(t *testing.T) {
 		}
 		l.recv(l.b)
 	}
+}
+
+// blocked says whether p keeps data back at now.
+func blocked(p *pacer, now int64) bool {
+	p.refill(now)
+	return p.blocks()
 }

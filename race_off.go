@@ -2,4 +2,5 @@
 
 package kcp
 
+// raceEnabled says whether the race detector is on.
 const raceEnabled = false

@@ -2,6 +2,6 @@
 
 package kcp
 
-// raceEnabled says that the race detector is on. Recycled buffers are then
-// poisoned, and tests of allocation counts stand aside.
+// raceEnabled says whether the race detector is on. If it is, packets that are put back are
+// overwritten, and tests do not check numbers of allocations.
 const raceEnabled = true

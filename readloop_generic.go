@@ -5,12 +5,12 @@ import (
 	"net/netip"
 )
 
-// readSize is the room for one datagram: a byte more than the longest, so that a
-// longer one shows.
+// readSize is the size of the buffer for one datagram: a byte more than the longest, so that longer
+// ones are noticed.
 const readSize = mtuLimit + 1
 
-// readEach reads datagrams one at a time by the PacketConn's own method, until it
-// fails for good.
+// readEach reads datagrams one at a time by the PacketConn's own method, until reading fails for
+// good or the socket is stopped.
 func (s *socket) readEach(in receiver) error {
 	buf := make([]byte, readSize)
 	batch := make([]inbound, 1)

@@ -12,24 +12,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rxBatch is the buffers and the argument of one recvmmsg. A reader holds one only
-// while there is something to read, so an idle socket costs nothing but its goroutine.
+// rxBatch holds the buffers and the argument of one recvmmsg(2). A reader takes one from the pool
+// only when there is something to read, so an idle socket costs nothing but its goroutine.
 type rxBatch struct {
 	hdrs  []mmsghdr
 	iovs  []unix.Iovec
 	names [][unix.SizeofSockaddrInet6]byte
 	cmsgs []rxCmsgBuf
 	bufs  [][]byte
-	in    []inbound
+	in    []inbound // result of inbound, used again
 }
 
-// A batch has many buffers for one datagram each, or for a socket with UDP_GRO a few for
-// as much as the kernel puts together.
+// A batch of rxPlain has many buffers for one datagram each. A batch of rxGRO, for sockets with
+// UDP_GRO, has a few for as much as the kernel joins.
 var (
 	rxPlain = sync.Pool{New: func() any { return newRxBatch(64, readSize) }}
 	rxGRO   = sync.Pool{New: func() any { return newRxBatch(4, 1<<16) }}
 )
 
+// newRxBatch returns a batch for so many messages, with a buffer of size bytes for each.
 func newRxBatch(messages, size int) *rxBatch {
 	b := &rxBatch{
 		hdrs:  make([]mmsghdr, messages),
@@ -52,7 +53,8 @@ func newRxBatch(messages, size int) *rxBatch {
 	return b
 }
 
-// recv reads what is there, at least one message.
+// recv reads as many messages as are there, at most as many as b has buffers. errno is EAGAIN when
+// there is none.
 func (b *rxBatch) recv(fd uintptr) (n int, errno syscall.Errno) {
 	for i := range b.hdrs {
 		b.hdrs[i].hdr.Namelen = unix.SizeofSockaddrInet6
@@ -67,7 +69,7 @@ func (b *rxBatch) recv(fd uintptr) (n int, errno syscall.Errno) {
 	}
 }
 
-// inbound returns the datagrams of the first n messages.
+// inbound returns the datagrams of the first n messages, valid until the next call of recv.
 func (b *rxBatch) inbound(n int) []inbound {
 	b.in = b.in[:0]
 	for i := range n {
@@ -75,7 +77,7 @@ func (b *rxBatch) inbound(n int) []inbound {
 		from := peerAddr{udp: parseRawAddr(b.names[i][:min(h.hdr.Namelen, unix.SizeofSockaddrInet6)])}
 		data := b.bufs[i][:h.len]
 		if h.hdr.Flags&unix.MSG_CTRUNC != 0 && h.len > mtuLimit {
-			data = nil // where one datagram ends and the next begins is lost
+			data = nil // the datagrams' length is lost, as the control message was truncated
 		}
 		size := gsoSegmentSize(b.cmsgs[i].b[:h.hdr.Controllen])
 		b.in = split(b.in, data, size, from)
@@ -83,14 +85,8 @@ func (b *rxBatch) inbound(n int) []inbound {
 	return b.in
 }
 
-// unread says whether there is something to read.
-func (b *batchIO) unread() bool {
-	n := 0
-	b.raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
-	return n > 0
-}
-
-// readBatches reads by recvmmsg until it fails for good.
+// readBatches reads by recvmmsg into the receiver until reading fails for good or the socket is
+// stopped.
 func (s *socket) readBatches(in receiver) error {
 	pool := &rxPlain
 	if s.batch.gro {
@@ -130,8 +126,8 @@ func (s *socket) readBatches(in receiver) error {
 		}
 		failures = 0
 		in.receive(b.inbound(n))
-		s.looked.Store(clock())
-		s.late.Store(false)
+		s.unreadAt.Store(clock())
+		s.unread.Store(false)
 	}
 	return net.ErrClosed
 }

@@ -1,22 +1,23 @@
 package kcp
 
-// recvWindow holds what has arrived and was not read, in one ring indexed by
-// serial number: [head, nxt) is in order and readable, what lies beyond nxt waits
-// for a gap to fill.
+// recvWindow holds the segments that have arrived and were not read, in one ring indexed by serial
+// number. Those in [head, nxt) are in order and can be read. Those beyond nxt wait for a gap to be
+// filled.
 type recvWindow struct {
 	ring []*packet // length a power of two, 0 while never used; nil where nothing has arrived
-	head uint32    // first not read
-	nxt  uint32    // first not received in order
-	wnd  uint32    // size of the window
+	head uint32    // serial number of the first segment that was not read
+	nxt  uint32    // serial number of the first segment that has not arrived in order
+	wnd  uint32    // size of the window in segments
 	held int       // packets in the ring
-	fin  bool      // the peer's FIN has come: its number is nxt, and nothing follows
+	fin  bool      // the peer's FIN has arrived in order; its number is nxt
 
-	whole int // last segments of messages, and so whole messages, among [head, nxt)
+	whole int // segments in [head, nxt) that end a message: the whole messages that can be read
 }
 
+// at returns the slot of segment sn.
 func (w *recvWindow) at(sn uint32) **packet { return &w.ring[sn&uint32(len(w.ring)-1)] }
 
-// free is the number of slots left, as announced to the peer.
+// free returns the number of free slots, which is the window that is advertised to the peer.
 func (w *recvWindow) free() uint16 {
 	if used := w.nxt - w.head; used < w.wnd {
 		return uint16(w.wnd - used)
@@ -24,7 +25,7 @@ func (w *recvWindow) free() uint16 {
 	return 0
 }
 
-// una is the number below which everything has arrived, as announced to the peer.
+// una returns the serial number below which everything has arrived: the cumulative acknowledgement.
 func (w *recvWindow) una() uint32 {
 	if w.fin {
 		return w.nxt + 1
@@ -32,12 +33,12 @@ func (w *recvWindow) una() uint32 {
 	return w.nxt
 }
 
-// inside says whether the window reaches to sn. Everything before it is inside too.
+// inside says whether sn is in the window or before it.
 func (w *recvWindow) inside(sn uint32) bool {
 	return before(sn, w.una()) || !w.fin && sn-w.head < w.wnd
 }
 
-// has says whether segment sn, which is inside, has arrived before.
+// has says whether segment sn, which is inside, has arrived.
 func (w *recvWindow) has(sn uint32) bool {
 	if before(sn, w.una()) {
 		return true
@@ -55,14 +56,15 @@ func (w *recvWindow) insert(sn uint32, p *packet, pool *packetPool) {
 	w.advance(pool)
 }
 
-// pass takes segment nxt as arrived and read: there is nothing else to be read.
+// pass marks segment nxt as arrived and read, without inserting it. Nothing before it may be left
+// to be read.
 func (w *recvWindow) pass(pool *packetPool) {
 	w.head++
 	w.nxt++
 	w.advance(pool)
 }
 
-// advance moves nxt over what has arrived.
+// advance moves nxt over the segments that have arrived.
 func (w *recvWindow) advance(pool *packetPool) {
 	for w.nxt-w.head < uint32(len(w.ring)) && *w.at(w.nxt) != nil {
 		if (*w.at(w.nxt)).fin {
@@ -76,8 +78,8 @@ func (w *recvWindow) advance(pool *packetPool) {
 	}
 }
 
-// finish ends the stream with the FIN that has number nxt. What a peer sent beyond it is
-// nothing that could be read.
+// finish ends the stream at the FIN, which has the number nxt. It drops the FIN and all segments
+// beyond it, as nothing that follows a FIN can be read.
 func (w *recvWindow) finish(pool *packetPool) {
 	w.fin = true
 	for sn := w.nxt; sn-w.head < uint32(len(w.ring)); sn++ {
@@ -97,17 +99,17 @@ func (w *recvWindow) grow() {
 	}
 }
 
-// trim gives back the ring's memory when nothing is in it.
+// trim gives back the memory of the ring when it is empty.
 func (w *recvWindow) trim() {
 	if w.held == 0 {
 		w.ring = nil
 	}
 }
 
-// gap says whether something has arrived beyond a segment that has not.
+// gap says whether a segment has arrived beyond one that has not.
 func (w *recvWindow) gap() bool { return w.held > int(w.nxt-w.head) }
 
-// peek returns the size of the first message, -1 while it is not complete.
+// peek returns the size of the first message in bytes, -1 while the message is not complete.
 func (w *recvWindow) peek() int {
 	if w.whole == 0 {
 		return -1
@@ -123,8 +125,8 @@ func (w *recvWindow) peek() int {
 	return -1
 }
 
-// read copies in-order data to b and returns how much; packets that are used up go
-// back to pool. It ends behind the first message, unless stream is set.
+// read copies in-order data to b and returns the number of bytes. It puts packets that are read to
+// their end into pool. It stops at the end of the first message, unless stream is set.
 func (w *recvWindow) read(b []byte, stream bool, pool *packetPool) (n int) {
 	for w.head != w.nxt {
 		p := *w.at(w.head)
@@ -143,7 +145,7 @@ func (w *recvWindow) read(b []byte, stream bool, pool *packetPool) (n int) {
 	return n
 }
 
-// drop discards the first segment, which is in order.
+// drop discards the first segment, which is in order, to pool.
 func (w *recvWindow) drop(pool *packetPool) {
 	pool.put(w.pop())
 }
@@ -161,7 +163,7 @@ func (w *recvWindow) pop() *packet {
 	return p
 }
 
-// release gives everything back to pool.
+// release puts all packets into pool.
 func (w *recvWindow) release(pool *packetPool) {
 	for _, p := range w.ring {
 		if p != nil {

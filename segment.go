@@ -2,64 +2,65 @@ package kcp
 
 import "encoding/binary"
 
-// The published constants of the protocol. Times are in milliseconds, windows in
-// segments, sizes in bytes.
+// The published constants of the protocol. Times are in milliseconds, windows in segments, sizes in
+// bytes.
 const (
-	IKCP_RTO_NDL     = 30     // lower bound of the RTO with nodelay
-	IKCP_RTO_MIN     = 100    // lower bound of the RTO without
+	IKCP_RTO_NDL     = 30     // minimum RTO with nodelay
+	IKCP_RTO_MIN     = 100    // minimum RTO without
 	IKCP_RTO_DEF     = 200    // RTO before the first round-trip sample
-	IKCP_RTO_MAX     = 60000  // upper bound of the RTO, backed off or not
+	IKCP_RTO_MAX     = 60000  // maximum RTO, backed off or not
 	IKCP_CMD_PUSH    = 81     // cmd: data
 	IKCP_CMD_ACK     = 82     // cmd: acknowledgement
-	IKCP_CMD_WASK    = 83     // cmd: window probe, ask
-	IKCP_CMD_WINS    = 84     // cmd: window size, tell
+	IKCP_CMD_WASK    = 83     // cmd: window probe, asks for a WINS
+	IKCP_CMD_WINS    = 84     // cmd: window update, tells the window
 	IKCP_ASK_SEND    = 1      // probe flag: a WASK is due
 	IKCP_ASK_TELL    = 2      // probe flag: a WINS is due
-	IKCP_WND_SND     = 32     // default send window
-	IKCP_WND_RCV     = 32     // default receive window
+	IKCP_WND_SND     = 32     // default send window of a core
+	IKCP_WND_RCV     = 32     // default receive window of a core
 	IKCP_MTU_DEF     = 1400   // default MTU
 	IKCP_ACK_FAST    = 3      // a common choice for NoDelay's resend
-	IKCP_INTERVAL    = 100    // default interval
+	IKCP_INTERVAL    = 100    // default interval of NoDelay
 	IKCP_OVERHEAD    = 24     // size of a segment's header
 	IKCP_DEADLINK    = 20     // published limit of transmissions; here time decides, see SetUserTimeout
 	IKCP_THRESH_INIT = 2      // published start of ssthresh; here slow start ends with the first loss
-	IKCP_THRESH_MIN  = 2      // lower bound of ssthresh
-	IKCP_PROBE_INIT  = 7000   // first wait before a closed window is probed
-	IKCP_PROBE_LIMIT = 120000 // longest wait between two probes
+	IKCP_THRESH_MIN  = 2      // published lower bound of ssthresh; not used
+	IKCP_PROBE_INIT  = 7000   // first wait before a zero window is probed
+	IKCP_PROBE_LIMIT = 120000 // longest wait between two zero-window probes
 )
 
-// The extensions: an endpoint that knows them marks each control segment it sends by bit 7 of
-// frg, which is 0 at every other, and which those ignore. Nobody is sent a FIN or RST before it
-// has sent the mark, with the bits below it for what it can do.
+// This package's extensions (docs/protocol.md, Capabilities). An endpoint that has them marks each
+// control segment that it sends by bit 7 of frg. The bits below tell what it can do. Other
+// implementations send 0 in frg of control segments, and ignore it. A peer that has not sent the
+// mark is sent no FIN and no RST.
 const (
-	cmdFIN  = 85     // cmd: end of the sender's stream. Takes a serial number, as a PUSH does
-	cmdRST  = 86     // cmd: the session is gone, and data that was not read with it
-	capMark = 1 << 7 // frg of a control segment: its sender knows the extensions
-	capFIN  = 1 << 0 // with capMark: it takes FIN and RST
+	cmdFIN  = 85     // cmd: end of the sender's stream, with a serial number as a PUSH has
+	cmdRST  = 86     // cmd: end of the session; data that was not read is discarded
+	capMark = 1 << 7 // frg of a control segment: its sender has the extensions
+	capFIN  = 1 << 0 // with capMark: its sender takes FIN and RST
 )
 
 const (
-	// mtuLimit is the longest datagram: deployed peers read into buffers of this
-	// size.
+	// mtuLimit is the length of the longest datagram in bytes: deployed peers read into buffers of
+	// this size.
 	mtuLimit = 1500
-	// mtuMin is the C library's lower bound of the MTU.
+	// mtuMin is the C library's lower bound of the MTU, in bytes.
 	mtuMin = 50
-	// wndLimit is the largest window: the wnd field has 16 bits.
+	// wndLimit is the largest window in segments: the wnd field has 16 bits.
 	wndLimit = 65535
 	// maxFragments is the most segments that one message may have.
 	maxFragments = 255
 )
 
-// header is a segment's header, little-endian on the wire in this order.
+// header is the header of a segment, little-endian on the wire, in this order.
 type header struct {
-	conv uint32
-	cmd  uint8
-	frg  uint8
-	wnd  uint16
-	ts   uint32
-	sn   uint32
-	una  uint32
-	len  uint32
+	conv uint32 // conversation
+	cmd  uint8  // IKCP_CMD_PUSH to cmdRST
+	frg  uint8  // fragments of the message that follow; of a control segment: capMark and its bits
+	wnd  uint16 // receive window that the sender advertises, in segments
+	ts   uint32 // time stamp of the transmission, in an ACK that of the one acknowledged
+	sn   uint32 // serial number
+	una  uint32 // everything below this serial number has arrived
+	len  uint32 // bytes of data behind the header
 }
 
 // put writes h into the first IKCP_OVERHEAD bytes of b.
@@ -90,24 +91,24 @@ func (h *header) parse(b []byte) {
 	h.len = le.Uint32(b[20:])
 }
 
-// segmentConv reads the conv of the segment that b starts with.
+// segmentConv returns the conv of the segment that b starts with.
 func segmentConv(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
 
-// valid says whether h is the header of a segment of the conversation conv with rest
-// behind it.
+// valid says whether h is the header of a segment of conversation conv whose data is at the start
+// of rest.
 func (h *header) valid(conv uint32, rest []byte) bool {
 	return h.conv == conv && h.cmd >= IKCP_CMD_PUSH && h.cmd <= cmdRST && h.fits(rest)
 }
 
-// isControl says whether h is of a segment whose frg tells of its sender's capabilities.
+// isControl says whether h is of a control segment, whose frg tells the sender's capabilities.
 func (h *header) isControl() bool { return h.cmd >= IKCP_CMD_ACK && h.cmd <= IKCP_CMD_WINS }
 
-// fits says whether the data that h announces is there.
+// fits says whether rest, the bytes behind h, has all the data that h announces.
 func (h *header) fits(rest []byte) bool {
 	return uint64(h.len) <= uint64(len(rest)) && h.len <= mtuLimit
 }
 
-// wellFormed says whether b is nothing but whole segments of the conversation conv.
+// wellFormed says whether b consists of whole segments of conversation conv and nothing else.
 func wellFormed(conv uint32, b []byte) bool {
 	for len(b) >= IKCP_OVERHEAD {
 		var h header
@@ -121,6 +122,6 @@ func wellFormed(conv uint32, b []byte) bool {
 	return len(b) == 0
 }
 
-// before says whether serial number a comes before b, by signed difference as
-// serial numbers wrap (RFC 1982).
+// before says whether serial number a comes before b, by their signed difference, as serial numbers
+// wrap (RFC 1982, section 3.2: https://www.rfc-editor.org/rfc/rfc1982#section-3.2).
 func before(a, b uint32) bool { return int32(a-b) < 0 }

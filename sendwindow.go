@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// segState is where a segment of the send window stands:
+// segState is the state of a segment in the send window:
 //
 //	queued ─send─▶ inFlight ─ack─▶ acked
 //	                 │   ▲
@@ -21,11 +21,12 @@ const (
 	segAcked
 )
 
-// timerLevels bounds the backoff levels that are told apart: 30 ms grown by half
-// reaches IKCP_RTO_MAX at level 19.
+// backoffLevels is the number of backoff levels that are told apart: 30 ms, the minimum RTO with
+// nodelay, grown by half each time reaches IKCP_RTO_MAX at level 19.
 const backoffLevels = 20
 
-// A segment hangs on two lists at a time, with one pair of links for each.
+// linkKind is one of the two lists that a segment can be on at a time, with a pair of links for
+// each.
 type linkKind uint8
 
 const (
@@ -34,33 +35,37 @@ const (
 	linkKinds
 )
 
+// link holds the serial numbers of the neighbours on a list.
 type link struct{ prev, next uint32 }
 
-// sendSegment is one slot of the send window. It is as long as a cache line, and has all that
-// an acknowledgement needs: what p points to may be in another processor's cache.
+// sendSegment is one slot of the send window. It has the size of a cache line, 64 bytes, and holds
+// all that an acknowledgement needs, as the packet that p points to may be in another processor's
+// cache.
 type sendSegment struct {
-	p          *packet
-	sentAt     int64 // time of the last transmission
+	p          *packet // nil once acknowledged
+	sentAt     int64   // time of the last transmission
 	links      [linkKinds]link
 	rate       rateSnapshot // of the last transmission
-	ts         uint32       // its ts field
+	ts         uint32       // the ts field of the last transmission
 	laterAcks  uint32       // see sendWindow.laterAcks
-	batch      uint32       // of the datagram that lies in p, 0 for none; see packetPool
-	length     uint16       // of p's data, once sent
+	batch      uint32       // of the datagram that was written in p, 0 for none; see inPlaceBatches
+	length     uint16       // bytes of p's data, once sent
 	state      segState
-	backoff    uint8 // timeouts in a row
+	backoff    uint8 // backoff level: timeouts in a row
 	resent     bool  // it was sent more than once
 	duplicated bool  // the last transmission was sent twice
-	appLimited bool  // see RateSample, of the last transmission
+	appLimited bool  // the last transmission was application-limited, see RateSample
 }
 
-// size is what the segment counts for in flight.
+// size returns the bytes that the segment counts in flight, its header included.
 func (s *sendSegment) size() int { return IKCP_OVERHEAD + int(s.length) }
 
-// sentWith returns when the transmission with time stamp ts was sent, and whether it was the
-// last: the echo tells which one arrived, so that an acknowledgement of an earlier
-// transmission gives a round-trip sample too (RFC 7323). Without those a path slower than the
-// first timeout would never be measured. ok is false for time stamps that cannot be one's.
+// sentWith returns when the transmission with time stamp ts was sent, and whether it was the last
+// one. An acknowledgement echoes the ts of the transmission that arrived, so that of an earlier
+// transmission gives a round-trip sample, too (RFC 7323, section 4:
+// https://www.rfc-editor.org/rfc/rfc7323#section-4). Without these samples the round trip of a path
+// slower than the first RTO would never be measured. ok is false for a ts that no transmission can
+// have had.
 func (s *sendSegment) sentWith(now int64, ts uint32) (at int64, last, ok bool) {
 	if s.ts == ts {
 		return s.sentAt, true, true
@@ -75,34 +80,36 @@ type snList struct {
 	n          int
 }
 
-// sendWindow holds every segment from the oldest unacknowledged to the newest
-// written, in one ring indexed by serial number. A segment has its number from the
-// moment it is queued. Every operation costs the same however large the window is.
+// sendWindow holds all segments from the oldest unacknowledged one to the newest one written, in
+// one ring indexed by serial number. A segment gets its serial number when it is queued. The cost
+// of each operation does not depend on the size of the window.
 type sendWindow struct {
 	ring []sendSegment // length a power of two, 0 while never used
-	una  uint32        // oldest not acknowledged
-	nxt  uint32        // first that was never sent
-	end  uint32        // number of the next segment to be queued
+	una  uint32        // serial number of the oldest segment that is not acknowledged
+	nxt  uint32        // serial number of the first segment that was never sent
+	end  uint32        // serial number of the next segment to be queued
 
 	inFlight      snList                // in order of last transmission
-	bytesInFlight int                   // bytes of them
-	lost          snList                // in order of declaration
-	timers        [backoffLevels]snList // in flight, by backoff level, in order of last transmission
+	bytesInFlight int                   // sum of their sizes
+	lost          snList                // in the order in which they were declared lost
+	timers        [backoffLevels]snList // by backoff level, in order of last transmission
 	armed         uint32                // bit l is set while timers[l] is not empty
 
-	// laterAcks is the number of acknowledgements of segments sent later than
-	// the head of inFlight. The count of any other segment is the sum of the
-	// slots' laterAcks from it to the tail, so that an acknowledgement touches one
-	// slot instead of all that were sent before, and the head's count is at hand.
+	// laterAcks is the number of acknowledgements of segments that were sent later than the head of
+	// inFlight. For any other segment in flight, that number is the sum of laterAcks of all slots
+	// from its own to the tail. So an acknowledgement changes one slot instead of one for each
+	// segment sent before, and the number for the head is at hand.
 	laterAcks uint32
 }
 
+// at returns the slot of segment sn.
 func (w *sendWindow) at(sn uint32) *sendSegment { return &w.ring[sn&uint32(len(w.ring)-1)] }
 
-// waiting is the number of segments written and not yet acknowledged.
+// waiting returns the number of segments from the oldest unacknowledged one to the newest one
+// written.
 func (w *sendWindow) waiting() int { return int(w.end - w.una) }
 
-// queued is the number of segments never sent.
+// queued returns the number of segments that were never sent.
 func (w *sendWindow) queued() int { return int(w.end - w.nxt) }
 
 // push queues a segment that holds p.
@@ -122,7 +129,7 @@ func (w *sendWindow) grow() {
 	}
 }
 
-// trim gives back the ring's memory when nothing is in it.
+// trim gives back the memory of the ring when the window is empty.
 func (w *sendWindow) trim() {
 	if w.waiting() == 0 {
 		w.ring = nil
@@ -157,7 +164,7 @@ func (w *sendWindow) remove(l *snList, kind linkKind, sn uint32) {
 	l.n--
 }
 
-// sent records a transmission of a queued or lost segment.
+// markSent records the transmission of a queued or lost segment at now, with time stamp ts.
 func (w *sendWindow) markSent(sn uint32, now int64, ts uint32) {
 	s := w.at(sn)
 	if s.state == segLost {
@@ -172,7 +179,7 @@ func (w *sendWindow) markSent(sn uint32, now int64, ts uint32) {
 	w.armed |= 1 << s.backoff
 }
 
-// land takes an in-flight segment off its lists.
+// removeInFlight takes a segment in flight off its lists.
 func (w *sendWindow) removeInFlight(sn uint32) {
 	s := w.at(sn)
 	if sn == w.inFlight.head {
@@ -190,8 +197,7 @@ func (w *sendWindow) removeInFlight(sn uint32) {
 	}
 }
 
-// lose declares an in-flight segment lost; level is the backoff its next
-// transmission starts with.
+// markLost declares a segment in flight lost. level is the backoff level of its next transmission.
 func (w *sendWindow) markLost(sn uint32, level uint8) {
 	w.removeInFlight(sn)
 	s := w.at(sn)
@@ -200,23 +206,23 @@ func (w *sendWindow) markLost(sn uint32, level uint8) {
 	w.add(&w.lost, linkOrder, sn)
 }
 
-// ack records the acknowledgement of segment sn's transmission with time stamp ts
-// and returns the packet it held. It returns nil when sn is not waiting for one.
+// ack records the acknowledgement of segment sn's transmission with time stamp ts, and returns the
+// packet that the segment held, nil if it was neither in flight nor lost.
 func (w *sendWindow) ack(sn, ts uint32) *packet {
 	if sn-w.una >= w.nxt-w.una {
 		return nil
 	}
 	s := w.at(sn)
 	if s.state == segInFlight && s.ts == ts && sn != w.inFlight.head {
-		// All that were sent before this one have one later acknowledgement more.
+		// All segments that were sent before this one have one more later acknowledgement.
 		w.at(s.links[linkOrder].prev).laterAcks++
 		w.laterAcks++
 	}
 	return w.markAcked(sn)
 }
 
-// settle marks a segment acknowledged and returns the packet it held, nil if it
-// was acknowledged before.
+// markAcked marks a segment acknowledged and returns the packet that it held, nil if it was neither
+// in flight nor lost.
 func (w *sendWindow) markAcked(sn uint32) *packet {
 	s := w.at(sn)
 	switch s.state {
@@ -232,14 +238,14 @@ func (w *sendWindow) markAcked(sn uint32) *packet {
 	return p
 }
 
-// advance moves una over what is acknowledged.
+// advance moves una over acknowledged segments.
 func (w *sendWindow) advance() {
 	for w.una != w.nxt && w.at(w.una).state == segAcked {
 		w.una++
 	}
 }
 
-// earliest returns the segment whose timer runs out first, and when.
+// earliest returns the segment in flight whose RTO is over first, and when that is, never for none.
 func (w *sendWindow) earliest(rtt *rttEstimator) (sn uint32, deadline int64) {
 	deadline = never
 	for set := w.armed; set != 0; set &= set - 1 {

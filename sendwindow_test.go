@@ -3,13 +3,11 @@ package kcp
 import (
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"testing"
 	"unsafe"
 )
 
-// plainWindow counts later acknowledgements the plain way: for each segment in flight
-// by itself.
+// plainWindow counts later acknowledgements the plain way: for each segment in flight by itself.
 type plainWindow struct {
 	una, nxt uint32
 	segs     map[uint32]*plainSegment
@@ -50,7 +48,7 @@ func (w *plainWindow) ack(sn, ts uint32) {
 
 func TestSendWindowModel(t *testing.T) {
 	for seed := range uint64(60) {
-		rnd := rand.New(rand.NewPCG(seed, 1))
+		rnd := seeded(seed, 1)
 		start := uint32(0)
 		if seed%2 == 1 {
 			start = 0xffffffff - uint32(rnd.IntN(30))

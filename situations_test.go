@@ -1,13 +1,11 @@
 package kcp
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -47,10 +45,10 @@ var situations = []situation{
 		p.Close()
 	}},
 	{"vanishes", false, nil, vanish},
-	{"vanishes; `SetKeepAlive(15 * time.Second)` here", false, func(s *UDPSession) { s.SetKeepAlive(15 * time.Second) }, vanish},
+	{"vanishes; `SetKeepAlivePeriod(15 * time.Second)` here", false, func(s *UDPSession) { s.SetKeepAlivePeriod(15 * time.Second) }, vanish},
 	{"vanishes; `SetIdleTimeout(30 * time.Second)` here", false, func(s *UDPSession) { s.SetIdleTimeout(30 * time.Second) }, vanish},
 	{"restarts on the same port", false, nil, func(w *world, s, p *UDPSession) {
-		p.sock.close(true)
+		p.vanish()
 		l := w.listen(p.cfg, p.LocalAddr().String())
 		time.AfterFunc(2*time.Hour, func() { l.Close() })
 	}},
@@ -79,8 +77,8 @@ func outcome(err error, took time.Duration) string {
 	return fmt.Sprintf("%s after %.0f s", name, took.Seconds())
 }
 
-// row tries a situation on a session that only reads, on one that only writes, and on one that
-// is closed.
+// row tries a situation on a session that only reads, on one that only writes, and on one that is
+// closed.
 func (st situation) row(t *testing.T) string {
 	var cells []string
 	for _, try := range []func(w *world, s *UDPSession) string{
@@ -107,10 +105,10 @@ func (st situation) row(t *testing.T) string {
 			if err := s.Close(); err != nil || time.Since(start) > 0 {
 				return fmt.Sprintf("%v after %v", err, time.Since(start))
 			}
-			for gone := false; !gone; time.Sleep(10 * time.Millisecond) {
-				s.mu.Lock()
-				gone = s.closing.gone
-				s.mu.Unlock()
+			select {
+			case <-s.Done():
+			case <-time.After(patience()):
+				return "`nil`, never gone"
 			}
 			if took := time.Since(start); took >= 2*time.Second {
 				return fmt.Sprintf("`nil`, gone after %.0f s", took.Seconds())
@@ -158,7 +156,7 @@ func TestSituations(t *testing.T) {
 
 // Ten thousand connections, opened and closed in every way, leave nothing behind.
 func TestNothingIsLeft(t *testing.T) {
-	const count = 10_000
+	count := lighter(10_000, 2000)
 	virtual(t, netem.Path{Delay: 5 * time.Millisecond, Loss: 0.02}, func(w *world) {
 		w.touchLinks("10.0.0.1", "10.0.0.2:2000")
 		cfg := w.config(newCrypt(t, "aes"), 2, 1)
@@ -166,15 +164,8 @@ func TestNothingIsLeft(t *testing.T) {
 		l := w.listen(cfg, "10.0.0.2:2000")
 		old := deployed(w.config(newCrypt(t, "aes"), 2, 1))
 		w.dial(cfg, l).Close() // makes what is made once
-		w.sleep(lingerTime)
-		heap := func() uint64 {
-			runtime.GC()
-			runtime.GC() // pools hold on for one more
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			return m.HeapAlloc
-		}
-		before, goroutines := heap(), w.goroutines()
+		w.sleep(closeTimeout)
+		before, goroutines := heapInUse(), w.goroutines()
 
 		ways := []func(c, s *UDPSession){
 			func(c, s *UDPSession) { c.Close(); io.Copy(io.Discard, s); s.Close() },
@@ -183,7 +174,7 @@ func TestNothingIsLeft(t *testing.T) {
 			func(c, s *UDPSession) { s.SetLinger(0); s.Close(); io.Copy(io.Discard, c); c.Close() },
 			func(c, s *UDPSession) { c.Close(); s.Close() },
 			func(c, s *UDPSession) { c.CloseWrite(); io.ReadAll(s); s.CloseWrite(); io.ReadAll(c); closeAll(c, s) },
-			func(c, s *UDPSession) { c.sock.close(true); io.Copy(io.Discard, s); closeAll(s, c) }, // vanishes
+			func(c, s *UDPSession) { c.vanish(); io.Copy(io.Discard, s); closeAll(s, c) }, // vanishes
 			func(c, s *UDPSession) { c.Write(make([]byte, 10_000)); time.Sleep(time.Second); s.Close(); c.Close() },
 			func(c, s *UDPSession) { c.SetLinger(-1); c.Close(); time.Sleep(10 * time.Second); s.Close() },
 			func(c, s *UDPSession) { s.CloseRead(); c.Write(make([]byte, 10_000)); closeAll(s, c) },
@@ -223,12 +214,13 @@ func TestNothingIsLeft(t *testing.T) {
 		w.wantSessionsAtMost(l, count/10) // what lingers
 		w.sleep(2 * time.Duration(timeWaitLife))
 		w.wantSessions(l, 0)
-		l.mu.Lock()
-		if len(l.recent) > 0 || l.ended.young != nil || l.ended.old != nil {
-			t.Errorf("%d, %d and %d entries are left", len(l.recent), len(l.ended.young), len(l.ended.old))
+		for key, s := range l.known() { // what they have in common tells why
+			t.Errorf("with %v, conv %d: state %d, %v\n%+v", key.from, key.conv, s.state(), s.Cause(), s.Stats())
 		}
-		l.mu.Unlock()
-		if n := len(w.sched.workers[0].tasks); n > 0 {
+		if n := l.remembers(); n > 0 {
+			t.Errorf("%d entries are left", n)
+		}
+		if n := w.sched.timers(); n > 0 {
 			t.Errorf("%d timers are left", n)
 		}
 		synctest.Wait()
@@ -238,10 +230,10 @@ func TestNothingIsLeft(t *testing.T) {
 		if c := w.snmp.Copy(); c.CurrEstab != 0 {
 			t.Errorf("%d sessions are counted", c.CurrEstab)
 		}
-		after := heap()
-		t.Logf("%d KiB of heap, the emulated network's included", (int64(after)-int64(before))>>10)
-		if after > before+4<<20 { // 400 bytes a connection
-			t.Errorf("%d KiB are left", (after-before)>>10)
+		left := heapInUse() - before
+		t.Logf("%d KiB of heap, the emulated network's included", left>>10)
+		if left > 4<<20 { // 400 bytes a connection
+			t.Errorf("%d KiB are left", left>>10)
 		}
 		l.Close()
 	})
@@ -259,25 +251,12 @@ func (w *world) touchLinks(from, to string) {
 		back.WriteTo(nil, c.LocalAddr())
 		c.Close()
 	}
-	w.settle()
-}
-
-// goroutines counts those that live; runtime.NumGoroutine has some that have just ended, too.
-func (w *world) goroutines() int {
-	w.Helper()
-	stacks := make([]byte, 1<<20)
-	n := runtime.Stack(stacks, true)
-	if n == len(stacks) {
-		w.Fatal("more goroutines than stacks have room for")
-	}
-	return bytes.Count(stacks[:n], []byte("\n\ngoroutine ")) + 1
+	w.awaitIdle()
 }
 
 func (w *world) wantSessionsAtMost(l *Listener, n int) {
 	w.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.sessions) > n {
-		w.Errorf("%d sessions, want at most %d", len(l.sessions), n)
+	if got := len(l.known()); got > n {
+		w.Errorf("%d sessions, want at most %d", got, n)
 	}
 }

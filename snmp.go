@@ -7,9 +7,9 @@ import (
 	"unsafe"
 )
 
-// Snmp holds counters in the manner of RFC 1213. Its fields, all uint64 and in
-// this order, are the one table of them: Header, ToSlice, Copy and Reset follow.
-// Those of DefaultSnmp change while sessions run: read them with Copy.
+// Snmp holds counters in the manner of RFC 1213 (https://www.rfc-editor.org/rfc/rfc1213). All
+// fields are uint64. Header, ToSlice, Copy and Reset take them in the order of the fields. The
+// counters of DefaultSnmp change while sessions run: read them by Copy.
 type Snmp struct {
 	BytesSent        uint64 // bytes that Write accepted
 	BytesReceived    uint64 // bytes that Read returned
@@ -19,36 +19,36 @@ type Snmp struct {
 	CurrEstab        uint64 // sessions open now
 	InErrs           uint64 // datagrams dropped: malformed, of no session, or of an unknown sender
 	InCsumErrors     uint64 // datagrams dropped: checksum or authentication failed
-	KCPInErrors      uint64 // datagrams with a segment that could not be understood, or a reset that was not credible
+	KCPInErrors      uint64 // datagrams with an invalid segment, and RSTs with an implausible una
 	InPkts           uint64 // datagrams received
 	OutPkts          uint64 // datagrams sent
 	InSegs           uint64 // segments received
 	OutSegs          uint64 // segments sent
 	InBytes          uint64 // bytes of the datagrams received
 	OutBytes         uint64 // bytes of the datagrams sent
-	RetransSegs      uint64 // segments sent again
-	FastRetransSegs  uint64 // declared lost by enough later acknowledgements
-	EarlyRetransSegs uint64 // declared lost by fewer, as nothing new could be sent
-	LostSegs         uint64 // declared lost by timeout
+	RetransSegs      uint64 // segments retransmitted
+	FastRetransSegs  uint64 // segments declared lost by enough later acknowledgements
+	EarlyRetransSegs uint64 // segments declared lost by fewer, as nothing new could be sent
+	LostSegs         uint64 // segments declared lost by a timeout
 	RepeatSegs       uint64 // segments received again
 	FECRecovered     uint64 // datagrams rebuilt from parity
 	FECErrs          uint64 // FEC datagrams that were invalid or could not be decoded
 	FECParityShards  uint64 // parity shards received
-	FECShortShards   uint64 // FEC groups given up with data missing
-	OutErrs          uint64 // datagrams the socket refused; they are lost and sent again
+	FECShortShards   uint64 // FEC groups given up with data shards missing
+	OutErrs          uint64 // datagrams that the socket refused; they are lost
 }
 
 const snmpFields = int(unsafe.Sizeof(Snmp{}) / 8)
 
-// DefaultSnmp counts what all sessions of the process do.
+// DefaultSnmp counts the events of all sessions and listeners of the process.
 var DefaultSnmp = newSnmp()
 
 func newSnmp() *Snmp { return new(Snmp) }
 
-// fields views the counters as an array.
+// fields views the counters as an array, in the order of the fields.
 func (s *Snmp) fields() *[snmpFields]uint64 { return (*[snmpFields]uint64)(unsafe.Pointer(s)) }
 
-// Header returns the counters' names.
+// Header returns the names of the counters, in the order of the fields.
 func (s *Snmp) Header() []string {
 	t := reflect.TypeFor[Snmp]()
 	names := make([]string, t.NumField())
@@ -58,7 +58,7 @@ func (s *Snmp) Header() []string {
 	return names
 }
 
-// ToSlice returns the counters' values, in Header's order.
+// ToSlice returns the values of the counters in decimal, in the order of Header.
 func (s *Snmp) ToSlice() []string {
 	values := make([]string, snmpFields)
 	for i := range s.fields() {
@@ -67,7 +67,8 @@ func (s *Snmp) ToSlice() []string {
 	return values
 }
 
-// Copy returns the counters as they are now.
+// Copy returns a copy of the counters. Each is read atomically, but sessions may change others
+// meanwhile.
 func (s *Snmp) Copy() *Snmp {
 	c := new(Snmp)
 	for i := range s.fields() {
@@ -76,8 +77,7 @@ func (s *Snmp) Copy() *Snmp {
 	return c
 }
 
-// Reset sets all counters to 0, except CurrEstab, which says what is and not what
-// was.
+// Reset sets all counters to 0, except CurrEstab, which is a state and no count of events.
 func (s *Snmp) Reset() {
 	for i := range s.fields() {
 		if p := &s.fields()[i]; p != &s.CurrEstab {
@@ -86,7 +86,7 @@ func (s *Snmp) Reset() {
 	}
 }
 
-// fold adds the counters of from, which the caller owns, to s and clears them.
+// fold adds the counters of from to s, atomically, and sets them to 0. The caller owns from.
 func (s *Snmp) fold(from *Snmp) {
 	for i, n := range from.fields() {
 		if n != 0 {
@@ -96,7 +96,7 @@ func (s *Snmp) fold(from *Snmp) {
 	}
 }
 
-// foldBoth is fold that adds to total too, which the caller owns.
+// foldBoth is fold, and adds the counters of from to total as well. The caller owns both.
 func (s *Snmp) foldBoth(from, total *Snmp) {
 	for i, n := range from.fields() {
 		if n != 0 {
@@ -106,7 +106,7 @@ func (s *Snmp) foldBoth(from, total *Snmp) {
 	s.fold(from)
 }
 
-// opened counts a new session; how is ActiveOpens or PassiveOpens.
+// opened counts a new session. how is &s.ActiveOpens or &s.PassiveOpens.
 func (s *Snmp) opened(how *uint64) {
 	atomic.AddUint64(how, 1)
 	now := atomic.AddUint64(&s.CurrEstab, 1)

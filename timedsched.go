@@ -8,24 +8,24 @@ import (
 	"time"
 )
 
-// TimedSched runs functions at given times on a fixed set of goroutines. A
-// goroutine is there only while something is scheduled on it.
+// TimedSched runs functions at given times on a fixed number of goroutines. A goroutine exists only
+// while something is scheduled on it. The methods may be called from any goroutine.
 type TimedSched struct {
 	workers []timerWorker
-	next    atomic.Uint32 // round robin
+	next    atomic.Uint32 // tasks made: each goes to the next worker, in turn
 }
 
-// SystemTimedSched drives all sessions. It must not be closed while there are any.
+// SystemTimedSched runs the timers of all sessions. It must not be closed while there are any.
 var SystemTimedSched = NewTimedSched(runtime.NumCPU())
 
-// NewTimedSched returns a scheduler of at most parallel goroutines, at least one.
-// None of them runs before it is needed.
+// NewTimedSched returns a scheduler of at most parallel goroutines, of one if parallel is below 1.
+// No goroutine is started before it is needed.
 func NewTimedSched(parallel int) *TimedSched {
 	return &TimedSched{workers: make([]timerWorker, max(parallel, 1))}
 }
 
-// Put runs f at deadline, or at once if that has passed. f must not block, as
-// others wait behind it. After Close nothing is run.
+// Put runs f once, at deadline, or at once if that has passed; a zero deadline has passed. f must
+// not block, as other functions wait behind it. After Close, Put does nothing.
 func (ts *TimedSched) Put(f func(), deadline time.Time) {
 	at := clock()
 	if !deadline.IsZero() { // which is no deadline elsewhere, but here has passed
@@ -34,33 +34,34 @@ func (ts *TimedSched) Put(f func(), deadline time.Time) {
 	ts.task(func(int64) { f() }).arm(at)
 }
 
-// Close drops what is scheduled and ends the goroutines.
+// Close drops everything that is scheduled and ends the goroutines. It does not wait for a function
+// that is running.
 func (ts *TimedSched) Close() {
 	for i := range ts.workers {
 		ts.workers[i].close()
 	}
 }
 
-// task returns a task that calls run with the time, on one of the goroutines, when
-// armed.
+// task returns a task that, once armed, calls run on one of the goroutines with the time of the
+// clock.
 func (ts *TimedSched) task(run func(now int64)) *timedTask {
 	w := &ts.workers[int(ts.next.Add(1)-1)%len(ts.workers)]
 	return &timedTask{run: run, worker: w, index: -1}
 }
 
-// timedTask is something that a worker runs at a time. There is at most one
-// deadline for each task: arming it for a later time than it has changes nothing,
-// and run finds out by itself that it was too early.
+// timedTask is a function that a worker runs at a time. A task has at most one deadline. Arming it
+// for a later time than it has changes nothing, so run may be called too early, and has to check
+// the time.
 type timedTask struct {
 	run    func(now int64)
 	worker *timerWorker
 
 	// Guarded by worker.mu:
-	at    int64
-	index int // in worker.tasks, -1 for none
+	at    int64 // deadline
+	index int   // in worker.tasks, -1 for none
 }
 
-// arm makes sure that the task runs at the time at or earlier.
+// arm schedules the task for the time at, unless it is scheduled for an earlier time.
 func (t *timedTask) arm(at int64) {
 	w := t.worker
 	w.mu.Lock()
@@ -86,7 +87,7 @@ func (t *timedTask) arm(at int64) {
 	}
 }
 
-// disarm takes the task off its worker; a run that has begun is not waited for.
+// disarm takes the task off its worker. It does not wait for a run that has begun.
 func (t *timedTask) disarm() {
 	w := t.worker
 	w.mu.Lock()
@@ -100,20 +101,20 @@ func (t *timedTask) disarm() {
 	}
 }
 
-// timerWorker is one goroutine of a scheduler with the tasks it owns.
+// timerWorker is one goroutine of a scheduler, with the tasks that are scheduled on it.
 type timerWorker struct {
-	mu         sync.Mutex
+	mu         sync.Mutex // guards the rest
 	tasks      taskHeap
-	running    bool
-	closed     bool
-	sleepUntil int64         // what the goroutine sleeps for, 0 while it is awake
+	running    bool          // the goroutine exists
+	closed     bool          // nothing is scheduled any more
+	sleepUntil int64         // when the goroutine wakes up by itself, 0 while it is awake
 	wake       chan struct{} // of one element, made with the goroutine
 }
 
-// nudgeLocked wakes the goroutine if it sleeps. w.mu is held.
+// nudgeLocked wakes the goroutine if it sleeps.
 func (w *timerWorker) nudgeLocked() {
 	if w.sleepUntil == 0 {
-		return // it looks at tasks before it sleeps
+		return // an awake goroutine looks at tasks before it sleeps
 	}
 	select {
 	case w.wake <- struct{}{}:
@@ -132,7 +133,7 @@ func (w *timerWorker) close() {
 	w.nudgeLocked()
 }
 
-// loop runs tasks when they are due, until there are none.
+// loop runs tasks when they are due, until no task is left.
 func (w *timerWorker) loop(wake chan struct{}) {
 	var timer *time.Timer
 	w.mu.Lock()
@@ -167,7 +168,7 @@ func (w *timerWorker) loop(wake chan struct{}) {
 	}
 }
 
-// taskHeap is a min-heap by time.
+// taskHeap is a min-heap of tasks by deadline, for container/heap.
 type taskHeap []*timedTask
 
 func (h taskHeap) Len() int           { return len(h) }

@@ -1,7 +1,6 @@
 package kcp
 
 import (
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -9,8 +8,8 @@ import (
 	"time"
 )
 
-// The scheduler runs in bubbles of virtual time. A bubble ends only when every goroutine
-// in it has, so each of these tests also shows that the scheduler leaves none behind.
+// The scheduler runs in bubbles of virtual time. A bubble ends only when every goroutine in it has,
+// so each of these tests also shows that the scheduler leaves none behind.
 
 // journal records what ran when, in order.
 type journal struct {
@@ -124,7 +123,7 @@ func TestPutMany(t *testing.T) {
 	const count = 10_000
 	for _, parallel := range []int{0, 1, 3} {
 		scheduled(t, parallel, func(ts *TimedSched, j *journal) {
-			rnd := rand.New(rand.NewPCG(1, 1))
+			rnd := seeded(1, 1)
 			due := make([]time.Duration, count)
 			for i := range count {
 				due[i] = time.Duration(rnd.IntN(1000)) * time.Millisecond

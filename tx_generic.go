@@ -6,27 +6,21 @@ import (
 	"github.com/pkg/errors"
 )
 
-// send sends datagrams in order and returns how many the socket refused. Those are
-// lost, as any datagram may be. With wait set it waits for room in a full socket,
-// else what finds none is refused. Only a closed socket is an error.
-func (s *socket) send(batch []outbound, wait bool) (refused int, err error) {
-	if s.batch != nil {
-		return s.sendBatch(batch, wait)
-	}
-	return s.sendEach(batch)
-}
-
-// sendEach sends datagrams by the PacketConn's own method. Whether that waits for
-// room is the PacketConn's choice.
-func (s *socket) sendEach(batch []outbound) (refused int, err error) {
-	for _, o := range batch {
+// sendEach sends datagrams by the PacketConn's own method, which may wait for room, until the time
+// until.
+func (s *socket) sendEach(list []outbound, until int64) (done, refused int, full bool, err error) {
+	for _, o := range list {
+		if done > 0 && until != never && clock() >= until {
+			break
+		}
 		if err := s.sendOne(o); errors.Is(err, net.ErrClosed) {
-			return refused, err
+			return done, refused, false, err
 		} else if err != nil {
 			refused++
 		}
+		done++
 	}
-	return refused, nil
+	return done, refused, false, nil
 }
 
 func (s *socket) sendOne(o outbound) (err error) {

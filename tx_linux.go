@@ -3,77 +3,32 @@
 package kcp
 
 import (
-	"net"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"unsafe"
 
-	"github.com/pkg/errors"
 	"golang.org/x/sys/unix"
 )
 
-// batchIO is the batched system calls of a UDP socket, sendmmsg(2) and recvmmsg(2).
-type batchIO struct {
-	raw     syscall.RawConn
-	six     bool // of the IPv6 family
-	segment bool // UDP_SEGMENT can be used
-	gro     bool // UDP_GRO is on
-}
-
-// newBatchIO returns nil when c gives no access to its descriptor. Offload is for sockets
-// that nobody else reads or has plans for.
-func newBatchIO(c *net.UDPConn, owned bool) *batchIO {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return nil
-	}
-	b := &batchIO{raw: raw}
-	raw.Control(func(fd uintptr) {
-		domain, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN)
-		b.six = err == nil && domain == unix.AF_INET6
-		if owned {
-			b.segment, b.gro = probeOffload(int(fd))
-		}
-	})
-	return b
-}
-
-// forceBuffers asks for what is past the system's limit, which is granted to the privileged;
-// a refusal does no harm.
-func forceBuffers(c *net.UDPConn) {
-	if raw, err := c.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) {
-			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer)
-			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, sendBuffer)
-		})
-	}
-}
-
-// mmsghdr is struct mmsghdr of recvmmsg(2).
-type mmsghdr struct {
-	hdr unix.Msghdr
-	len uint32
-}
-
 const (
-	// txMessages is how many messages go in one system call, and txDatagrams how many
-	// datagrams, which offload puts into fewer messages.
+	// txMessages is the most messages that one system call sends, and txDatagrams the most
+	// datagrams. A GSO send is one message of several datagrams.
 	txMessages  = 64
-	txDatagrams = 256
+	txDatagrams = sendPiece
 )
 
-// txBatch sends one batch. The system call's argument is made piece by piece, as far as
-// its arrays reach.
+// txBatch sends one list of datagrams. Its arrays hold the argument of a system call. A longer list
+// is sent in several calls.
 type txBatch struct {
-	batch   []outbound // not sent yet
+	list    []outbound // not sent yet
 	socket  *socket
-	wait    bool
-	refused int
-	retried bool                  // the next message, after an error of another one
-	write   func(fd uintptr) bool // b.send, bound once
+	done    int              // datagrams sent or refused
+	refused int              // datagrams that the socket refused
+	full    bool             // the socket has no room for the next message
+	retried bool             // the next message is being retried, see reported
+	control func(fd uintptr) // b.send, bound once
 
-	next, end int             // of hdrs: what the next system call is to send
+	next, end int             // the messages in hdrs that the next system call sends
 	count     [txMessages]int // datagrams in each message
 	hdrs      [txMessages]mmsghdr
 	cmsgs     [txMessages]cmsgBuf
@@ -82,36 +37,48 @@ type txBatch struct {
 
 var txBatches = sync.Pool{New: func() any {
 	b := new(txBatch)
-	b.write = b.send
+	b.control = b.send
 	return b
 }}
 
-// sendBatch is send by sendmmsg.
-func (s *socket) sendBatch(batch []outbound, wait bool) (refused int, err error) {
-	if len(batch) == 0 {
-		return 0, nil
+// sendBatch is send by sendmmsg. It holds the descriptor by Control, and not the descriptor's write
+// lock, which a goroutine holds that waits for a full socket.
+func (s *socket) sendBatch(list []outbound) (done, refused int, full bool, err error) {
+	if len(list) == 0 {
+		return 0, 0, false, nil
 	}
 	b := txBatches.Get().(*txBatch)
-	b.batch, b.socket, b.wait = batch, s, wait
-	b.refused, b.retried, b.next, b.end = 0, false, 0, 0
-	err = s.batch.raw.Write(b.write)
-	if err != nil && !errors.Is(err, net.ErrClosed) {
-		b.refused += len(b.batch) // a write deadline that the PacketConn's owner has set
-		err = nil
-	}
-	refused = b.refused
-	b.batch, b.socket = nil, nil
+	b.list, b.socket = list, s
+	b.done, b.refused, b.full, b.retried, b.next, b.end = 0, 0, false, false, 0, 0
+	err = s.batch.raw.Control(b.control)
+	done, refused, full = b.done, b.refused, b.full
+	b.list, b.socket = nil, nil
 	txBatches.Put(b)
-	return refused, err
+	return done, refused, full, err
 }
 
-// fill makes the system call's argument from the start of the batch.
+// awaitWritable waits until the socket has room for a datagram. It holds the descriptor's write
+// lock meanwhile. It polls the socket itself first, as the runtime does not report readiness that
+// was there before.
+func (s *socket) awaitWritable() error {
+	return s.batch.raw.Write(func(fd uintptr) bool {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+		for {
+			n, err := unix.Poll(p, 0)
+			if err != unix.EINTR {
+				return n > 0 || err != nil
+			}
+		}
+	})
+}
+
+// fill makes the argument of a system call from the start of the list.
 func (b *txBatch) fill() {
-	messages, iovs, rest := 0, b.iovs[:0], b.batch
+	messages, iovs, rest := 0, b.iovs[:0], b.list
 	for len(rest) > 0 && messages < txMessages {
 		to := rest[0].to
 		n := 1
-		if b.socket.batch.segment && atomic.LoadUint32(&to.plain) == 0 {
+		if b.socket.batch.segment && !to.offloadRefused() {
 			n = gsoTrain(rest)
 		}
 		if len(iovs)+n > txDatagrams {
@@ -144,17 +111,18 @@ func (b *txBatch) fill() {
 	b.next, b.end = 0, messages
 }
 
-// done takes n messages off what is to be sent.
-func (b *txBatch) done(n int) {
+// advance takes n messages, sent or refused, off the list.
+func (b *txBatch) advance(n int) {
 	for _, datagrams := range b.count[b.next : b.next+n] {
-		b.batch = b.batch[datagrams:]
+		b.list = b.list[datagrams:]
+		b.done += datagrams
 	}
 	b.next += n
 }
 
-// send sends the batch. It returns false to be called again when the socket is writable.
-func (b *txBatch) send(fd uintptr) bool {
-	for len(b.batch) > 0 {
+// send sends until the list is empty or the socket is full.
+func (b *txBatch) send(fd uintptr) {
+	for len(b.list) > 0 {
 		if b.next == b.end {
 			b.fill()
 		}
@@ -162,30 +130,27 @@ func (b *txBatch) send(fd uintptr) bool {
 			uintptr(b.end-b.next), unix.MSG_DONTWAIT, 0, 0)
 		switch {
 		case errno == 0:
-			b.done(int(n))
+			b.advance(int(n))
 			b.retried = false
 		case errno == unix.EINTR:
-		case errno == unix.EAGAIN && b.wait:
-			return false
 		case errno == unix.EAGAIN:
-			b.refused += len(b.batch)
-			b.batch = nil
+			b.full = true
+			return
 		case b.count[b.next] > 1 && refusesOffload(errno):
-			atomic.StoreUint32(&b.batch[0].to.plain, 1)
-			b.end = b.next // made again, without offload
+			b.list[0].to.refuseOffload()
+			b.end = b.next // the rest is made again, without offload
 		case reported(errno) && !b.retried:
 			b.retried = true
-		default: // it is the first one's; the others may do better
+		default: // the error is the first message's; the next ones may be accepted
 			b.refused += b.count[b.next]
-			b.done(1)
+			b.advance(1)
 			b.retried = false
 		}
 	}
-	return true
 }
 
-// reported says whether errno may be what the path reported of an earlier datagram, on a
-// connected socket, while this one was not even tried.
+// reported says whether errno may be a report of the path (ICMP) about an earlier datagram on a
+// connected socket. The kernel has not tried to send this one then.
 func reported(errno syscall.Errno) bool {
 	return errno == unix.ECONNREFUSED || errno == unix.EHOSTUNREACH || errno == unix.ENETUNREACH
 }

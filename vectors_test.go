@@ -63,8 +63,8 @@ func (v *capture) crypt(t *testing.T) BlockCrypt {
 	return mustCrypt(t, cipherSpecs[i], v.Key)
 }
 
-// replay sends the datagrams but those at the positions without to a listener with so
-// many shards, and expects the first n messages, no more.
+// replay sends the datagrams but those at the positions without to a listener with so many shards,
+// and expects the first n messages, no more.
 func (v *capture) replay(t *testing.T, shards [2]int, without []int, n int) {
 	t.Helper()
 	virtual(t, netem.Path{Delay: time.Millisecond}, func(w *world) {
@@ -107,10 +107,9 @@ func TestCaptures(t *testing.T) {
 	}
 }
 
-// Any two of the first group of five may be lost: the second proves the shard counts, and
-// the first is rebuilt. A listener that expects other shard
-// counts learns the right ones from this group and the next, too late to rebuild it:
-// what is lost then has to be sent again.
+// Any two of the first group of five may be lost: the second proves the shard counts, and the first
+// is rebuilt. A listener that expects other shard counts learns the right ones from this group and
+// the next, too late to rebuild it: what is lost then has to be sent again.
 func TestCapturesWithLoss(t *testing.T) {
 	for _, v := range loadCaptures(t) {
 		if v.DataShards == 0 {

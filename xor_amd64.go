@@ -2,6 +2,6 @@ package kcp
 
 import "github.com/templexxx/xorsimd"
 
-// xorBytes sets dst to a xor b, as far as the shortest of them reaches, and returns
-// how far that is.
+// xorBytes sets dst to a xor b, for the length of the shortest of the three, and returns that
+// length.
 func xorBytes(dst, a, b []byte) int { return xorsimd.Bytes(dst, a, b) }

@@ -4,6 +4,7 @@ package kcp
 
 import "crypto/subtle"
 
-// xorBytes is what it is on amd64. Elsewhere package xorsimd is slower than the standard
-// library, allocates, or does not build.
+// xorBytes sets dst to a xor b, for the length of the shortest of the three, and returns that
+// length. Package xorsimd is for amd64 only: elsewhere it is slower than the standard library,
+// allocates, or does not build.
 func xorBytes(dst, a, b []byte) int { return subtle.XORBytes(dst, a, b) }

@@ -12,8 +12,8 @@ import (
 	kcp "github.com/xtaci/kcp-go/v5"
 )
 
-// acceptedResult is what many sessions of one listener cost, whose peers are all silent
-// after a first message.
+// acceptedResult is what many sessions of one listener cost. Their peers send a first message and
+// are silent from then on.
 type acceptedResult struct {
 	Accepted           int     `json:"accepted"`
 	HeapPerSession     float64 `json:"heap_bytes_per_session"`
@@ -22,23 +22,23 @@ type acceptedResult struct {
 	PeakRSSMB          float64 `json:"peak_rss_MB"` // while they were accepted
 	Goroutines         int     `json:"goroutines"`  // more than before, the listener's included
 	IdleCPU            float64 `json:"idle_cpu_share_of_a_core"`
-	SetupMicroseconds  float64 `json:"setup_us"` // socket, first message, accept and read
+	SetupMicroseconds  float64 `json:"setup_us"` // socket, first message, Accept and Read
 	CloseMicroseconds  float64 `json:"close_us"`
 	LeftoverGoroutines int     `json:"goroutines_left"`
 	LeftoverHeapMB     float64 `json:"heap_MB_left"`
 }
 
 const (
-	// fakeBatch is how many fake clients come at a time, fewer than may wait for Accept.
+	// fakeBatch is the number of fake clients at a time, fewer than may wait for Accept.
 	fakeBatch = 100
-	// Each loopback address is the source of as many clients, from that port on. They are
-	// below the ports that systems give out by themselves.
+	// Each loopback address is the source of fakePorts clients, from port fakeFirstPort on. The
+	// ports are below those that systems choose by themselves.
 	fakePorts, fakeFirstPort = 20000, 10000
 )
 
-// accepted makes one listener accept n sessions. The clients are faked: each is a datagram
-// with a first message, from an address and port that no other has, and an open socket only
-// until the listener has read that.
+// accepted makes one listener accept n sessions and leaves them idle for the given time. The
+// clients are fake: each is a datagram with a first message, from an address and port of its own,
+// and has an open socket only until the listener has read the message.
 func accepted(n int, idle time.Duration) (r acceptedResult, err error) {
 	l, err := kcp.ListenWithOptions("127.0.0.1:0", nil, 0, 0)
 	if err != nil {
@@ -81,13 +81,13 @@ func accepted(n int, idle time.Duration) (r acceptedResult, err error) {
 	return r, nil
 }
 
-// fakeClients are peers that send one message.
+// fakeClients are peers that send one message each.
 type fakeClients struct {
 	to   netip.AddrPort
-	used int // sources so far
+	used int // addresses and ports used so far
 }
 
-// connect appends n new sessions that l has accepted from as many new clients.
+// connect makes l accept n sessions from as many new clients, and appends them to sessions.
 func (f *fakeClients) connect(l *kcp.Listener, sessions []*kcp.UDPSession, n int) ([]*kcp.UDPSession, error) {
 	for range n {
 		c, err := f.socket()
@@ -113,13 +113,13 @@ func (f *fakeClients) connect(l *kcp.Listener, sessions []*kcp.UDPSession, n int
 	return sessions, nil
 }
 
-// socket opens the next client's.
+// socket opens the socket of the next client.
 func (f *fakeClients) socket() (*net.UDPConn, error) {
 	for {
 		host, port := 1+f.used/fakePorts, fakeFirstPort+f.used%fakePorts
 		f.used++
 		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, byte(host>>8), byte(host)), Port: port})
-		if err == nil || host > 1 { // of the first address another program may use a port
+		if err == nil || host > 1 { // another program may use a port of the first address
 			return c, err
 		}
 	}
@@ -127,7 +127,7 @@ func (f *fakeClients) socket() (*net.UDPConn, error) {
 
 const hello = "hello"
 
-// firstMessage is a connection's first datagram: a PUSH with serial number 0.
+// firstMessage returns the first datagram of a conversation: a PUSH with serial number 0.
 func firstMessage(conv uint32) []byte {
 	b := make([]byte, kcp.IKCP_OVERHEAD, kcp.IKCP_OVERHEAD+len(hello))
 	binary.LittleEndian.PutUint32(b, conv)

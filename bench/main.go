@@ -1,6 +1,5 @@
-// Command bench measures the package on this machine's loopback beside other
-// transports in the same run, so that their ratio means something where absolute
-// figures vary:
+// Command bench measures the package on this machine's loopback beside other transports in the same
+// run, as ratios are comparable where absolute figures vary:
 //
 //	go -C bench run . speed
 //	go -C bench run . scale
@@ -10,11 +9,11 @@
 //
 //	go -C bench run . path
 //
-// As root on Linux that measures the kernel's TCP too, cubic and bbr, in network namespaces
-// of its own and in real time.
+// As root on Linux, path measures the kernel's TCP too, cubic and bbr, in network namespaces of its
+// own and in real time.
 //
-// It uses the published API only, so that a replace line measures any other
-// implementation at the same import path.
+// bench uses the published API only, so that a replace line measures any other implementation at
+// the same import path.
 package main
 
 import (
@@ -86,14 +85,14 @@ func main() {
 	}
 }
 
-// progress shows what is going on, on a terminal, until the next call.
+// progress shows a line on a terminal until the next call, and nothing elsewhere.
 func progress(format string, args ...any) {
 	if info, err := os.Stderr.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
 		fmt.Fprintf(os.Stderr, "\r\033[K"+format, args...)
 	}
 }
 
-// show prints results as JSON or as a table for people.
+// show prints results as JSON, or as a table by print.
 func show(results any, asJSON bool, print func()) {
 	if !asJSON {
 		print()

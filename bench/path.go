@@ -16,70 +16,68 @@ import (
 	"github.com/xtaci/kcp-go/v5/internal/netem"
 )
 
-// The subcommand path measures transports over emulated paths. Each run is one scenario
-// with one seed, in a process of its own, in virtual time: there time passes only
-// while every goroutine waits, so that neither this machine's speed nor its load
-// matters, and a minute of a slow path takes a moment. A process of its own has a
-// single run, as the package's scheduler is global and may not serve two
-// testing/synctest bubbles.
+// The subcommand path measures transports over emulated paths. Each run is one scenario with one
+// seed, in a process of its own, in virtual time. Virtual time passes only while every goroutine
+// waits, so neither the speed nor the load of this machine matters, and a minute of a slow path
+// takes a moment. A process has a single run, as the package's scheduler is global and cannot serve
+// two testing/synctest bubbles.
 
 // scenario is one transport on one path under one load.
 type scenario struct {
 	Path      string
 	Transport string
-	open      opener
-	tcp       []string // the kernel's congestion controls that it needs, which take real time
+	open      opener   // opens the transport
+	tcp       []string // congestion controls of the kernel's TCP that are needed, in real time
 	net       emulation
 	load      load
-	floor     target
-	goal      target
+	floor     target // has to be reached
+	goal      target // is to be reached
 	plot      string // file name of the path's plot, "" for none
-	marks     []mark // in it
+	marks     []mark // of the plot
 }
 
-// target is what a scenario has to reach; fields that are 0 are not judged.
+// target is what a result has to reach. Fields that are 0 are not checked.
 type target struct {
 	p99     float64 // ms, at most
 	goodput float64 // MB/s, at least
-	wire    float64 // bytes on the wire a byte delivered, at most
-	share   float64 // of the smallest flow, at least
+	wire    float64 // payload bytes of all datagrams for each byte delivered, at most
+	share   float64 // share of the smallest flow, 0 to 1, at least
 }
 
 func (s scenario) name() string {
-	if s.Transport == "" { // several
+	if s.Transport == "" { // a sharing scenario has several
 		return s.Path
 	}
 	return s.Path + ", " + s.Transport
 }
 
-// pathResult is what one run gave, or the medians of several. Fields that do not apply
-// are 0.
+// pathResult is the result of one run, or the medians of several. Fields that do not apply are 0.
 type pathResult struct {
 	Path      string `json:"path"`
 	Transport string `json:"transport"`
 
-	// Of messages: ms from when it was due to be written to when it was read.
+	// Of messages: ms from when a message was due to be written to when it was read.
 	P50  float64 `json:"p50_ms,omitempty"`
 	P95  float64 `json:"p95_ms,omitempty"`
 	P99  float64 `json:"p99_ms,omitempty"`
 	Max  float64 `json:"max_ms,omitempty"`
 	Mean float64 `json:"mean_ms,omitempty"`
 
-	// Of bulk, of all flows together. Ms until it was back after each event.
+	// Of bulk: the goodput of all flows together, and ms until it was back after each event.
 	Goodput float64   `json:"goodput_MBps,omitempty"`
 	Back    []float64 `json:"back_ms,omitempty"`
 
-	// Of several flows, while all were there: Jain's index, and the first one's and the
-	// smallest share.
+	// Of several flows, while all are there: Jain's index, and the shares of the first and of the
+	// smallest flow, 0 to 1.
 	Jain     float64 `json:"jain,omitempty"`
 	First    float64 `json:"first_share,omitempty"`
 	Smallest float64 `json:"smallest_share,omitempty"`
 
-	// Payload of all datagrams sent, for each byte delivered.
+	// Payload bytes of all datagrams sent in each direction, for each byte delivered.
 	Wire    float64 `json:"wire_per_byte,omitempty"`
 	Reverse float64 `json:"reverse_per_byte,omitempty"`
 
-	// MB/s of each flow of bulk, in bins of binTime.
+	// MB/s of each flow of bulk, one value for each binTime.
 	Flows []series `json:"flows,omitempty"`
 }
 
@@ -89,7 +87,7 @@ type series struct {
 	Values []float64 `json:"values"`
 }
 
-// figures are the fields that have a median.
+// figures returns the fields that a median is taken of.
 func (r *pathResult) figures() []*float64 {
 	all := []*float64{&r.P50, &r.P95, &r.P99, &r.Max, &r.Mean, &r.Goodput,
 		&r.Jain, &r.First, &r.Smallest, &r.Wire, &r.Reverse}
@@ -104,7 +102,7 @@ func (r *pathResult) figures() []*float64 {
 	return all
 }
 
-// pathMedians takes each figure's median over the runs. It reuses the first's memory.
+// pathMedians returns the median of each figure over the runs, in the memory of the first run.
 func pathMedians(runs []pathResult) pathResult {
 	m := runs[0]
 	for i, to := range m.figures() {
@@ -118,7 +116,7 @@ func pathMedians(runs []pathResult) pathResult {
 	return m
 }
 
-// pathOptions are the flags of path.
+// pathOptions are the flags of the subcommand path.
 type pathOptions struct {
 	match    *regexp.Regexp
 	seeds    int
@@ -128,7 +126,7 @@ type pathOptions struct {
 	plots    string // directory for plots, "" for none
 }
 
-// paths runs what matches of the path scenarios with every seed and shows the medians.
+// paths runs the scenarios whose names match with every seed, and shows the medians.
 func paths(o pathOptions) error {
 	var todo []scenario
 	missing := make(map[string]error)
@@ -160,8 +158,8 @@ func paths(o pathOptions) error {
 	return nil
 }
 
-// leftOut says whether s needs a congestion control that is missing. It keeps why in
-// missing.
+// leftOut says whether s needs a congestion control that the kernel does not have. missing maps
+// each control that was asked for to the reason, nil for none.
 func (s scenario) leftOut(missing map[string]error) bool {
 	for _, control := range s.tcp {
 		if _, asked := missing[control]; !asked {
@@ -174,9 +172,9 @@ func (s scenario) leftOut(missing map[string]error) bool {
 	return false
 }
 
-// runAll returns the results of every scenario, one for each seed: first of those in
-// virtual time, with as many processes at once as there are processors, as they compute,
-// then of those in real time, with more, as they wait.
+// runAll returns the results of every scenario, one for each seed. It first runs those in virtual
+// time, in as many processes at a time as there are processors, as they compute; then those in real
+// time, in four times as many, as they wait.
 func runAll(todo []scenario, o pathOptions) ([][]pathResult, error) {
 	results := make([][]pathResult, len(todo))
 	p := tally{total: len(todo) * o.seeds}
@@ -206,13 +204,13 @@ func runAll(todo []scenario, o pathOptions) ([][]pathResult, error) {
 	return results, p.err
 }
 
-// tally tells people how far the runs are.
+// tally counts the runs that are done, and shows the count.
 type tally struct {
 	total int
 
-	mu  sync.Mutex // guards what follows
-	n   int
-	err error // the first
+	mu  sync.Mutex // guards the rest
+	n   int        // runs that are done
+	err error      // the first
 }
 
 func (p *tally) ok() bool {
@@ -231,7 +229,7 @@ func (p *tally) done(s scenario, seed int, err error) {
 	}
 }
 
-// runInProcess has a process of its own run s.
+// runInProcess runs s with seed in a process of its own.
 func runInProcess(s scenario, seed int, realTime, quick bool) (r pathResult, err error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -249,8 +247,8 @@ func runInProcess(s scenario, seed int, realTime, quick bool) (r pathResult, err
 	return r, json.Unmarshal(out, &r)
 }
 
-// one runs the scenario of that name in this process, with the one seed, and prints
-// what it gave. It does not return unless the name is unknown.
+// one runs the scenario with that name in this process, with one seed, and prints the result. It
+// returns only with an error.
 func one(name string, seed int, o pathOptions) error {
 	i := slices.IndexFunc(scenarios(), func(s scenario) bool { return s.name() == name })
 	if i < 0 {
@@ -271,7 +269,7 @@ func one(name string, seed int, o pathOptions) error {
 	if !o.realTime && s.tcp == nil {
 		virtually(run)
 	}
-	settle, patience = 100*time.Millisecond, time.Minute // they cost something now
+	settle, patience = 100*time.Millisecond, time.Minute // real time costs something
 	if err := run(); err != nil {
 		return err
 	}
@@ -279,7 +277,7 @@ func one(name string, seed int, o pathOptions) error {
 	return nil
 }
 
-// run is one run of s.
+// run runs s once.
 func (s scenario) run(seed uint64) (r pathResult, err error) {
 	w := &world{Network: netem.New(seed), emulation: s.net}
 	defer w.close()

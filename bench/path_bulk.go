@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// binTime is the grain of goodput over time.
+// binTime is the resolution of goodput over time.
 const binTime = 100 * time.Millisecond
 
-// transfer is a stream that carries as much as goes through.
+// transfer is a stream on which data is written as fast as the transport takes it.
 type transfer struct {
 	*conn
-	sent, received atomic.Int64
+	sent, received atomic.Int64 // bytes
 	stop           atomic.Bool
-	failed         chan error // of the writer and of the reader, when it has ended
+	failed         chan error // one result of the writer and one of the reader, when they end
 }
 
 func startTransfer(c *conn) *transfer {
@@ -46,8 +46,8 @@ func startTransfer(c *conn) *transfer {
 	return t
 }
 
-// finish stops the writer and waits until what it has written has arrived, which
-// counts as delivered as it counts as sent.
+// finish stops the writer and waits until everything that was written has arrived. Bytes that count
+// as sent then count as delivered, too.
 func (t *transfer) finish() error {
 	t.stop.Store(true)
 	err := <-t.failed
@@ -63,8 +63,8 @@ func (t *transfer) finish() error {
 	return err
 }
 
-// bulk is as many bytes as go through in the given time, perhaps over a path that
-// changes meanwhile.
+// bulkLoad is a stream on which data is written for the given time as fast as the transport takes
+// it. The path may change meanwhile.
 type bulkLoad struct {
 	time   time.Duration
 	events []event
@@ -74,7 +74,7 @@ type bulkLoad struct {
 type event struct {
 	at       time.Duration // since the beginning of the load, a multiple of binTime
 	net      emulation
-	capacity float64 // MB/s that can go through from then on; 0 if the goodput is not judged
+	capacity float64 // MB/s that the path can carry from then on; 0 if the goodput is not checked
 }
 
 func (b bulkLoad) shortened() load {
@@ -117,8 +117,8 @@ func (b bulkLoad) run(w *world, open opener) (r pathResult, err error) {
 	return r, nil
 }
 
-// recovered returns how many ms after each event the goodput began to be at least 0.9 of
-// the capacity, over recoveredFor; until the next event if it never did.
+// recovered returns for each event with a capacity how many ms later the goodput over recoveredFor
+// began to be at least 0.9 of the capacity; the time until the next event if it never did.
 func (b bulkLoad) recovered(bins []float64) (ms []float64) {
 	for i, e := range b.events {
 		if e.capacity == 0 {
@@ -144,7 +144,7 @@ func (b bulkLoad) recovered(bins []float64) (ms []float64) {
 	return ms
 }
 
-// recoveredFor is in bins.
+// recoveredFor is the number of bins over which goodput has to be back.
 const recoveredFor = 5
 
 func (b bulkLoad) heading() string {
@@ -162,7 +162,7 @@ func (b bulkLoad) row(s scenario, r pathResult) string {
 		against("%.2f", r.Wire, s.floor.wire, s.goal.wire), r.Reverse, s.verdict(r))
 }
 
-// times formats the times to recover.
+// times formats ms as seconds.
 func (b bulkLoad) times(ms []float64) string {
 	var s []string
 	for _, v := range ms {

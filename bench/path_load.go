@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// load is what transports are given to carry.
+// load is data that a transport has to carry.
 type load interface {
 	run(w *world, open opener) (pathResult, error)
 	shortened() load // for a quick run
 
-	heading() string // of the table that row gives a line of
+	heading() string // of the table that row adds a line to
 	row(s scenario, r pathResult) string
 }
 
@@ -52,7 +52,7 @@ func (m messages) run(w *world, open opener) (r pathResult, err error) {
 	var delivered int64
 	for i := range m.count {
 		switch _, err := io.ReadFull(c, b); {
-		case c.gaveUp.Load(): // counts as if it came now
+		case c.gaveUp.Load(): // counts as if it arrived now
 		case err != nil:
 			return r, fmt.Errorf("message %d: %w", i, err)
 		case binary.BigEndian.Uint32(b) != uint32(i):

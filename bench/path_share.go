@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// sharing is several flows through one bottleneck, one starting after another. Their
-// shares are those of the time from all are there, and have had apart, to the end.
+// sharing is several flows through one bottleneck, one starting after another. Their shares are
+// taken from apart after the start of the last flow to the end.
 type sharing struct {
 	flows []sharer
 	apart time.Duration // from one start to the next
@@ -32,7 +32,7 @@ func (s sharing) run(w *world, _ opener) (r pathResult, err error) {
 		err error
 	}
 	opened := make(chan opening, len(s.flows))
-	open := func(n int) { // the handshake takes its time
+	open := func(n int) { // the transport's handshake takes time
 		time.Sleep(time.Duration(n) * s.apart)
 		c, err := w.dial(s.flows[n].open, total)
 		if err != nil {
@@ -81,7 +81,7 @@ func (s sharing) run(w *world, _ opener) (r pathResult, err error) {
 	return r, nil
 }
 
-// judge sets what follows from the goodput of the flows while all are there.
+// judge sets the fields of r that follow from the goodput of the flows while all are there.
 func (s sharing) judge(r *pathResult) {
 	from := int((time.Duration(len(s.flows)) * s.apart) / binTime)
 	var sum, squares float64

@@ -15,12 +15,12 @@ const (
 	mb      = 1_000_000
 )
 
-// scenarios is all that path measures.
+// scenarios returns all that the subcommand path measures.
 func scenarios() []scenario {
 	return slices.Concat(messageScenarios(), bulkScenarios(), changeScenarios(), sharingScenarios())
 }
 
-// messageScenarios is 500 bytes every 10 ms over bad paths without a bottleneck.
+// messageScenarios returns those of 500 bytes every 10 ms over bad paths without a bottleneck.
 func messageScenarios() (all []scenario) {
 	lossy := func(p float64) netem.Path { return netem.Path{Delay: halfRTT, Loss: p} }
 	tuned := tuning{nodelay: [4]int{1, 10, 2, 1}, window: 1024, ackNoDelay: true}
@@ -60,7 +60,7 @@ func messageScenarios() (all []scenario) {
 	return all
 }
 
-// overTCP is s with the kernel's TCP as transport and another load, as it takes real time.
+// overTCP returns s over the kernel's TCP, with another load, as it takes real time.
 func overTCP(s scenario, l load) (all []scenario) {
 	for _, control := range []string{"cubic", "bbr"} {
 		s.Transport, s.open, s.tcp, s.load = "TCP "+control, tcpOpener(control), []string{control}, l
@@ -78,8 +78,8 @@ func reordering(p netem.Path) netem.Path {
 	return p
 }
 
-// bulkScenarios is as much as goes through a bottleneck, where bytes are those of the
-// datagrams' payload.
+// bulkScenarios returns those of bulk through a bottleneck, whose bytes are those of the datagrams'
+// payload.
 func bulkScenarios() (all []scenario) {
 	for _, p := range []struct {
 		name             string
@@ -111,12 +111,12 @@ func bulkScenarios() (all []scenario) {
 	return all
 }
 
-// bulkTuning is how people tune bulk.
+// bulkTuning is a common tuning for bulk.
 func bulkTuning(nc, window int) tuning {
 	return tuning{stream: true, nodelay: [4]int{1, 10, 2, nc}, window: window}
 }
 
-// changeScenarios is bulk over paths that are not the same all the time.
+// changeScenarios returns those of bulk over paths that change.
 func changeScenarios() (all []scenario) {
 	steady := netem.Path{Delay: halfRTT, Bandwidth: 5 * mb, Queue: 300_000}
 	over := func(p netem.Path) emulation {
@@ -174,7 +174,7 @@ func changeScenarios() (all []scenario) {
 	return all
 }
 
-// sharingScenarios is flows that meet in one bottleneck.
+// sharingScenarios returns those of several flows through one bottleneck.
 func sharingScenarios() (all []scenario) {
 	ours := sharer{"kcp nc=0", kcpOpener(bulkTuning(0, 1024))}
 	free := sharer{"kcp nc=1", kcpOpener(bulkTuning(1, 1024))}
@@ -210,7 +210,7 @@ func sharingScenarios() (all []scenario) {
 	return all
 }
 
-// printPaths prints the medians with floors and goals beside them.
+// printPaths prints the medians, with floors and goals beside them.
 func printPaths(all []scenario, medians []pathResult) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	defer w.Flush()
@@ -223,7 +223,7 @@ func printPaths(all []scenario, medians []pathResult) {
 	}
 }
 
-// against formats a figure with its floor and goal, if it has any.
+// against formats a figure with its floor and goal, which are left empty where they are 0.
 func against(format string, v, floor, goal float64) string {
 	s := fmt.Sprintf(format, v)
 	for _, t := range []float64{floor, goal} {
@@ -236,7 +236,8 @@ func against(format string, v, floor, goal float64) string {
 	return s
 }
 
-// verdict says which of its targets a result has reached.
+// verdict says which of its targets s has reached with r: goal, floor or below; nothing without
+// targets.
 func (s scenario) verdict(r pathResult) string {
 	reaches := func(t target) bool {
 		return (t.p99 == 0 || r.P99 < t.p99+0.5) && // targets are whole milliseconds

@@ -15,14 +15,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The kernel's TCP meets the emulated paths between two TUN devices, each in a network
-// namespace of its own: what TCP sends into one is a datagram on the emulated network, and
-// comes out of the other. This takes root, and real time.
+// The kernel's TCP runs over the emulated paths between two TUN devices, each in a network
+// namespace of its own. An IP packet that TCP sends to one device is a datagram on the emulated
+// network, and arrives at the other device. This needs root, and takes real time.
 
-// namespace is a goroutine whose thread is in a network namespace of its own, and its
-// TUN device there. A socket stays in the namespace that it was opened in.
+// namespace is a network namespace with a TUN device, and a goroutine whose thread is in it. A
+// socket stays in the namespace that it was opened in.
 type namespace struct {
-	do  chan func()
+	do  chan func() // functions to be called in the namespace
 	tun *os.File
 }
 
@@ -36,7 +36,7 @@ func newNamespace(addr netip.Addr) (*namespace, error) {
 	n := &namespace{do: make(chan func())}
 	ready := make(chan error)
 	go func() {
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		err := unix.Unshare(unix.CLONE_NEWNET)
 		if err == nil {
 			n.tun, err = openTUN(addr)
@@ -53,7 +53,7 @@ func newNamespace(addr netip.Addr) (*namespace, error) {
 	return n, nil
 }
 
-// openTUN makes a TUN device with an address in a /24 in the thread's namespace.
+// openTUN makes a TUN device with the address, in a /24, in the namespace of the thread.
 func openTUN(addr netip.Addr) (*os.File, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -96,15 +96,15 @@ func setUpTUN(fd int, addr netip.Addr) error {
 	return nil
 }
 
-// in calls f in the namespace.
+// in calls f in the namespace and returns its result.
 func (n *namespace) in(f func() error) error {
 	done := make(chan error)
 	n.do <- func() { done <- f() }
 	return <-done
 }
 
-// carry moves IP packets between the device and c, to and from the Conn at peer, until
-// either is closed.
+// carry moves IP packets between the device and c, which exchanges them with the Conn at peer,
+// until the device or c is closed.
 func (n *namespace) carry(c *netem.Conn, peer net.Addr) {
 	go func() {
 		b := make([]byte, 64<<10)
@@ -133,7 +133,7 @@ func (n *namespace) close() {
 	close(n.do)
 }
 
-// tcpOpener opens a stream of the kernel's TCP with a congestion control of that name.
+// tcpOpener opens streams of the kernel's TCP with that congestion control.
 func tcpOpener(control string) opener {
 	return func(w *world) (*conn, error) {
 		from, to, err := w.flow()
@@ -177,7 +177,8 @@ func dialTCP(sender, receiver *namespace, control string) (out, in net.Conn, err
 		return nil, nil, err
 	}
 	defer l.Close()
-	// The socket is opened by the goroutine that dials, as the address needs no look-up.
+	// The goroutine that dials opens the socket, and so in its namespace, as the address needs no
+	// look-up.
 	d := net.Dialer{ControlContext: func(_ context.Context, _, _ string, c syscall.RawConn) (err error) {
 		return errors.Join(c.Control(func(fd uintptr) {
 			err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, control)
@@ -198,7 +199,8 @@ func dialTCP(sender, receiver *namespace, control string) (out, in net.Conn, err
 	return out, in, err
 }
 
-// tcpMissing says why the kernel's TCP cannot be measured.
+// tcpMissing says why the kernel's TCP with that congestion control cannot be measured, nil if it
+// can.
 func tcpMissing(control string) error {
 	n, err := newNamespace(tunSender)
 	if err != nil {

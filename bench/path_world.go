@@ -18,8 +18,8 @@ import (
 	"github.com/xtaci/kcp-go/v5/internal/netem"
 )
 
-// virtually runs f in virtual time and ends the process. A bubble can be had only with a
-// *testing.T, and that only from testing.Main.
+// virtually runs f in virtual time and ends the process. A synctest bubble needs a *testing.T, and
+// only testing.Main gives one to a program.
 func virtually(f func() error) {
 	started := time.Now()
 	os.Args = os.Args[:1] // testing has flags of its own
@@ -28,8 +28,8 @@ func virtually(f func() error) {
 		func(string, string) (bool, error) { return true, nil },
 		[]testing.InternalTest{{Name: "path", F: func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				// A bubble begins in 2000. quic-go counts from when it was
-				// initialised, outside, where zero is no time.
+				// A bubble begins in the year 2000. quic-go takes times since its initialization,
+				// which was outside the bubble, and takes 0 for no time.
 				time.Sleep(time.Until(started) + time.Hour)
 				if err := f(); err != nil {
 					t.Fatal(err)
@@ -39,7 +39,7 @@ func virtually(f func() error) {
 		}}}, nil, nil)
 }
 
-// emulation is how a network behaves from the senders to the receivers and back.
+// emulation is the behaviour of the network from the senders to the receivers, and back.
 type emulation struct {
 	there, back netem.Path
 	shared      netem.Path // of a bottleneck that all flows there share, if it is not zero
@@ -49,14 +49,14 @@ type emulation struct {
 type world struct {
 	*netem.Network
 	emulation
-	bottleneck *netem.Bottleneck // of shared
+	bottleneck *netem.Bottleneck // with the behaviour shared, nil for none
 
-	mu    sync.Mutex // guards what follows
-	flows [][2]*netem.Conn
+	mu    sync.Mutex       // guards the rest
+	flows [][2]*netem.Conn // sender and receiver of each
 	conns []*conn
 }
 
-// dial opens a stream, which is given up unless it has delivered everything a while
+// dial opens a stream. It is given up if it has not delivered everything when patience has passed
 // after the end of its load.
 func (w *world) dial(open opener, load time.Duration) (*conn, error) {
 	c, err := open(w)
@@ -73,7 +73,7 @@ func (w *world) dial(open opener, load time.Duration) (*conn, error) {
 // patience is how long a transport may go on to deliver after its load has ended.
 var patience = 5 * time.Minute
 
-// change gives all flows other paths.
+// change gives all flows the paths of e.
 func (w *world) change(e emulation) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -92,7 +92,7 @@ func (w *world) setPaths(from, to *netem.Conn) error {
 		w.SetRoute(from.LocalAddr(), to.LocalAddr(), w.bottleneck))
 }
 
-// flow binds two more Conns, with the paths of the world between them.
+// flow binds the Conns of one more flow, with the paths of w between them.
 func (w *world) flow() (from, to *netem.Conn, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -107,7 +107,7 @@ func (w *world) flow() (from, to *netem.Conn, err error) {
 	return from, to, w.setPaths(from, to)
 }
 
-// sent returns the bytes that were sent so far in either direction, over all flows.
+// sent returns the payload bytes that were sent so far in each direction, over all flows.
 func (w *world) sent() (there, back int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -118,7 +118,7 @@ func (w *world) sent() (there, back int64) {
 	return there, back
 }
 
-// wire returns a function that sets r's figures of the bytes sent since now.
+// wire returns a function that sets r's Wire and Reverse by the bytes sent since the call of wire.
 func (w *world) wire() func(r *pathResult, delivered int64) {
 	there, back := w.sent()
 	return func(r *pathResult, delivered int64) {
@@ -128,7 +128,7 @@ func (w *world) wire() func(r *pathResult, delivered int64) {
 	}
 }
 
-// close closes everything. It waits until transports have given up.
+// close closes everything, and waits until the transports have ended.
 func (w *world) close() {
 	for _, c := range w.conns {
 		c.close()
@@ -138,17 +138,17 @@ func (w *world) close() {
 	time.Sleep(settle)
 }
 
-// settle outlasts what transports do after they are closed. Virtual time costs nothing.
+// settle is longer than transports go on after they are closed. Virtual time costs nothing.
 var settle = 10 * time.Second
 
-// conn is a stream from the sender, which Write is of, to the receiver, which Read is of.
+// conn is a stream: Write is the sender's, Read the receiver's.
 type conn struct {
 	io.Writer
 	io.Reader
 	once     sync.Once
-	end      func()
+	end      func() // closes the transport
 	patience *time.Timer
-	gaveUp   atomic.Bool // Write and Read fail as the transport has stalled
+	gaveUp   atomic.Bool // the stream was given up, and Write and Read fail
 }
 
 func (c *conn) close() {
@@ -168,10 +168,10 @@ type opener func(w *world) (*conn, error)
 type tuning struct {
 	untuned      bool // no setter is called
 	stream       bool
-	nodelay      [4]int
-	window       int
+	nodelay      [4]int // arguments of SetNoDelay
+	window       int    // segments, in both directions
 	ackNoDelay   bool
-	data, parity int // FEC
+	data, parity int // FEC shards, 0 for none
 }
 
 func (t tuning) apply(s *kcp.UDPSession) {
@@ -244,7 +244,7 @@ func quicOpen(w *world) (*conn, error) {
 		return nil, err
 	}
 	ctx := context.Background()
-	c, err := client.Dial(ctx, to.LocalAddr(), &tls.Config{InsecureSkipVerify: true, NextProtos: cert.NextProtos}, cfg) // to ourselves
+	c, err := client.Dial(ctx, to.LocalAddr(), &tls.Config{InsecureSkipVerify: true, NextProtos: cert.NextProtos}, cfg) // to this process
 	if err != nil {
 		return nil, err
 	}

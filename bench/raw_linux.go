@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	rawSize     = 1400
-	rawBatch    = 64
-	rawSegments = 46 // as many of rawSize as fit in a datagram
+	rawSize     = 1400 // bytes of a datagram
+	rawBatch    = 64   // messages of one system call
+	rawSegments = 46   // datagrams of a GSO send: as many as fit in 64 KiB
 )
 
-// rawYardsticks push datagrams through loopback as fast as the kernel takes them, with
-// and without segmentation offload, and count what arrives.
+// rawYardsticks send datagrams through loopback as fast as the kernel takes them, with and without
+// segmentation offload, and count the bytes that arrive.
 func rawYardsticks() []measurement {
 	return []measurement{
 		{name: "raw UDP, sendmmsg", run: func(d time.Duration) (result, error) { return rawBulk(d, false) }},
@@ -96,7 +96,7 @@ func sendOffloaded(w *net.UDPConn) {
 	h.SetLen(unix.CmsgLen(2))
 	*(*uint16)(unsafe.Pointer(&oob[unix.CmsgLen(0)])) = rawSize
 	for {
-		if _, _, err := w.WriteMsgUDP(buf, oob, nil); errors.Is(err, net.ErrClosed) { // else a full buffer
+		if _, _, err := w.WriteMsgUDP(buf, oob, nil); errors.Is(err, net.ErrClosed) { // else the buffer is full
 			return
 		}
 	}
@@ -109,7 +109,7 @@ func sendBatches(w *net.UDPConn) {
 		ms[i].Buffers = [][]byte{make([]byte, rawSize)}
 	}
 	for {
-		if _, err := pc.WriteBatch(ms, 0); errors.Is(err, net.ErrClosed) { // else a full buffer
+		if _, err := pc.WriteBatch(ms, 0); errors.Is(err, net.ErrClosed) { // else the buffer is full
 			return
 		}
 	}

@@ -4,7 +4,8 @@ package main
 
 import "runtime"
 
-// rss is what the runtime has of the system, in bytes: a bound of the resident memory.
+// rss returns the memory that the runtime has from the system, in bytes: an upper bound of the
+// resident memory.
 func rss() float64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

@@ -13,10 +13,10 @@ import (
 // scaleResult is what many idle connections cost.
 type scaleResult struct {
 	Connections        int     `json:"connections"`
-	HeapPerSession     float64 `json:"heap_bytes_per_session"` // both ends averaged
+	HeapPerSession     float64 `json:"heap_bytes_per_session"` // mean of both ends
 	GoroutinesPerConn  float64 `json:"goroutines_per_connection"`
 	IdleCPU            float64 `json:"idle_cpu_share_of_a_core"`
-	SetupMicroseconds  float64 `json:"setup_us"` // dial to first byte received
+	SetupMicroseconds  float64 `json:"setup_us"` // from Dial to the first byte received
 	LeftoverGoroutines int     `json:"goroutines_left"`
 	LeftoverHeapMB     float64 `json:"heap_MB_left"`
 }
@@ -24,8 +24,8 @@ type scaleResult struct {
 // settled is how long connections are left alone before their memory is measured.
 const settled = 3 * time.Second
 
-// scale opens n connections, each dialled from a socket of its own, leaves them idle, and
-// closes them.
+// scale opens n connections, each dialled from a socket of its own, leaves them idle, and closes
+// them.
 func scale(n int, idle time.Duration) (r scaleResult, err error) {
 	l, err := kcp.ListenWithOptions("127.0.0.1:0", nil, 0, 0)
 	if err != nil {
@@ -64,8 +64,8 @@ func scale(n int, idle time.Duration) (r scaleResult, err error) {
 	return r, nil
 }
 
-// waitFor waits until there are no more goroutines than that, or what was closed has had time
-// enough to tell peers that do not answer.
+// waitFor waits until there are at most so many goroutines, or until closed sessions have had time
+// to give up peers that do not answer.
 func waitFor(goroutines int) {
 	const lingering = 10 * time.Second
 	for end := time.Now().Add(lingering); runtime.NumGoroutine() > goroutines && time.Now().Before(end); {
@@ -73,7 +73,8 @@ func waitFor(goroutines int) {
 	}
 }
 
-// liveHeap is what a full collection leaves. It runs twice, as pools keep a generation.
+// liveHeap returns the bytes of heap that are in use after full collections: two, as pools keep a
+// generation.
 func liveHeap() int64 {
 	runtime.GC()
 	debug.FreeOSMemory()
@@ -93,7 +94,7 @@ func (r scaleResult) print() {
 	})
 }
 
-// line is a line of a table for people.
+// line is a line of a table.
 type line struct{ name, value, floor, goal string }
 
 func printLines(lines []line) {

@@ -12,10 +12,10 @@ import (
 	kcp "github.com/xtaci/kcp-go/v5"
 )
 
-// warmup runs before anything is counted.
+// warmup is how long a measurement runs before anything is counted.
 var warmup = 300 * time.Millisecond
 
-// speedTable is all measurements of the subcommand speed.
+// speedTable returns all measurements of the subcommand speed.
 func speedTable() []measurement {
 	key := make([]byte, 16)
 	aes := func() (kcp.BlockCrypt, error) { return kcp.NewAESBlockCrypt(key) }
@@ -39,15 +39,15 @@ func speedTable() []measurement {
 	)
 }
 
-// plain is the name of what the effect of a window is compared with.
+// plain is the name of the measurement that those of other windows are compared with.
 const plain = "no cipher, window 1024"
 
 // bulk is a transfer in one direction with both ends in this process.
 type bulk struct {
 	conns        int
-	window       int
+	window       int // segments, in both directions
 	crypt        func() (kcp.BlockCrypt, error)
-	data, parity int
+	data, parity int  // FEC shards, 0 for none
 	untuned      bool // no setter is called
 }
 
@@ -58,12 +58,12 @@ func (b bulk) tune(s *kcp.UDPSession) {
 	s.SetStreamMode(true)
 	s.SetNoDelay(1, 10, 2, 1)
 	s.SetWindowSize(b.window, b.window)
-	if fixed, ok := any(s).(interface{ SetMinParity(int) }); ok { // what is measured is parity
+	if fixed, ok := any(s).(interface{ SetMinParity(int) }); ok { // parity is what is measured
 		fixed.SetMinParity(b.parity)
 	}
 }
 
-// open returns the two ends of a connection, which close ends.
+// open returns the two ends of a connection. The caller closes them.
 func (b bulk) open(l *kcp.Listener) (client, server *kcp.UDPSession, err error) {
 	block, err := b.cipher()
 	if err != nil {
@@ -152,8 +152,8 @@ func (b bulk) run(d time.Duration) (r result, err error) {
 	return r, nil
 }
 
-// meter compares a counter of bytes, the process's CPU time, allocations and resent
-// segments at two times.
+// meter compares a counter of bytes, the process's CPU time, allocations and retransmissions at two
+// times.
 type meter struct {
 	bytes  *atomic.Int64
 	start  time.Time
@@ -163,7 +163,7 @@ type meter struct {
 	snmp   *kcp.Snmp
 }
 
-// startMeter begins after the warm-up.
+// startMeter starts to count after the warm-up.
 func startMeter(bytes *atomic.Int64) *meter {
 	time.Sleep(warmup)
 	return &meter{bytes, time.Now(), cpuTime(), bytes.Load(), allocations(), kcp.DefaultSnmp.Copy()}
@@ -221,7 +221,7 @@ func echo(d time.Duration) (r result, err error) {
 	})
 }
 
-// pingPong times round trips for d.
+// pingPong measures round trips by trip for the time d.
 func pingPong(d time.Duration, trip func(buf []byte) error) (r result, err error) {
 	buf := make([]byte, 64)
 	for begin := time.Now(); time.Since(begin) < warmup; {

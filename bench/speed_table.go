@@ -17,19 +17,19 @@ type result struct {
 	CPUPerGB    float64 `json:"cpu_s_per_GB,omitempty"`
 	AllocsPerMB float64 `json:"allocs_per_MB,omitempty"`
 	RSSMB       float64 `json:"rss_MB,omitempty"`
-	Resent      float64 `json:"resent,omitempty"` // share of all data segments
+	Resent      float64 `json:"resent,omitempty"` // retransmissions per data segment
 	P50us       float64 `json:"p50_us,omitempty"`
 	P99us       float64 `json:"p99_us,omitempty"`
 	AllocsPerOp float64 `json:"allocs_per_op,omitempty"`
 
-	// Ratio is MBps, or P50us, over that of the result Of.
+	// Ratio is MBps, or P50us, divided by that of the measurement with the name Of.
 	Of    string  `json:"of,omitempty"`
 	Ratio float64 `json:"ratio,omitempty"`
-	Floor float64 `json:"floor,omitempty"` // what Ratio is to reach
-	Goal  float64 `json:"goal,omitempty"`
+	Floor float64 `json:"floor,omitempty"` // what Ratio has to reach
+	Goal  float64 `json:"goal,omitempty"`  // what Ratio is to reach
 }
 
-// measurement is something to be measured for about the given time.
+// measurement is something that can be measured for about the time d.
 type measurement struct {
 	name string
 	run  func(d time.Duration) (result, error)
@@ -38,17 +38,17 @@ type measurement struct {
 
 // yardstick is what a measurement is compared with.
 type yardstick struct {
-	of          string // a measurement's name
+	of          string // name of a measurement, "" for none
 	floor, goal float64
 }
 
-// What the other columns are to reach.
+// speedNotes says what the columns are to reach.
 const speedNotes = `
 floor and goal are of ratio: at least that for MB/s, at most that for the echo. Of the others:
 CPU s/GB without cipher 1.3 and 0.7 where the kernel's TCP takes 0.64, allocs/MB 50 and 0,
 allocs/op 2 and 0, resent under 1%. RSS is of this process, which has both ends.`
 
-// speed runs what matches of the speed table, count times, and shows the medians.
+// speed runs the measurements whose names match, count times, and shows the medians.
 func speed(match *regexp.Regexp, d time.Duration, count int, asJSON bool) error {
 	var table []measurement
 	for _, m := range speedTable() {
@@ -60,7 +60,7 @@ func speed(match *regexp.Regexp, d time.Duration, count int, asJSON bool) error 
 	for round := range count {
 		for i, m := range table {
 			progress("%d/%d %s", round+1, count, m.name)
-			debug.FreeOSMemory() // so that what ran before does not count
+			debug.FreeOSMemory() // so that earlier measurements do not count
 			r, err := m.run(d)
 			if err != nil {
 				progress("")
@@ -79,7 +79,7 @@ func speed(match *regexp.Regexp, d time.Duration, count int, asJSON bool) error 
 	return nil
 }
 
-// medians takes each field's median over the runs of m.
+// medians returns the median of each field over the runs of m.
 func medians(m measurement, rs []result) result {
 	median := func(field func(result) float64) float64 {
 		v := make([]float64, len(rs))
@@ -103,7 +103,7 @@ func medians(m measurement, rs []result) result {
 	}
 }
 
-// compare fills in the ratios to other results, where those were measured.
+// compare sets the ratios to other results, where those were measured.
 func compare(results []result) {
 	for i := range results {
 		r := &results[i]
@@ -119,7 +119,7 @@ func compare(results []result) {
 	}
 }
 
-// printTable prints the results for people.
+// printTable prints the results as a table.
 func printTable(results []result) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "\tMB/s\tp50 µs\tp99 µs\tratio\tfloor\tgoal\tto\tCPU s/GB\tallocs/MB\tallocs/op\tRSS MB\tresent\t")

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Measures of a plot, in pixels.
+// Sizes of a plot in pixels.
 const (
 	plotWidth, plotHeight = 720, 240
 	plotLeft, plotTop     = 44, 40
@@ -19,19 +19,19 @@ const (
 // plotPoints bounds the points of a line, and so the size of the file.
 const plotPoints = 350
 
-// plotMost is the top of a plot in MB/s. What was repaired can make everything behind it
-// arrive at once, at no rate that means anything.
+// plotMost is the top of a plot in MB/s. A repair can make all data behind it arrive at once, at a
+// rate that means nothing.
 const plotMost = 7
 
-// plotColours tell lines apart on light and on dark ground.
+// plotColours are the colours of lines, distinct on light and on dark ground.
 var plotColours = []string{"#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#17becf"}
 
-// plotMean is how many values a point is the mean of, centred: data that waited for a repair
-// arrives at once, and single values would hide the line.
+// plotMean is the number of values that a point is the mean of, centred. Data that waited for a
+// repair arrives at once, and single values would hide the line.
 const plotMean = 5
 
-// svg draws lines of one value every step seconds, up to most, with a mark and a word at
-// some times.
+// svg draws lines with one value every step seconds, up to most, and marks with a word at some
+// times.
 func svg(title, unit string, step, most float64, lines []series, marks []mark) string {
 	grid := niceStep(most / 6)
 	seconds := float64(len(lines[0].Values)) * step
@@ -77,13 +77,13 @@ func mean(values []float64) (m float64) {
 	return m
 }
 
-// mark is a word at a time in seconds.
+// mark is a word at a time, in seconds.
 type mark struct {
 	at   float64
 	text string
 }
 
-// niceStep is the next of 1, 2 and 5 times a power of ten.
+// niceStep returns the smallest of 1, 2 and 5 times a power of ten that is at least v.
 func niceStep(v float64) float64 {
 	if v <= 0 {
 		return 1
@@ -97,7 +97,7 @@ func niceStep(v float64) float64 {
 	return 10 * p
 }
 
-// plotPaths writes a plot for each path whose goodput over time is of interest: of all
+// plotPaths writes a plot for each path that has a file name for one: the goodput over time of all
 // transports, or of all flows.
 func plotPaths(dir string, all []scenario, medians []pathResult) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -17,14 +17,14 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// Names that ratios are taken to.
+// Names of the measurements that others are compared with.
 const (
 	yardTCP  = "kernel TCP"
 	yardQUIC = "quic-go (AES-GCM)"
 	yardPing = "raw UDP ping-pong, 64 bytes"
 )
 
-// yardsticks are what else this machine can do.
+// yardsticks returns measurements of other transports on this machine.
 func yardsticks() []measurement {
 	return append(rawYardsticks(),
 		measurement{name: yardTCP, run: tcpBulk},
@@ -33,7 +33,7 @@ func yardsticks() []measurement {
 	)
 }
 
-// pump writes to w and counts what comes out of r, for d.
+// pump writes to w and counts the bytes that come out of r, for the time d.
 func pump(d time.Duration, w io.Writer, r io.Reader, stop func()) result {
 	var (
 		received atomic.Int64
@@ -82,7 +82,7 @@ func tcpBulk(d time.Duration) (r result, err error) {
 	return pump(d, c, s, func() { c.Close(); s.Close() }), nil
 }
 
-// udpPing is the floor of any echo: one datagram there and back.
+// udpPing is the lower bound of any echo: one datagram there and one back.
 func udpPing(d time.Duration) (r result, err error) {
 	a, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -141,7 +141,7 @@ func quicBulk(d time.Duration) (r result, err error) {
 	defer l.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	clientTLS := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"bench"}} // to ourselves
+	clientTLS := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"bench"}} // to this process
 	c, err := quic.DialAddr(ctx, l.Addr().String(), clientTLS, &quic.Config{
 		InitialStreamReceiveWindow: 8 << 20,
 		MaxStreamReceiveWindow:     32 << 20,

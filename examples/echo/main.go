@@ -1,6 +1,6 @@
-// Echo is about the shortest good server and client: the server sends back what it
-// gets, the client sends lines and prints what comes back. Without flags both run in
-// this process, over loopback:
+// Echo is about the shortest good server and client: the server sends back what it receives, the
+// client sends lines and prints what comes back. Without flags both run in this process, over
+// loopback:
 //
 //	echo                  both, with three lines to send
 //	echo -listen :4000    the server alone
@@ -27,11 +27,12 @@ import (
 )
 
 const (
-	// idle is how long a session may be silent. A peer that ends does not say so,
-	// and the server has to find out somehow.
+	// idle is how long a client may be silent before the server ends the session. A client that
+	// closes its session tells the server, whose Read returns io.EOF. A client that crashed, or
+	// lost its network, tells nothing.
 	idle = time.Minute
-	// patience is how long an echo may take. There is no handshake either: that
-	// nobody answers is how a client learns that there is no server.
+	// patience is how long an echo may take. There is no handshake: a client learns that there is
+	// no server by the missing answer.
 	patience = 5 * time.Second
 )
 
@@ -84,10 +85,10 @@ func run(ctx context.Context, listen, dial, key string, rest []string) error {
 	}
 }
 
-// newCipher returns the cipher of a passphrase. It authenticates: datagrams made with
-// another one are dropped unseen.
+// newCipher returns the cipher of a passphrase. It authenticates: datagrams under another
+// passphrase are dropped.
 func newCipher(passphrase string) (kcp.BlockCrypt, error) {
-	const iterations = 100_000 // make guessing slow
+	const iterations = 100_000 // makes guessing slow
 	key, err := pbkdf2.Key(sha256.New, passphrase, []byte("kcp-go echo"), iterations, 32)
 	if err != nil {
 		return nil, err
@@ -128,7 +129,7 @@ func serve(ctx context.Context, l *kcp.Listener) error {
 	}
 }
 
-// echo sends back what s gets until it has been idle for too long.
+// echo sends back what s receives, until the client ends the stream or is silent for idle.
 func echo(ctx context.Context, s *kcp.UDPSession) {
 	defer s.Close()
 	defer context.AfterFunc(ctx, func() { s.Close() })()
@@ -146,8 +147,8 @@ func echo(ctx context.Context, s *kcp.UDPSession) {
 	}
 }
 
-// client sends the lines of in to the server at addr, one after the other, and prints
-// the echoes on out.
+// client sends the lines of in to the server at addr, one after the other, and prints the echoes on
+// out.
 func client(ctx context.Context, addr string, block kcp.BlockCrypt, in io.Reader, out io.Writer) error {
 	s, err := kcp.DialWithOptions(addr, block, 0, 0)
 	if err != nil {
@@ -165,6 +166,7 @@ func client(ctx context.Context, addr string, block kcp.BlockCrypt, in io.Reader
 	}
 }
 
+// exchange sends the lines of in on s and prints each echo on out before it sends the next line.
 func exchange(s net.Conn, in io.Reader, out io.Writer) error {
 	lines, echoes := bufio.NewScanner(in), bufio.NewReader(s)
 	for lines.Scan() {
@@ -188,10 +190,10 @@ func exchange(s net.Conn, in io.Reader, out io.Writer) error {
 	return lines.Err()
 }
 
-// tune makes s answer fast: what it writes goes out at once, what two later segments
-// overtook is sent again, and there is no congestion control that such small amounts
-// would need.
+// tune makes s answer fast: a write goes out at once, and a segment is retransmitted when two later
+// ones were acknowledged. The last argument, nc=1, leaves out the congestion window, which amounts
+// as small as a line do not need.
 func tune(s *kcp.UDPSession) {
 	s.SetStreamMode(true)
-	s.SetNoDelay(1, 10, 2, 1)
+	s.SetNoDelay(1, 10, 2, 0)
 }

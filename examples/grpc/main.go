@@ -1,6 +1,6 @@
-// Grpc calls a gRPC service over a KCP session: a kcp.Dialer is gRPC's context dialer, and a
-// kcp listener its listener. The service is gRPC's own health check; both ends are in this
-// process, on the loopback interface.
+// Grpc calls a gRPC service over a KCP session: a kcp.Dialer is gRPC's context dialer, and a kcp
+// listener its listener. The service is gRPC's own health check. Both ends are in this process, on
+// the loopback interface.
 //
 //	grpc             100 calls, 10 at a time
 //	grpc -calls 5000
@@ -52,10 +52,10 @@ func status() int {
 // atATime is how many calls are under way together.
 const atATime = 10
 
-// settings suit gRPC: it writes frames of any size, and its own keepalive finds dead peers.
+// settings suit gRPC, which writes frames of any size and finds dead peers by its own keepalive.
 var settings = kcp.Settings{Profile: kcp.LowLatency, StreamMode: true}
 
-// run serves, and makes so many calls.
+// run serves, and makes the given number of calls.
 func run(ctx context.Context, calls int, out io.Writer) error {
 	lc := kcp.ListenConfig{Settings: settings}
 	l, err := lc.Listen(ctx, "udp", "127.0.0.1:0")
@@ -64,7 +64,7 @@ func run(ctx context.Context, calls int, out io.Writer) error {
 	}
 	server := grpc.NewServer()
 	grpc_health_v1.RegisterHealthServer(server, health.NewServer())
-	go server.Serve(l) // until Stop, or an error that the calls run into
+	go server.Serve(l) // until Stop, or an error that makes the calls fail
 	defer server.Stop()
 
 	d := kcp.Dialer{Settings: settings}

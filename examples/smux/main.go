@@ -1,13 +1,13 @@
-// Smux moves data through many streams over one session, with the multiplexer
-// github.com/xtaci/smux on top of package kcp. Both ends are in this process, and real
-// sockets on the loopback interface between them:
+// Smux moves data through many streams over one session, with the multiplexer github.com/xtaci/smux
+// on top of package kcp. Both ends are in this process, with real sockets on the loopback interface
+// between them:
 //
 //	smux                        8 streams at a time, 8 MiB through each
 //	smux -streams 100 -size 1   100 streams, 1 MiB through each
 //
-// Each stream begins with the length of its data; the server answers with the data's
-// SHA-256, which the client compares. (CloseWrite could end the data as well, but up to
-// smux v1.5.56 it loses an answer that the server's Close follows at once.)
+// Each stream begins with the length of its data. The server answers with the data's SHA-256, which
+// the client compares. (CloseWrite could end the data as well, but up to smux v1.5.56 it loses an
+// answer that the server's Close follows at once.)
 package main
 
 import (
@@ -64,14 +64,14 @@ func status() int {
 	return 0
 }
 
-// result is what became of one stream.
+// result is the outcome of one stream.
 type result struct {
 	took  time.Duration
-	sum   []byte
-	wrong bool // the server got something else
+	sum   []byte // SHA-256 of the data sent
+	wrong bool   // the server has another SHA-256
 }
 
-// run moves size bytes through each of so many streams.
+// run moves size bytes through each of the given number of streams.
 func run(ctx context.Context, streams int, size int64, out io.Writer) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -88,7 +88,7 @@ func run(ctx context.Context, streams int, size int64, out io.Writer) error {
 	fmt.Fprintf(out, "Moves %d × %d MiB, each through a stream of its own, over one session, %v to %v.\n\n",
 		streams, size>>20, client.LocalAddr(), client.RemoteAddr())
 
-	// Closing is what makes calls blocked on them return.
+	// Closing makes calls return that are blocked on the client or the listener.
 	defer context.AfterFunc(ctx, func() {
 		client.Close()
 		l.Close()
@@ -127,7 +127,7 @@ func dial(addr string) (*smux.Session, error) {
 	return smux.Client(s, config())
 }
 
-// serve accepts a session and serves its streams until it is closed.
+// serve accepts a session and serves its streams until the session is closed.
 func serve(ctx context.Context, l *kcp.Listener) error {
 	s, err := l.AcceptKCP()
 	if err != nil {
@@ -219,19 +219,19 @@ func rate(bytes int64, d time.Duration) string {
 	return fmt.Sprintf("%.1f MB/s", float64(bytes)/1e6/d.Seconds())
 }
 
-// tune suits loopback: large windows for a fast path, and no congestion control, as
-// nobody else is on it. Streams need stream mode.
+// tune sets what suits loopback: large windows for a fast path, and no congestion window, as there
+// is no other traffic. Streams need stream mode.
 func tune(s *kcp.UDPSession) {
 	s.SetStreamMode(true)
-	s.SetNoDelay(1, 10, 2, 1)
+	s.SetNoDelay(1, 10, 2, 0)
 	s.SetWindowSize(1024, 1024)
 }
 
-// config is what both ends have to agree on.
+// config returns the settings that both ends have to agree on.
 func config() *smux.Config {
 	c := smux.DefaultConfig()
-	c.Version = 2                 // a window for each stream: none holds up the others
-	c.MaxStreamBuffer = 1 << 20   // that window
-	c.MaxReceiveBuffer = 16 << 20 // of all streams together
+	c.Version = 2                 // a window for each stream: none blocks the others
+	c.MaxStreamBuffer = 1 << 20   // that window, in bytes
+	c.MaxReceiveBuffer = 16 << 20 // of all streams together, in bytes
 	return c
 }

@@ -13,13 +13,14 @@ import (
 	"github.com/xtaci/kcp-go/v5"
 )
 
+// newCipher makes a cipher with a key of keySize bytes.
 type newCipher struct {
 	keySize int
 	make    func(key []byte) (kcp.BlockCrypt, error)
 }
 
-// ciphers are the names of -crypt. Prefer those that authenticate what they encrypt:
-// the ones in -gcm and -poly1305.
+// ciphers are the names of -crypt. Prefer those that authenticate what they encrypt: those with
+// -gcm and -poly1305.
 var ciphers = map[string]newCipher{
 	"none":              {0, func([]byte) (kcp.BlockCrypt, error) { return nil, nil }},
 	"aes-128-gcm":       {16, kcp.NewAESGCMCrypt},
@@ -39,7 +40,7 @@ var ciphers = map[string]newCipher{
 	"xtea":              {16, kcp.NewXTEABlockCrypt},
 }
 
-// newChaCha20 shows how to bring a cipher that the package has no constructor for.
+// newChaCha20 shows how to use a cipher that the package has no constructor for.
 func newChaCha20(key []byte) (kcp.BlockCrypt, error) {
 	aead, err := chacha20poly1305.New(key)
 	if err != nil {
@@ -59,8 +60,8 @@ func checkCipher(name string) error {
 	return nil
 }
 
-// blockCrypt returns the cipher with a key derived from the passphrase. Both ends have
-// to derive the same.
+// blockCrypt returns the cipher with a key derived from the passphrase. Both ends have to derive
+// the same key.
 func blockCrypt(name, passphrase string) (kcp.BlockCrypt, error) {
 	c := ciphers[name]
 	if c.keySize == 0 {
@@ -68,7 +69,7 @@ func blockCrypt(name, passphrase string) (kcp.BlockCrypt, error) {
 	}
 	const (
 		salt       = "kcp-go transfer"
-		iterations = 100_000 // make guessing slow
+		iterations = 100_000 // makes guessing slow
 	)
 	key, err := pbkdf2.Key(sha256.New, passphrase, []byte(salt), iterations, c.keySize)
 	if err != nil {

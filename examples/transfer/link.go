@@ -8,19 +8,19 @@ import (
 	"github.com/xtaci/kcp-go/v5/internal/netem"
 )
 
-// ipUDP is what the headers of IPv4 and UDP add to a datagram on a real link.
+// ipUDP is the number of bytes that the headers of IPv4 and UDP add to a datagram on a real link.
 const ipUDP = 28
 
-// link is a dialled session and the listener it leads to.
+// link is a dialled session and the listener that it leads to.
 type link struct {
-	about    string // one line for people
+	about    string // description of one line
 	sender   *kcp.UDPSession
 	listener *kcp.Listener
 	stats    func() (there, back netem.Stats) // nil with real sockets
-	free     func()                           // after both ends are closed
+	free     func()                           // to be called after both ends are closed
 }
 
-// open sets up the link that o asks for.
+// open sets up the link that the options describe.
 func (o *options) open() (*link, error) {
 	block, err := blockCrypt(o.crypt, o.key)
 	if err != nil {
@@ -56,7 +56,7 @@ func (o *options) openEmulated(block kcp.BlockCrypt) (*link, error) {
 		Queue:     int(o.queue),
 	}
 	if path.Queue == 0 {
-		// What routers are usually given: a round trip's worth.
+		// Routers usually have a queue for a round trip at the full rate.
 		path.Queue = int(min(max(o.inFlight(), 64<<10), math.MaxInt32))
 	}
 	a, b, err := netem.Pipe(o.seed, path, path)
@@ -96,7 +96,7 @@ func (o *options) describe(path netem.Path) string {
 	return s + fmt.Sprintf(", %s/s each way, queue of %s", si(float64(o.bandwidth)), si(float64(path.Queue)))
 }
 
-// inFlight is the bandwidth-delay product: the bytes on their way when the link is full.
+// inFlight returns the bandwidth-delay product in bytes: what is in flight when the link is full.
 func (o *options) inFlight() int64 {
 	return int64(float64(o.bandwidth) * (o.rtt + o.jitter).Seconds())
 }
@@ -110,37 +110,36 @@ func (o *options) tune(s *kcp.UDPSession) {
 	s.SetRateLimit(o.pace())
 }
 
-// overtakers is how many later segments have to be acknowledged before one is sent again.
-// The usual two must do where datagrams keep their order. With FEC that is too soon: those
-// that rebuild a lost one come last in its group. And jitter lets as many overtake one as
-// are sent in that time.
+// overtakers returns how many later segments have to be acknowledged before a segment is declared
+// lost. Two are enough where datagrams keep their order. With FEC they are too few, as the parity
+// that rebuilds a lost datagram comes last in its group. With jitter a datagram may be overtaken by
+// as many as are sent in the time of the jitter.
 func (o *options) overtakers() int {
 	late := float64(o.bandwidth) * o.jitter.Seconds() / float64(o.mtu)
 	return max(2, o.data+o.parity) + int(late)
 }
 
-// pace is what an end may send a second, 0 for no limit. SetNoDelay's last argument
-// switched congestion control off, for that would take each of the link's random losses
-// for a sign of congestion. So nothing else keeps an end from flooding the queue. The
-// limit counts less of a datagram than the link does; a twentieth of what the link then
-// carries is left for acknowledgements.
+// pace returns the rate limit of an end in bytes a second, 0 for no limit. SetNoDelay's last
+// argument, nc=1, leaves out the congestion window, so nothing else keeps an end from flooding the
+// queue. The limit counts fewer bytes of a datagram than the link does. A twentieth of the rate is
+// left for acknowledgements.
 func (o *options) pace() uint32 {
 	if o.udp {
 		return 0
 	}
-	const uncounted = 36 // at most, of nonce, tag and FEC header
+	const uncounted = 36 // bytes at most, of nonce, tag and FEC header
 	counted := float64(o.mtu-uncounted) / float64(o.mtu+ipUDP)
 	return uint32(0.95 * counted * float64(o.bandwidth))
 }
 
-// segments is how large the windows of both ends are: -window, or what keeps the link
-// full. That is one and a half of what is in flight, for a round trip that varies, and as
-// much again for each time that some segment of it is bound to be sent again: the window
-// starts at the oldest segment that is missing, and everything behind that waits with it.
+// segments returns the windows of both ends, in segments: -window, or as many as keep the link
+// full. These are one and a half bandwidth-delay products, for a round trip that varies, and as
+// many again for each time that some segment among them has to be retransmitted: the window starts
+// at the oldest segment that is missing, and everything behind that segment waits for it.
 func (o *options) segments() int {
 	const (
-		least = 256  // for links so short that the ends' timers count for more
-		local = 1024 // where there is no rate to derive it from
+		least = 256  // for links so short that the timers of the ends take longer
+		local = 1024 // where there is no rate to derive the windows from
 	)
 	switch {
 	case o.window > 0:

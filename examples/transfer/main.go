@@ -1,13 +1,12 @@
-// Transfer moves data from a dialled session to an accepted one and checks that it
-// arrived intact. Both ends are in this process; between them is an emulated bad link
-// or, with -udp, a pair of real sockets on the loopback interface:
+// Transfer moves data from a dialled session to an accepted one and checks that it arrived intact.
+// Both ends are in this process; between them is an emulated bad link or, with -udp, a pair of real
+// sockets on the loopback interface:
 //
 //	transfer                      32 MiB, 60 ms round trip, 5% of the datagrams lost each way
 //	transfer -loss 20 -fec 10/3   a worse link, with forward error correction
 //	transfer -udp -file PATH      a file of yours over real sockets
 //
-// While it runs it shows how far it is, and at the end what the protocol did to get
-// there.
+// It shows its progress while it runs, and at the end what the protocol did.
 package main
 
 import (
@@ -43,7 +42,7 @@ func status() int {
 	return 0
 }
 
-// terminalWidth returns the width of the terminal that is stdout, 0 if there is none.
+// terminalWidth returns the width of the terminal that stdout is, 0 if stdout is none.
 func terminalWidth() int {
 	width, _, err := term.GetSize(int(os.Stdout.Fd()))
 	if err != nil {

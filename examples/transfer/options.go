@@ -14,7 +14,7 @@ import (
 	"github.com/xtaci/kcp-go/v5"
 )
 
-// options are the flags; zero stands for a default that follows from the others.
+// options are the flags. Zero means a default that follows from the other flags.
 type options struct {
 	rtt, jitter time.Duration
 	loss        float64 // percent
@@ -23,15 +23,15 @@ type options struct {
 	seed        uint64
 	udp         bool
 
-	size int64
+	size int64 // bytes
 	file string
 
 	data, parity int // FEC shards, 0 for none
 	crypt, key   string
-	window, mtu  int
+	window, mtu  int // segments, bytes
 }
 
-// parse reads the flags. An error names the flag and what it takes.
+// parse reads the flags. An error names the flag and the values that it takes.
 func parse(args []string) (options, error) {
 	o := options{
 		rtt: 60 * time.Millisecond, loss: 5, bandwidth: 5e6,
@@ -53,7 +53,7 @@ func parse(args []string) (options, error) {
 	f.Func("window", "`segments` in flight at most (default what fills the link)", intVar(&o.window, 1, math.MaxUint16))
 	f.Func("mtu", "`bytes` of the longest datagram (default 1400)", intVar(&o.mtu, 128, 1500))
 
-	f.SetOutput(io.Discard) // an error is one line; the list of flags would hide it
+	f.SetOutput(io.Discard) // an error is one line; a list of the flags would hide it
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Println("Transfer sends data over an emulated link or real sockets and checks that it arrives. Flags:")
@@ -83,7 +83,7 @@ func (o *options) check() error {
 	return checkCipher(o.crypt)
 }
 
-// exclusive refuses flags that would have no effect beside others.
+// exclusive refuses flags that would have no effect together with others.
 func exclusive(f *flag.FlagSet) error {
 	given := make(map[string]bool)
 	f.Visit(func(f *flag.Flag) { given[f.Name] = f.Value.String() != "false" })

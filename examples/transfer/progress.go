@@ -10,19 +10,19 @@ import (
 	"github.com/xtaci/kcp-go/v5"
 )
 
-// progress shows how far a transfer is. The receiver adds to received; one goroutine
-// calls the methods.
+// progress shows the progress of a transfer. The receiver adds to received; one goroutine calls the
+// methods.
 type progress struct {
-	received atomic.Int64 // bytes that have arrived, in order
-	total    int64
-	segment  int // bytes of payload in a full segment
-	srtt     func() int32
+	received atomic.Int64 // bytes that have arrived in order
+	total    int64        // bytes to be transferred
+	segment  int          // bytes of payload in a full segment
+	srtt     func() int32 // in ms
 
 	out   io.Writer
-	width func() int // of the terminal, 0 if out is none
+	width func() int // of the terminal in columns, 0 if out is none
 
 	start  time.Time
-	last   time.Time // when something had arrived since the time before
+	last   time.Time // when the last bytes had arrived
 	recent []sample  // of the last second, the oldest first
 }
 
@@ -45,7 +45,7 @@ func newProgress(out io.Writer, width func() int, total int64, mtu int, srtt fun
 	}
 }
 
-// interval returns how often to show: often where the line is redrawn in place.
+// interval returns how often to call show: more often where the line is redrawn in place.
 func (p *progress) interval() time.Duration {
 	if p.width() > 0 {
 		return 100 * time.Millisecond
@@ -53,7 +53,7 @@ func (p *progress) interval() time.Duration {
 	return time.Second
 }
 
-// show shows how far it is. That everything has arrived is for end to show.
+// show shows the progress. When everything has arrived it leaves that to end.
 func (p *progress) show() {
 	if now := p.sample(); now.bytes < p.total {
 		p.print(now)
@@ -62,7 +62,7 @@ func (p *progress) show() {
 
 func (p *progress) sample() sample { return sample{time.Now(), p.received.Load()} }
 
-// print adds a sample and prints a line for it, in place of the last one on a terminal.
+// print adds a sample and prints a line for it, in place of the last line on a terminal.
 func (p *progress) print(now sample) {
 	if now.bytes > p.recent[len(p.recent)-1].bytes {
 		p.last = now.at
@@ -78,12 +78,12 @@ func (p *progress) print(now sample) {
 		return
 	}
 	const widest = 50
-	free := width - 1 // the last column, or some terminals wrap
+	free := width - 1 // not the last column, where some terminals wrap
 	line = line[:min(len(line), free)]
 	fmt.Fprintf(p.out, "\r%s%s\x1b[K", bar(share, min(free-len(line), widest)), line)
 }
 
-// end shows how it ended, leaves the line, and returns how long it took.
+// end shows the last sample, ends the line, and returns the time since the start.
 func (p *progress) end() time.Duration {
 	took := time.Since(p.start)
 	p.print(p.sample())
@@ -93,13 +93,14 @@ func (p *progress) end() time.Duration {
 	return took
 }
 
+// bar returns a bar of columns, of which share is full.
 func bar(share float64, columns int) string {
 	full := int(share * float64(columns))
 	return strings.Repeat("█", full) + strings.Repeat("░", columns-full)
 }
 
-// line describes the last sample. Lines are equally long, so that nothing moves, unless
-// the round trip takes seconds or the rest ten minutes.
+// line describes the last sample. All lines are equally long, so that nothing moves, unless the
+// round trip takes seconds or the rest of the transfer ten minutes.
 func (p *progress) line() (share float64, line string) {
 	first, last := p.recent[0], p.recent[len(p.recent)-1]
 	share = 1
@@ -123,7 +124,7 @@ func (p *progress) line() (share float64, line string) {
 		int(100*share), si(current), si(perSecond(last.bytes, last.at.Sub(p.start))), p.srtt(), 100*p.resent(), left)
 }
 
-// resent returns the share of segments sent again among those sent with payload.
+// resent returns retransmissions as a share of all segments sent with payload.
 func (p *progress) resent() float64 {
 	needed := float64(p.received.Load())/float64(p.segment) + 1
 	again := float64(kcp.DefaultSnmp.Copy().RetransSegs)
@@ -145,7 +146,7 @@ func amount(bytes int64) string {
 	return si(float64(bytes))
 }
 
-// count formats a number of things, each called one.
+// count formats a number of things, one of which is called one.
 func count(n int64, one string) string {
 	if n == 1 {
 		return "1 " + one
@@ -153,7 +154,7 @@ func count(n int64, one string) string {
 	return fmt.Sprintf("%d %ss", n, one)
 }
 
-// si formats a number of bytes, from 1 kB with three digits: 95 B, 4.20 MB.
+// si formats a number of bytes, from 1 kB on with three digits: 95 B, 4.20 MB.
 func si(bytes float64) string {
 	if bytes < 999.5 {
 		return fmt.Sprintf("%.0f B", bytes)

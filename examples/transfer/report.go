@@ -9,7 +9,7 @@ import (
 	"github.com/xtaci/kcp-go/v5"
 )
 
-// printSetting says what the transfer goes over, and with which settings.
+// printSetting prints the link and the settings of the session.
 func (o *options) printSetting(out io.Writer, l *link) {
 	fec, pace := "none", "none"
 	if o.data > 0 {
@@ -25,7 +25,7 @@ func (o *options) printSetting(out io.Writer, l *link) {
 		count(int64(o.segments()), "segment"), pace, o.mtu, fec, o.crypt)
 }
 
-// report prints what happened.
+// report prints the results of the transfer.
 func (o *options) report(out io.Writer, l *link, took time.Duration, resent float64, sum []byte) error {
 	n := kcp.DefaultSnmp.Copy()
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

@@ -17,17 +17,17 @@ import (
 	"github.com/xtaci/kcp-go/v5"
 )
 
-// The protocol has no end of stream, so the transfer brings its own framing: eight
-// bytes with the length, that many bytes, and their SHA-256. The receiver answers with
-// the SHA-256 of what it got, and that answer is the end of the transfer.
+// The framing of the stream: eight bytes with the length of the data, the data, and its SHA-256.
+// The receiver answers with the SHA-256 of the data that it has received. The answer ends the
+// transfer.
 const lengthSize = 8
 
-// patience is how long nothing may arrive. The sessions themselves go on much longer
-// before they call a link dead.
+// patience is how long nothing may arrive. The sessions themselves wait for longer before they
+// fail.
 const patience = 20 * time.Second
 
-// run makes a transfer and shows it on out. width returns that of the terminal, 0 if
-// out is none.
+// run makes a transfer and shows it on out. width returns the width of the terminal in columns, 0
+// if out is none.
 func run(ctx context.Context, o options, out io.Writer, width func() int) error {
 	source, what, err := o.source()
 	if err != nil {
@@ -56,14 +56,14 @@ func run(ctx context.Context, o options, out io.Writer, width func() int) error 
 	return o.report(out, l, took, p.resent(), sum)
 }
 
-// source opens what is to be sent, and sets its size if it is a file.
+// source opens the data to be sent, and sets o.size if it is a file.
 func (o *options) source() (r io.ReadCloser, what string, err error) {
 	if o.file == "" {
 		var seed [32]byte
 		binary.BigEndian.PutUint64(seed[:], o.seed)
 		return io.NopCloser(rand.NewChaCha8(seed)), amount(o.size) + " of random bytes", nil
 	}
-	path, err := filepath.Abs(o.file) // the error is to say where it was looked for
+	path, err := filepath.Abs(o.file) // for an error that says where the file was looked for
 	if err != nil {
 		return nil, "", err
 	}
@@ -85,8 +85,8 @@ func (o *options) source() (r io.ReadCloser, what string, err error) {
 	return file, fmt.Sprintf("%s (%s)", filepath.Base(path), amount(o.size)), nil
 }
 
-// transfer runs both ends until they are done, one of them fails, nothing arrives or ctx
-// is done. It returns the payload's SHA-256.
+// transfer runs both ends until they are done, one of them fails, nothing arrives for patience, or
+// ctx is done. It returns the SHA-256 of the payload.
 func (o *options) transfer(ctx context.Context, l *link, source io.Reader, p *progress) ([]byte, error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -125,7 +125,7 @@ func (o *options) transfer(ctx context.Context, l *link, source io.Reader, p *pr
 	}
 }
 
-// send is the sender's end. It returns the SHA-256 of what it sent.
+// send is the sender's end. It returns the SHA-256 of the data that it sent.
 func (o *options) send(ctx context.Context, s *kcp.UDPSession, source io.Reader) ([]byte, error) {
 	defer closeOnDone(ctx, s)()
 	o.tune(s)
@@ -150,8 +150,7 @@ func (o *options) send(ctx context.Context, s *kcp.UDPSession, source io.Reader)
 	return sum, nil
 }
 
-// receive is the receiver's end. It adds what arrives to received, and keeps nothing
-// of it.
+// receive is the receiver's end. It adds the bytes that arrive to received, and keeps none of them.
 func (o *options) receive(ctx context.Context, l *kcp.Listener, received *atomic.Int64) error {
 	stop := closeOnDone(ctx, l)
 	s, err := l.AcceptKCP()
@@ -184,8 +183,8 @@ func (o *options) receive(ctx context.Context, l *kcp.Listener, received *atomic
 	return nil
 }
 
-// closeOnDone closes c when ctx is done, which makes calls blocked on it return, or
-// else when the function that it returns is called.
+// closeOnDone closes c when ctx is done, which makes calls return that are blocked on c, or
+// otherwise when the function that it returns is called.
 func closeOnDone(ctx context.Context, c io.Closer) func() {
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	return func() {
@@ -195,7 +194,7 @@ func closeOnDone(ctx context.Context, c io.Closer) func() {
 	}
 }
 
-// counter counts what is written to it.
+// counter counts the bytes that are written to it.
 type counter atomic.Int64
 
 func (c *counter) Write(b []byte) (int, error) {

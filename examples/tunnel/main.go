@@ -1,11 +1,11 @@
-// Tunnel carries TCP connections through one encrypted KCP session, for a path where TCP is
-// slow because it loses datagrams. One end listens for TCP, the other dials it:
+// Tunnel carries TCP connections through one encrypted KCP session, for a path where TCP is slow
+// because it loses datagrams. One end listens for TCP connections, the other dials TCP:
 //
 //	TUNNEL_KEY=secret tunnel -serve :4000 -target localhost:80       beside the server
 //	TUNNEL_KEY=secret tunnel -listen localhost:8080 -via host:4000   beside the client
 //
-// Each connection is a stream of github.com/xtaci/smux. Either end may be restarted: what was
-// open is reset, as if the path had broken, and new connections go on a new session.
+// Each connection is a stream of github.com/xtaci/smux. Either end may be restarted: open
+// connections are reset, as if the path had failed, and new connections use a new session.
 package main
 
 import (
@@ -87,7 +87,7 @@ func runClient(ctx context.Context, addr, via, passphrase string) error {
 	if err != nil {
 		return err
 	}
-	// Waiting for the peer, a wrong address or key shows at the first connection.
+	// WaitForPeer makes a wrong address or key an error of the first connection.
 	d := kcp.Dialer{Settings: s, WaitForPeer: true, Timeout: silence}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -97,10 +97,10 @@ func runClient(ctx context.Context, addr, via, passphrase string) error {
 	return serveConnections(ctx, l, func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "udp", via) })
 }
 
-// silence is how long the other end may say nothing before the tunnel counts as broken.
+// silence is how long the other end may be silent before the session counts as failed.
 const silence = 5 * time.Second
 
-// settings are the session's, the same at both ends.
+// settings returns the settings of the session, the same at both ends.
 func settings(passphrase string) (kcp.Settings, error) {
 	key, err := pbkdf2.Key(sha256.New, passphrase, []byte("kcp tunnel example"), 100_000, 32)
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 
 type dialFunc func(context.Context) (net.Conn, error)
 
-// serveTunnels takes sessions at l, and dials for each of their streams. It returns nil when
-// ctx is over.
+// serveTunnels accepts sessions from l, and dials for each of their streams. It returns nil when
+// ctx is done.
 func serveTunnels(ctx context.Context, l net.Listener, dial dialFunc) error {
 	return accept(ctx, l, func(conn net.Conn) {
 		session, err := smux.Server(conn, config())
@@ -38,7 +38,7 @@ func serveTunnels(ctx context.Context, l net.Listener, dial dialFunc) error {
 				tcp, err := dial(ctx)
 				if err != nil {
 					log.Print(err)
-					stream.Close() // without an end: the other side resets its connection
+					stream.Close() // without an end: the other end resets its connection
 					return
 				}
 				join(tcp, stream)
@@ -47,8 +47,8 @@ func serveTunnels(ctx context.Context, l net.Listener, dial dialFunc) error {
 	})
 }
 
-// serveConnections takes TCP connections at l and carries each through a stream. It returns
-// nil when ctx is over.
+// serveConnections accepts TCP connections from l and carries each through a stream. It returns nil
+// when ctx is done.
 func serveConnections(ctx context.Context, l net.Listener, dial dialFunc) error {
 	t := &tunnel{dial: dial}
 	defer t.close()
@@ -63,7 +63,8 @@ func serveConnections(ctx context.Context, l net.Listener, dial dialFunc) error 
 	})
 }
 
-// accept hands each connection to a goroutine, until ctx is over or l fails.
+// accept calls handle with each connection, on a goroutine of its own, until ctx is done or l
+// fails.
 func accept(ctx context.Context, l net.Listener, handle func(net.Conn)) error {
 	defer l.Close()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
@@ -79,16 +80,16 @@ func accept(ctx context.Context, l net.Listener, handle func(net.Conn)) error {
 	}
 }
 
-// tunnel is the dialling end's session, a new one whenever the last is broken.
+// tunnel is the session of the dialling end: a new one whenever the last one has failed.
 type tunnel struct {
 	dial dialFunc
 
-	mu      sync.Mutex // guards the rest; held while a session is dialled, for which all wait
+	mu      sync.Mutex // guards the rest, also while a session is dialled
 	conn    net.Conn
 	session *smux.Session
 }
 
-// open opens a stream.
+// open opens a stream, and dials a new session if there is none that works.
 func (t *tunnel) open(ctx context.Context) (*smux.Stream, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -111,7 +112,7 @@ func (t *tunnel) open(ctx context.Context) (*smux.Stream, error) {
 	return session.OpenStream()
 }
 
-// silent says whether the peer has missed keepalives: perhaps it was restarted.
+// silent says whether the peer has missed keepalives, as one does that was restarted.
 func silent(conn net.Conn) bool {
 	s, ok := conn.(*kcp.UDPSession)
 	return ok && s.Stats().LastHeard > 2*keepAlive
@@ -130,28 +131,28 @@ func (t *tunnel) closeLocked() {
 	}
 }
 
-// keepAlive is how often both ends say something.
+// keepAlive is the period of smux's keepalives at both ends.
 const keepAlive = time.Second
 
-// config is the multiplexer's, the same at both ends.
+// config returns the settings of the multiplexer, the same at both ends.
 func config() *smux.Config {
 	c := smux.DefaultConfig()
-	c.Version = 2 // a window for each stream: none holds up the others
+	c.Version = 2 // a window for each stream: none blocks the others
 	c.MaxStreamBuffer = 1 << 20
 	c.MaxReceiveBuffer = 16 << 20
 	c.KeepAliveInterval, c.KeepAliveTimeout = keepAlive, 3*silence
 	return c
 }
 
-// In a stream each direction is a sequence of chunks, a length of two bytes and so many bytes; a
-// length of 0 is its end. (The stream's own CloseWrite would do, but smux v1.5.56 throws away
-// what has not been read when both directions have ended.)
+// In a stream each direction is a sequence of chunks: a length of two bytes and that many bytes of
+// data. A length of 0 is the end. (The stream's own CloseWrite could end it as well, but smux
+// v1.5.56 discards data that was not read when both directions have ended.)
 
-// chunk is the most that goes behind one length.
+// chunk is the most bytes of data behind one length.
 const chunk = 16 << 10
 
-// join carries data both ways until both have ended, each by itself, or one has failed: then
-// both sides see a reset, as a broken stream must not pass for a short one.
+// join carries data both ways until each direction has ended or one has failed. After a failure
+// both ends see a reset, as a stream that failed must not look like a short one.
 func join(tcp net.Conn, stream io.ReadWriteCloser) {
 	failed := make(chan error, 2)
 	go func() { failed <- pack(stream, tcp) }()
@@ -166,7 +167,7 @@ func join(tcp net.Conn, stream io.ReadWriteCloser) {
 	tcp.Close()
 }
 
-// pack carries what from says to a stream, and its end.
+// pack carries the data of a connection to a stream, and the end of the data.
 func pack(stream io.Writer, from io.Reader) error {
 	buf := make([]byte, 2+chunk)
 	for {
@@ -187,7 +188,7 @@ func pack(stream io.Writer, from io.Reader) error {
 	}
 }
 
-// unpack carries what a stream says to a connection, and its end.
+// unpack carries the data of a stream to a connection, and the end of the data.
 func unpack(to net.Conn, stream io.Reader) error {
 	buf := make([]byte, chunk)
 	for {

@@ -10,40 +10,39 @@ import (
 	"time"
 )
 
-// DefaultReadBuffer is the size of a receive buffer in bytes until
-// [Conn.SetReadBuffer] is called.
+// DefaultReadBuffer is the size of a receive buffer in bytes until [Conn.SetReadBuffer] is called.
 const DefaultReadBuffer = 8 << 20
 
 const (
-	// maxPayload is what an IPv4 packet of 65535 bytes holds behind the
-	// headers of IP and UDP.
+	// maxPayload is the number of bytes that an IPv4 packet of 65535 bytes has behind the headers
+	// of IP and UDP.
 	maxPayload = 65535 - 20 - 8
 
-	// bufferCost is charged to the receive buffer for each datagram on top of
-	// its payload, as kernels charge for their bookkeeping. It bounds the
-	// number of small ones.
+	// bufferCost is the number of bytes that each datagram is charged to the receive buffer on top
+	// of its payload, as kernels charge for their bookkeeping. It bounds the number of small
+	// datagrams.
 	bufferCost = 256
 )
 
 var errTooLong = errors.New("message too long")
 
-// A Conn is a net.PacketConn on a [Network], with the semantics of a
-// *net.UDPConn. Its methods may be called by several goroutines at once.
+// A Conn is a net.PacketConn on a [Network], with the semantics of a *net.UDPConn. Its methods may
+// be called by several goroutines at once.
 type Conn struct {
 	net   *Network
 	local netip.AddrPort
-	addr  *net.UDPAddr // local
+	addr  *net.UDPAddr // local, in the other form
 
 	// Guarded by net.mu.
 	writeDeadline time.Duration
-	last          *link // where the last datagram went
+	last          *link // of the datagram that was written last
 
-	mu           sync.Mutex // guards what follows
-	closed       bool       // net.mu is held as well to set it
-	arrived      sync.Cond  // a datagram, a change of deadline, or Close
+	mu           sync.Mutex // guards the rest
+	closed       bool       // set with net.mu held as well
+	arrived      sync.Cond  // signalled for a datagram, a change of the deadline, and Close
 	buffer       fifo[*datagram]
 	buffered     int // bytes charged for buffer
-	limit        int // of buffered
+	limit        int // of buffered, in bytes
 	readDeadline time.Duration
 	timer        *time.Timer // wakes readers at readDeadline; created when first needed
 }
@@ -66,13 +65,12 @@ func newConn(n *Network, at netip.AddrPort) *Conn {
 // Network returns the network that c is bound to.
 func (c *Conn) Network() *Network { return c.net }
 
-// LocalAddr returns the *net.UDPAddr that c is bound to. All calls share it; do
-// not modify it.
+// LocalAddr returns the *net.UDPAddr that c is bound to. All calls share it; do not modify it.
 func (c *Conn) LocalAddr() net.Addr { return c.addr }
 
-// ReadFrom waits for a datagram and copies it to b; what does not fit is lost.
-// The address is a *net.UDPAddr that several calls share; do not modify it. The
-// error is a *net.OpError around net.ErrClosed or os.ErrDeadlineExceeded.
+// ReadFrom waits for a datagram and copies it to b; bytes that do not fit are lost. The address is
+// a *net.UDPAddr that several calls share; do not modify it. The error is a *net.OpError around
+// net.ErrClosed or os.ErrDeadlineExceeded.
 func (c *Conn) ReadFrom(b []byte) (int, net.Addr, error) {
 	n, l, err := c.read(b)
 	if err != nil {
@@ -90,7 +88,7 @@ func (c *Conn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
 	return n, l.from, nil
 }
 
-// read waits for a datagram and returns the link that it came over.
+// read waits for a datagram, copies it to b, and returns the link that it came over.
 func (c *Conn) read(b []byte) (int, *link, error) {
 	d, err := c.next()
 	if err != nil {
@@ -120,7 +118,7 @@ func (c *Conn) next() (*datagram, error) {
 	}
 }
 
-// receive takes d over. It reports false if the buffer was full.
+// receive takes d over. It returns false if the buffer was full.
 func (c *Conn) receive(d *datagram) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -135,11 +133,10 @@ func (c *Conn) receive(d *datagram) bool {
 	return true
 }
 
-// WriteTo sends b to addr, a *net.UDPAddr. It copies b, never blocks, and
-// returns len(b) and nil whether the datagram arrives or not. The error is a
-// *net.OpError around net.ErrClosed, os.ErrDeadlineExceeded or the reason why
-// no socket would send this: addr is no IP address, or b is longer than 65507
-// bytes.
+// WriteTo sends b to addr, a *net.UDPAddr. It copies b, never blocks, and returns len(b) and nil
+// whether the datagram arrives or not. The error is a *net.OpError around net.ErrClosed,
+// os.ErrDeadlineExceeded, or the reason why no socket could send b: addr is no IP address, or b is
+// longer than 65507 bytes.
 func (c *Conn) WriteTo(b []byte, addr net.Addr) (int, error) {
 	to, err := addrPort(addr)
 	if err != nil {
@@ -187,7 +184,7 @@ func (n *Network) callTapLocked(from, to netip.AddrPort, b []byte) bool {
 	return tap(from, to, b)
 }
 
-// writableLocked returns why c cannot write. Network.mu is held.
+// writableLocked returns why c cannot write, nil if it can. Network.mu is held.
 func (c *Conn) writableLocked() error {
 	switch {
 	case c.closed:
@@ -202,8 +199,8 @@ func (c *Conn) writeError(to net.Addr, err error) error {
 	return &net.OpError{Op: "write", Net: "udp", Source: c.addr, Addr: to, Err: err}
 }
 
-// Close unbinds c, discards what it has received and wakes its readers. A second
-// Close returns a *net.OpError around net.ErrClosed.
+// Close unbinds c, discards what it has received and wakes its readers. A second Close returns a
+// *net.OpError around net.ErrClosed.
 func (c *Conn) Close() error {
 	c.net.mu.Lock()
 	defer c.net.mu.Unlock()
@@ -230,7 +227,7 @@ func (c *Conn) closeLocked() {
 	c.arrived.Broadcast()
 }
 
-// SetDeadline sets the read and the write deadline.
+// SetDeadline sets the read and the write deadline. It returns an error after Close.
 func (c *Conn) SetDeadline(t time.Time) error {
 	if err := c.SetReadDeadline(t); err != nil {
 		return err
@@ -238,8 +235,8 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return c.SetWriteDeadline(t)
 }
 
-// SetReadDeadline sets the time from which reads fail, those already waiting
-// included. The zero time stands for none.
+// SetReadDeadline sets the time from which on reads fail, also reads that wait already. The zero
+// time means never. It returns an error after Close.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -262,15 +259,15 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// wake has readers look at the deadline. A spurious call is harmless.
+// wake makes the readers check the deadline. A spurious call is harmless.
 func (c *Conn) wake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.arrived.Broadcast()
 }
 
-// SetWriteDeadline sets the time from which writes fail. As they never block, a
-// deadline in the future interrupts none. The zero time stands for none.
+// SetWriteDeadline sets the time from which on writes fail. Writes never block, so a deadline in
+// the future interrupts none. The zero time means never. It returns an error after Close.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	c.net.mu.Lock()
 	defer c.net.mu.Unlock()
@@ -281,9 +278,10 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// SetReadBuffer bounds the receive buffer to size bytes, at least 1. Each
-// datagram counts as its payload and 256 bytes more; one that does not fit is
-// dropped and counted, but an empty buffer takes any. What is in it stays.
+// SetReadBuffer bounds the receive buffer to size bytes, at least 1. Each datagram counts as its
+// payload and 256 bytes more; one that does not fit is dropped and counted, but an empty buffer
+// takes any. Datagrams in the buffer stay there. It returns an error for a smaller size and after
+// Close.
 func (c *Conn) SetReadBuffer(size int) error {
 	if size < 1 {
 		return c.setError(fmt.Errorf("read buffer is %d bytes, want at least 1", size))

@@ -7,26 +7,28 @@ import (
 	"time"
 )
 
-// Stats counts what became of the datagrams of a link. Bytes are payload.
+// Stats counts what became of the datagrams of a link. Bytes are those of the payload.
 type Stats struct {
 	Sent           uint64 // accepted by WriteTo
-	SentBytes      uint64
+	SentBytes      uint64 // bytes of them
 	Delivered      uint64 // put into a receive buffer, copies included
-	DeliveredBytes uint64
+	DeliveredBytes uint64 // bytes of them
 
 	TapDrops    uint64 // refused by the tap
 	MTUDrops    uint64 // longer than Path.MTU
-	QueueDrops  uint64 // found the queue full
-	Lost        uint64 // by Path.Loss or Path.Burst
-	Unbound     uint64 // arrived where no Conn is bound, or never as the Network closed
-	BufferDrops uint64 // found the receive buffer full
+	QueueDrops  uint64 // dropped, as the queue was full
+	Lost        uint64 // lost by Path.Loss or Path.Burst
+	Unbound     uint64 // arrived where no Conn is bound, or were in flight when the Network closed
+	BufferDrops uint64 // dropped, as the receive buffer was full
 
 	Duplicated uint64 // copies made
-	Reordered  uint64 // delivered after a datagram sent later, as in RFC 4737
+	// Reordered counts the datagrams delivered after one that was sent later (RFC 4737, section
+	// 3.3: https://www.rfc-editor.org/rfc/rfc4737#section-3.3).
+	Reordered uint64
 }
 
-// InFlight returns the number of datagrams, copies included, that are queued or
-// on the wire: sent and not accounted for otherwise.
+// InFlight returns the number of datagrams, copies included, that are queued or on the wire: sent
+// and not counted as delivered or dropped.
 func (s Stats) InFlight() uint64 {
 	return s.Sent + s.Duplicated - s.Delivered -
 		s.TapDrops - s.MTUDrops - s.QueueDrops - s.Lost - s.Unbound - s.BufferDrops
@@ -47,21 +49,21 @@ func (s *Stats) add(t *Stats) {
 	s.Reordered += t.Reordered
 }
 
-// A link is one direction between two addresses. Network.mu guards it, and is
-// held in all its methods.
+// A link is one direction between two addresses. Network.mu guards it, and is held in all its
+// methods.
 type link struct {
 	net      *Network
 	from, to netip.AddrPort
 	fromAddr *net.UDPAddr // from, as ReadFrom returns it
 
 	path    Path
-	own     bool        // path was set for this link, and is not the default
-	private Bottleneck  // of path's Bandwidth, Overhead and Queue
+	own     bool        // SetPath was called for this link
+	private Bottleneck  // with path's Bandwidth, Overhead and Queue
 	via     *Bottleneck // &private, or the one that SetRoute chose
 
 	rand    *rand.Rand
-	bad     bool          // state of path.Burst
-	arrival time.Duration // of the last datagram on the wire, but for jitter and reordering
+	bad     bool          // path.Burst is in its bad state
+	arrival time.Duration // of the newest datagram on the wire, without jitter and reordering
 	newest  uint64        // highest sequence number delivered
 	stats   Stats
 }
@@ -69,11 +71,12 @@ type link struct {
 // setPath changes the link's behaviour at the time now.
 func (l *link) setPath(p Path, now time.Duration) {
 	l.path = p
-	l.bad = l.bad && p.Burst.Enter > 0 // or it might never leave
+	l.bad = l.bad && p.Burst.Enter > 0 // otherwise it might never leave the bad state
 	l.private.setRate(p, now)
 }
 
-// submit takes d at the time now, when all that was due has been processed.
+// submit takes d at the time now. Everything that was due has been processed. pass is false if the
+// tap has refused d.
 func (l *link) submit(d *datagram, pass bool, now time.Duration) {
 	l.stats.Sent++
 	l.stats.SentBytes += uint64(len(d.b))
@@ -93,8 +96,8 @@ func (l *link) submit(d *datagram, pass bool, now time.Duration) {
 	d.free()
 }
 
-// draw decides d's random fates. It takes the same number of draws whatever
-// the path, so that changing one field leaves the other fates as they were.
+// draw draws what happens to d. It takes the same number of draws whatever the path, so that a
+// change of one field does not change what the other fields do.
 func (l *link) draw(d *datagram) {
 	p := &l.path
 	var (
@@ -128,7 +131,7 @@ func (l *link) launch(d *datagram, left time.Duration) {
 		d.free()
 		return
 	}
-	// The maximum keeps the order when the delay has just become shorter.
+	// The maximum keeps the order when the delay has become shorter.
 	l.arrival = max(l.arrival, left+l.path.Delay)
 	l.net.events.push(event{due: l.arrival + d.late, seq: d.seq, d: d})
 	if d.twice {
@@ -139,23 +142,23 @@ func (l *link) launch(d *datagram, left time.Duration) {
 	}
 }
 
-// A Bottleneck is a rate with a drop-tail queue in front of it. Every link has
-// one of its own; [Network.NewBottleneck] makes one for several links to share.
+// A Bottleneck is a rate with a drop-tail queue in front of it. Every link has one of its own;
+// [Network.NewBottleneck] makes one for several links to share.
 type Bottleneck struct {
-	// Network.mu guards it, and is held in all its methods but SetPath. While
-	// waiting is not empty, an event at the time done is in the network's
-	// heap; others, outdated by setRate, may be there too.
+	// Network.mu guards it, and is held in all its methods but SetPath. While waiting is not empty,
+	// an event at the time done is in the network's heap; others, outdated by setRate, may be there
+	// too.
 
 	net      *Network
-	rate     Path            // its Bandwidth, Overhead and Queue
+	rate     Path            // with Bandwidth, Overhead and Queue only
 	waiting  fifo[*datagram] // the first is being transmitted
-	backlog  int             // bytes of waiting, the first not included
+	backlog  int             // bytes of waiting, without the first
 	done     time.Duration   // when the first will have been transmitted
-	fraction int64           // of a nanosecond that done is short, in 1/Bandwidth
+	fraction int64           // nanoseconds that done is short of the exact time, in 1/Bandwidth
 }
 
-// SetPath changes the Bottleneck as [Network.SetPath] does, while traffic
-// flows. The fields of p are those of [Network.NewBottleneck].
+// SetPath changes the Bottleneck as [Network.SetPath] does, while traffic flows. The fields of p,
+// and the errors, are those of [Network.NewBottleneck].
 func (b *Bottleneck) SetPath(p Path) error {
 	p, err := p.resolveShared()
 	if err != nil {
@@ -165,8 +168,8 @@ func (b *Bottleneck) SetPath(p Path) error {
 	return nil
 }
 
-// setRate changes the rate and the queue at the time now. What is left of the
-// datagram being transmitted goes at the new rate.
+// setRate changes the rate and the queue at the time now. The rest of the datagram being
+// transmitted goes at the new rate.
 func (b *Bottleneck) setRate(p Path, now time.Duration) {
 	old := b.rate.Bandwidth
 	b.rate = p
@@ -181,8 +184,7 @@ func (b *Bottleneck) setRate(p Path, now time.Duration) {
 	b.schedule(now + left)
 }
 
-// enqueue takes d at the time now; it reports false, and leaves d alone, if the
-// queue is full.
+// enqueue takes d at the time now. It returns false, and leaves d alone, if the queue is full.
 func (b *Bottleneck) enqueue(d *datagram, now time.Duration) bool {
 	d.size = len(d.b) + b.rate.Overhead
 	switch {
@@ -201,14 +203,14 @@ func (b *Bottleneck) enqueue(d *datagram, now time.Duration) bool {
 	return true
 }
 
-// transmit starts transmitting the first datagram at the time start.
+// transmit begins to transmit the first datagram at the time start.
 func (b *Bottleneck) transmit(start time.Duration) {
-	if b.rate.Bandwidth == 0 { // what waited when setRate took the limit away
+	if b.rate.Bandwidth == 0 { // datagrams that waited when setRate took the limit away
 		b.schedule(start)
 		return
 	}
-	// The remainder is carried over, so that N bytes take N/Bandwidth seconds
-	// whatever the number of datagrams.
+	// The remainder is carried over, so that N bytes take N/Bandwidth seconds whatever the number
+	// of datagrams.
 	work := int64(b.waiting.peek().size)*int64(time.Second) + b.fraction
 	b.fraction = work % b.rate.Bandwidth
 	b.schedule(start + time.Duration(work/b.rate.Bandwidth))
@@ -220,7 +222,7 @@ func (b *Bottleneck) schedule(done time.Duration) {
 	b.net.events.push(event{due: done, seq: b.waiting.peek().seq, q: b})
 }
 
-// transmitted processes the event of the time due. An outdated one is harmless.
+// transmitted processes the event of the time due. An outdated event is harmless.
 func (b *Bottleneck) transmitted(due time.Duration) {
 	if b.waiting.len() == 0 || b.done > due {
 		return

@@ -1,24 +1,23 @@
-// Package netem emulates a network of UDP sockets inside one process, for
-// tests, examples and benchmarks.
+// Package netem emulates a network of UDP sockets inside one process, for tests, examples and
+// benchmarks.
 //
-// A [Network] binds each [Conn], which is a net.PacketConn, at an IP address and
-// a port. Every ordered pair of those is a link with its own [Path], its own
-// queue, its own random stream and its own [Stats]. A datagram goes through
+// A [Network] binds each [Conn], which is a net.PacketConn, at an IP address and a port. Every
+// ordered pair of those is a link with its own [Path], its own queue, its own random stream and its
+// own [Stats]. A datagram goes through
 //
 //	WriteTo → tap → MTU → drop-tail queue → bottleneck → loss → duplication
 //	        → delay, jitter, reordering → receive buffer → ReadFrom
 //
-// and whatever any of these drops is counted. Random fates are drawn when a
-// datagram is sent, from a generator seeded by the network's seed and the two
-// addresses, and every datagram takes the same number of draws. So the fate of
-// the n-th datagram of a link depends on the seed and on the link's Path alone:
-// not on other links, on timing or on how goroutines are scheduled.
+// and every datagram that is dropped on this way is counted. Loss, duplication, jitter and
+// reordering of a datagram are drawn when it is sent, from a generator seeded by the network's seed
+// and the two addresses, and every datagram takes the same number of draws. So they depend, for the
+// n-th datagram of a link, on the seed and on the link's Path alone: not on other links, on timing
+// or on how goroutines are scheduled.
 //
-// The package keeps time with time.Now and time.AfterFunc alone: one timer for
-// a network, and one for each Conn with a read deadline. For a network created
-// in a testing/synctest bubble, delays and rates are therefore exact to the
-// nanosecond and cost no waiting. In real time they are as precise as the timers
-// of the Go runtime: a late timer delivers everything that has come due.
+// The package keeps time with time.Now and time.AfterFunc alone: one timer for a network, and one
+// for each Conn with a read deadline. For a network created in a testing/synctest bubble, delays
+// and rates are therefore exact to the nanosecond and cost no waiting. In real time they are as
+// precise as the timers of the Go runtime: a late timer delivers everything that has come due.
 //
 //	a, b, err := netem.Pipe(1, netem.Path{Delay: 20 * time.Millisecond, Loss: 0.01}, netem.Path{})
 //	if err != nil {
@@ -27,10 +26,10 @@
 //	defer a.Network().Close()
 //	a.WriteTo([]byte("hello"), b.LocalAddr())
 //
-// It emulates datagrams, not IP: there is no fragmentation, no ICMP, no name
-// resolution, no wildcard address and no multicast. WriteTo never blocks: a
-// sender faster than its Path overflows the queue, as at a router, and nothing
-// slows it down, as the send buffer of a real socket would.
+// The package emulates datagrams, not IP: there is no fragmentation, no ICMP, no name resolution,
+// no wildcard address and no multicast. WriteTo never blocks: a sender faster than its Path
+// overflows the queue, as at a router, and nothing slows the sender down, as the send buffer of a
+// real socket would.
 package netem
 
 import (
@@ -45,8 +44,8 @@ import (
 	"time"
 )
 
-// ErrAddrInUse is why [Network.Listen] refuses an address that is bound, or a
-// port of 0 when every port of the ephemeral range is.
+// ErrAddrInUse is the error of [Network.Listen] for an address that is bound, and for a port of 0
+// when all ports of the ephemeral range are bound.
 var ErrAddrInUse = errors.New("address already in use")
 
 var (
@@ -55,7 +54,7 @@ var (
 	errOtherNetwork = errors.New("netem: the Bottleneck belongs to another Network")
 )
 
-// The dynamic ports of RFC 6335, section 6.
+// The dynamic ports (RFC 6335, section 6: https://www.rfc-editor.org/rfc/rfc6335#section-6).
 const (
 	firstEphemeral = 49152
 	lastEphemeral  = 65535
@@ -64,35 +63,33 @@ const (
 // never is a time that does not come.
 const never time.Duration = math.MaxInt64
 
-// A Network is a set of Conns and the links between them. Its methods may be
-// called by several goroutines at once, while traffic flows. Create one with
-// [New].
+// A Network is a set of Conns and the links between them. Its methods may be called by several
+// goroutines at once, while traffic flows. [New] makes one.
 type Network struct {
-	// Lock order: Network.mu, then Conn.mu. Times inside the package are
-	// durations since epoch.
+	// Lock order: Network.mu, then Conn.mu. Times inside the package are durations since epoch.
 
 	seed  uint64
-	epoch time.Time
+	epoch time.Time // time 0 of the network's clock
 
 	mu       sync.Mutex // guards what follows, and every link and Bottleneck
 	closed   bool
 	conns    map[netip.AddrPort]*Conn
 	links    map[flow]*link
-	standard Path // of the links that have none of their own
+	standard Path // of the links that SetPath was not called for
 	tap      func(from, to netip.AddrPort, b []byte) bool
 	port     uint16 // ephemeral port that Listen tries next
 	seq      uint64 // datagrams submitted
 
 	events eventHeap
-	timer  *time.Timer   // created when first needed; runs fire
+	timer  *time.Timer   // runs fire; created when first needed
 	armed  time.Duration // when timer fires, never if it does not
 }
 
 // flow names a link: an ordered pair of addresses.
 type flow struct{ from, to netip.AddrPort }
 
-// New returns a network without Conns, whose links have the zero Path. The seed
-// determines every random fate on it.
+// New returns a network without Conns, whose links have the zero Path. The seed determines
+// everything random on it.
 func New(seed uint64) *Network {
 	return &Network{
 		seed:  seed,
@@ -104,12 +101,13 @@ func New(seed uint64) *Network {
 	}
 }
 
-// Pipe returns two Conns, at 192.0.2.1:1000 and 192.0.2.2:1000, on a network of
-// their own: ab is the path from a to b and ba the path back. Closing a and b
-// frees all but what is in flight; a.Network().Close() frees that too.
+// Pipe returns two Conns, at 192.0.2.1:1000 and 192.0.2.2:1000, on a network of their own: ab is
+// the path from a to b and ba the path back. Closing a and b frees all but what is in flight;
+// a.Network().Close() frees that too.
 func Pipe(seed uint64, ab, ba Path) (a, b *Conn, err error) {
 	n := New(seed)
-	// RFC 5737 sets 192.0.2.0/24 aside for examples.
+	// 192.0.2.0/24 is for examples (RFC 5737, section 3:
+	// https://www.rfc-editor.org/rfc/rfc5737#section-3).
 	if a, err = n.Listen("192.0.2.1:1000"); err != nil {
 		return nil, nil, err
 	}
@@ -126,10 +124,10 @@ func Pipe(seed uint64, ab, ba Path) (a, b *Conn, err error) {
 	return a, b, nil
 }
 
-// Listen binds a Conn at addr, an IPv4 or IPv6 literal with a port such as
-// "192.0.2.1:4000" or "[2001:db8::1]:0". Port 0 picks a free port from 49152
-// on, in ascending order. The error is a *net.OpError around [ErrAddrInUse],
-// net.ErrClosed or the reason why addr is no such address.
+// Listen binds a Conn at addr, an IPv4 or IPv6 literal with a port such as "192.0.2.1:4000" or
+// "[2001:db8::1]:0". Port 0 picks a free port from 49152 on, in ascending order. The error is a
+// *net.OpError around [ErrAddrInUse], net.ErrClosed, or a *net.AddrError for an addr of another
+// form or a wildcard address.
 func (n *Network) Listen(addr string) (*Conn, error) {
 	fail := func(err error) (*Conn, error) {
 		return nil, &net.OpError{Op: "listen", Net: "udp", Err: err}
@@ -173,8 +171,8 @@ func (n *Network) freePortLocked(ip netip.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(ip, 0)
 }
 
-// SetDefault sets the behaviour of every link that SetPath has not been called
-// for, those already in use included.
+// SetDefault sets the behaviour of all links that SetPath has not been called for, also of those in
+// use. The error names the field of p that is out of bounds.
 func (n *Network) SetDefault(p Path) error {
 	p, err := p.resolve()
 	if err != nil {
@@ -191,11 +189,12 @@ func (n *Network) SetDefault(p Path) error {
 	return nil
 }
 
-// SetPath sets the behaviour of the direction from one address to the other,
-// bound or not. It may change while traffic flows. Datagrams on the wire keep
-// their arrival time; those waiting in the queue, and the rest of the one being
-// transmitted, get the new Bandwidth and Delay and the fates drawn when they
-// were sent. None overtakes another because of a change.
+// SetPath sets the behaviour of the direction from one address to the other, bound or not. It may
+// change while traffic flows. Datagrams on the wire keep their arrival time. Datagrams in the
+// queue, and the rest of the one being transmitted, get the new Bandwidth and Delay, and keep the
+// loss, duplication, jitter and reordering that were drawn when they were sent. A change makes no
+// datagram overtake another. The error names the field of p that is out of bounds, or an address
+// that is no *net.UDPAddr.
 func (n *Network) SetPath(from, to net.Addr, p Path) error {
 	p, err := p.resolve()
 	if err != nil {
@@ -213,10 +212,9 @@ func (n *Network) SetPath(from, to net.Addr, p Path) error {
 	return nil
 }
 
-// NewBottleneck returns a queue and a rate for several links to share. It takes
-// Bandwidth, Overhead and Queue from p, which may set nothing else: the other
-// fields stay with each link's own Path, so that flows of different delays can
-// meet in one queue.
+// NewBottleneck returns a queue and a rate for several links to share. It takes Bandwidth, Overhead
+// and Queue from p. Setting another field is an error: the others stay with each link's own Path,
+// so that flows of different delays can meet in one queue.
 func (n *Network) NewBottleneck(p Path) (*Bottleneck, error) {
 	p, err := p.resolveShared()
 	if err != nil {
@@ -225,10 +223,10 @@ func (n *Network) NewBottleneck(p Path) (*Bottleneck, error) {
 	return &Bottleneck{net: n, rate: p}, nil
 }
 
-// SetRoute leads the direction from one address to the other through b, whose
-// Bandwidth, Overhead and Queue then stand in for those of the link's Path.
-// A nil b leads it back through its own. Datagrams already queued stay where
-// they are, so a new route may overtake the old one.
+// SetRoute leads the direction from one address to the other through b, whose Bandwidth, Overhead
+// and Queue then replace those of the link's Path. A nil b leads it back through the link's own.
+// Datagrams already queued stay where they are, so those on a new route may overtake them. It is an
+// error if b belongs to another Network, or an address is no *net.UDPAddr.
 func (n *Network) SetRoute(from, to net.Addr, b *Bottleneck) error {
 	f, err := flowOf(from, to)
 	if err != nil {
@@ -246,19 +244,18 @@ func (n *Network) SetRoute(from, to net.Addr, b *Bottleneck) error {
 	return nil
 }
 
-// SetTap has f called in every WriteTo, before the datagram's fate is decided;
-// it is dropped, and counted, if f returns false, and the fates of the others
-// stay as they were. Nil removes the tap. b is the network's copy: f may change
-// its bytes but not keep it. f runs without locks, so it may call back into the
-// network, and runs concurrently for concurrent writers.
+// SetTap makes every WriteTo call f first. The datagram is dropped, and counted, if f returns
+// false; what is drawn for other datagrams does not depend on f. A nil f removes the tap. b is the
+// network's copy: f may change its bytes but not keep it. f runs without locks, so it may call
+// methods of the network, and runs concurrently for concurrent writers.
 func (n *Network) SetTap(f func(from, to netip.AddrPort, b []byte) bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.tap = f
 }
 
-// Stats returns the counters of the direction from one address to the other,
-// zero if nothing was ever sent that way.
+// Stats returns the counters of the direction from one address to the other, zero if nothing was
+// ever sent that way.
 func (n *Network) Stats(from, to net.Addr) Stats {
 	f, err := flowOf(from, to)
 	if err != nil {
@@ -272,7 +269,7 @@ func (n *Network) Stats(from, to net.Addr) Stats {
 	return Stats{}
 }
 
-// Total returns the counters of all links together.
+// Total returns the sums of the counters of all links.
 func (n *Network) Total() Stats {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -283,8 +280,8 @@ func (n *Network) Total() Stats {
 	return sum
 }
 
-// Close closes every Conn, discards what is in flight, counting it as Unbound,
-// and stops the timer. It returns nil, a second time too.
+// Close closes every Conn, discards the datagrams in flight, which it counts as Unbound, and stops
+// the timer. It always returns nil, also when called again.
 func (n *Network) Close() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -322,8 +319,8 @@ func (n *Network) until(t time.Time) time.Duration {
 	return now + d
 }
 
-// update runs change, which gets the time, with n.mu held: after all that came
-// due under the old state, and before all that comes due under the new.
+// update runs change with the time, with n.mu held: after everything that came due under the old
+// state, and before everything that comes due under the new one.
 func (n *Network) update(change func(now time.Duration)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -341,8 +338,7 @@ func (n *Network) fire() {
 	n.runLocked(n.now())
 }
 
-// runLocked processes the events due by now in order and arms the timer for the
-// next one.
+// runLocked processes the events due by now in order and arms the timer for the next one.
 func (n *Network) runLocked(now time.Duration) {
 	for len(n.events) > 0 && n.events[0].due <= now {
 		if e := n.events.pop(); e.d != nil {
@@ -362,7 +358,7 @@ func (n *Network) runLocked(now time.Duration) {
 	}
 }
 
-// submitLocked sends d over l. If pass is false the tap has refused it.
+// submitLocked sends d over l. pass is false if the tap has refused d.
 func (n *Network) submitLocked(l *link, d *datagram, pass bool) {
 	now := n.now()
 	n.runLocked(now)
@@ -372,7 +368,7 @@ func (n *Network) submitLocked(l *link, d *datagram, pass bool) {
 	n.runLocked(now)
 }
 
-// deliverLocked hands d to the Conn bound where it arrives.
+// deliverLocked hands d to the Conn that is bound at its destination.
 func (n *Network) deliverLocked(d *datagram) {
 	l := d.link
 	c := n.conns[l.to]
@@ -382,7 +378,7 @@ func (n *Network) deliverLocked(d *datagram) {
 		return
 	}
 	seq, size := d.seq, uint64(len(d.b))
-	if !c.receive(d) { // which took d over
+	if !c.receive(d) { // receive has taken d over
 		l.stats.BufferDrops++
 		return
 	}
@@ -395,7 +391,7 @@ func (n *Network) deliverLocked(d *datagram) {
 	}
 }
 
-// linkLocked returns the link f, which it creates if there is none.
+// linkLocked returns the link of flow f, which it creates if there is none.
 func (n *Network) linkLocked(f flow) *link {
 	if l := n.links[f]; l != nil {
 		return l
@@ -426,7 +422,7 @@ func flowOf(from, to net.Addr) (flow, error) {
 	return flow{f, t}, err
 }
 
-// addrPort returns a, a *net.UDPAddr, as the package keeps addresses.
+// addrPort returns a, a *net.UDPAddr, in the form that the package keeps addresses in.
 func addrPort(a net.Addr) (netip.AddrPort, error) {
 	if u, ok := a.(*net.UDPAddr); ok {
 		if ap := unmap(u.AddrPort()); ap.IsValid() {
@@ -440,8 +436,7 @@ func addrPort(a net.Addr) (netip.AddrPort, error) {
 	return netip.AddrPort{}, err
 }
 
-// unmap returns an IPv4 address in IPv6 form as plain IPv4, so that either form
-// names the same Conn.
+// unmap returns an IPv4-mapped IPv6 address as IPv4, so that both forms name the same Conn.
 func unmap(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }

@@ -7,18 +7,17 @@ import (
 	"time"
 )
 
-// Defaults for the fields of a [Path] that are zero, where zero would not make
-// sense.
+// Defaults of the fields of a [Path] for which zero makes no sense.
 const (
-	// DefaultQueue, in bytes, holds some 40 full-size datagrams.
+	// DefaultQueue is the default of Path.Queue in bytes: room for some 40 full-size datagrams.
 	DefaultQueue = 64 << 10
 
-	// DefaultReorderDelay lets later datagrams overtake at any rate well
-	// above a hundred datagrams a second.
+	// DefaultReorderDelay is the default of Path.ReorderDelay. Later datagrams overtake at any rate
+	// well above a hundred datagrams a second.
 	DefaultReorderDelay = 10 * time.Millisecond
 )
 
-// Bounds that keep sums of a few fields far from overflow.
+// Bounds of fields. Sums of a few of them are far from overflow.
 const (
 	maxDelay     = time.Hour
 	maxBandwidth = 1 << 40
@@ -27,69 +26,68 @@ const (
 
 var errShared = errors.New("netem: a Bottleneck has Bandwidth, Overhead and Queue only; set the rest in the Path of each link")
 
-// A Path is the behaviour of one direction between two addresses. The zero
-// value is perfect: it delivers every datagram inside WriteTo. Durations are
-// bounded by 0..1h and probabilities, which are per datagram, by 0..1.
+// A Path is the behaviour of one direction between two addresses. The zero value is perfect: it
+// delivers every datagram inside WriteTo. Durations are 0 to 1 h, and probabilities, which are per
+// datagram, 0 to 1. Other values are errors of the methods that take a Path.
 type Path struct {
 	// Delay is the time from the end of a transmission to the arrival.
 	Delay time.Duration
 
-	// Jitter bounds an extra delay, uniform in 0..Jitter and independent for
-	// every datagram. It alone reorders datagrams closer together than that.
+	// Jitter bounds an extra delay, uniform in 0..Jitter and independent for every datagram.
+	// Datagrams that are closer together than Jitter may be reordered by it alone.
 	Jitter time.Duration
 
-	// Loss is the probability of an independent loss. Like Burst it strikes
-	// behind the bottleneck: what is lost has used Bandwidth.
+	// Loss is the probability of an independent loss. Like Burst it strikes behind the bottleneck,
+	// so a lost datagram has used Bandwidth.
 	Loss float64
 
 	// Burst adds losses that come in bursts.
 	Burst Burst
 
-	// Reorder is the probability that a datagram arrives ReorderDelay late,
-	// so that later ones overtake it. A ReorderDelay of zero means
-	// DefaultReorderDelay.
-	Reorder      float64
+	// Reorder is the probability that a datagram arrives late by ReorderDelay, so that later ones
+	// overtake it.
+	Reorder float64
+	// ReorderDelay is that extra delay; zero means DefaultReorderDelay.
 	ReorderDelay time.Duration
 
-	// Duplicate is the probability that a datagram that is not lost arrives
-	// twice, the copy with a jitter of its own. Copies use no Bandwidth.
+	// Duplicate is the probability that a datagram that is not lost arrives twice, the copy with a
+	// jitter of its own. Copies use no Bandwidth.
 	Duplicate float64
 
-	// Bandwidth is the rate of the bottleneck in bytes per second, at most
-	// 2^40; zero is unlimited. Overhead, in bytes, at most 65535, is added
-	// to the payload of each datagram in the queue and on the bottleneck: 28
-	// stands for the headers of IPv4 and UDP, 48 for those of IPv6 and UDP.
+	// Bandwidth is the rate of the bottleneck in bytes a second, at most 2^40; zero is unlimited.
 	Bandwidth int64
-	Overhead  int
+	// Overhead is the number of bytes, at most 65535, that is added to the payload of each datagram
+	// in the queue and on the bottleneck: 28 stands for the headers of IPv4 and UDP, 48 for those
+	// of IPv6 and UDP.
+	Overhead int
 
-	// Queue bounds the bytes that wait for the bottleneck, payload and
-	// Overhead, the datagram being transmitted not included; one that does
-	// not fit is dropped (drop-tail). It matters only if Bandwidth is set;
-	// zero means DefaultQueue, and 1 means that nothing can wait.
+	// Queue bounds the bytes that wait for the bottleneck, payload and Overhead, without the
+	// datagram being transmitted. A datagram that does not fit is dropped (drop-tail). Queue
+	// matters only if Bandwidth is set; zero means DefaultQueue, and 1 means that nothing can wait.
 	Queue int
 
-	// MTU is the longest payload, without Overhead, in bytes; longer
-	// datagrams are dropped. Zero is unlimited.
+	// MTU is the longest payload in bytes, without Overhead. Longer datagrams are dropped. Zero is
+	// unlimited.
 	MTU int
 }
 
-// Burst is the two-state loss model of Gilbert (1960) and Elliott (1963). Each
-// datagram first moves the state, then meets its loss: bursts last 1/Leave
-// datagrams on average, and the share Enter/(Enter+Leave) of all datagrams
-// meets the bad state. Path.Loss is the good state's loss, and strikes in the bad
-// state as well.
+// Burst is the two-state loss model of Gilbert (1960) and Elliott (1963). Each datagram first moves
+// the state and is then lost with the state's probability. Bursts last 1/Leave datagrams on
+// average, and the share Enter/(Enter+Leave) of all datagrams meets the bad state. Path.Loss is the
+// loss of the good state, and strikes in the bad state as well.
 //
-// E. N. Gilbert, "Capacity of a burst-noise channel", Bell System Technical
-// Journal 39 (1960); E. O. Elliott, "Estimates of error rates for codes on
-// burst-noise channels", Bell System Technical Journal 42 (1963).
+// E. N. Gilbert, "Capacity of a burst-noise channel", Bell System Technical Journal 39 (1960):
+// https://doi.org/10.1002/j.1538-7305.1960.tb03959.x. E. O. Elliott, "Estimates of error rates for
+// codes on burst-noise channels", Bell System Technical Journal 42 (1963):
+// https://doi.org/10.1002/j.1538-7305.1963.tb00955.x.
 type Burst struct {
 	Enter float64 // probability of moving from the good to the bad state
 	Leave float64 // probability of moving from the bad to the good state
 	Loss  float64 // probability of loss in the bad state; zero means 1
 }
 
-// resolve returns p with its defaults filled in, or an error that names the
-// field out of bounds and the bounds.
+// resolve returns p with its defaults filled in, or an error that names the field out of bounds and
+// the bounds.
 func (p Path) resolve() (Path, error) {
 	for _, f := range [...]struct {
 		name  string
@@ -143,7 +141,7 @@ func (p Path) resolve() (Path, error) {
 	return p, nil
 }
 
-// resolveShared is resolve for the path of a shared Bottleneck.
+// resolveShared is resolve for the Path of a shared Bottleneck.
 func (p Path) resolveShared() (Path, error) {
 	r, err := p.resolve()
 	if err == nil && p != (Path{Bandwidth: p.Bandwidth, Overhead: p.Overhead, Queue: p.Queue}) {

@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// A datagram is owned by one of WriteTo, a Bottleneck, the event heap, a receive
-// buffer and ReadFrom at a time; the last owner frees it.
+// A datagram is owned by one of WriteTo, a Bottleneck, the event heap, a receive buffer and
+// ReadFrom at a time. The last owner frees it.
 type datagram struct {
 	link *link
 	seq  uint64 // order of submission in the network
-	size int    // bytes on the bottleneck
+	size int    // bytes on the bottleneck, Overhead included
 
-	// Fates, drawn by link.draw.
+	// What link.draw has drawn.
 	lost, twice    bool
-	late, copyLate time.Duration // jitter and reordering, of it and of its copy
+	late, copyLate time.Duration // jitter and reordering, of the datagram and of its copy
 
-	b     []byte // payload; in small if it fits
+	b     []byte // payload; in small if it fits there
 	small [2048]byte
 }
 
@@ -29,16 +29,17 @@ func newDatagram(b []byte) *datagram {
 	return d
 }
 
+// free gives the datagram back.
 func (d *datagram) free() {
 	d.link, d.b = nil, nil
 	datagrams.Put(d)
 }
 
-// A fifo is a queue in a ring, which grows as needed.
+// A fifo is a queue in a ring that grows as needed.
 type fifo[T any] struct {
 	ring []T // its length is 0 or a power of two
 	head int // index of the first
-	n    int
+	n    int // elements
 }
 
 func (f *fifo[T]) len() int { return f.n }
@@ -54,10 +55,10 @@ func (f *fifo[T]) push(v T) {
 	f.n++
 }
 
-// peek returns the first. The fifo must not be empty.
+// peek returns the first element. The fifo must not be empty.
 func (f *fifo[T]) peek() T { return f.ring[f.head] }
 
-// pop removes and returns the first. The fifo must not be empty.
+// pop removes and returns the first element. The fifo must not be empty.
 func (f *fifo[T]) pop() T {
 	v := f.ring[f.head]
 	clear(f.ring[f.head : f.head+1])
@@ -69,7 +70,7 @@ func (f *fifo[T]) pop() T {
 // An event is the arrival of d or, if d is nil, the end of a transmission in q.
 type event struct {
 	due time.Duration
-	seq uint64 // of d, or of the datagram transmitted: orders what is due at once
+	seq uint64 // of d, or of the datagram transmitted: the order of events at the same time
 	d   *datagram
 	q   *Bottleneck
 }
@@ -78,8 +79,8 @@ func (e *event) before(f *event) bool {
 	return e.due < f.due || e.due == f.due && e.seq < f.seq
 }
 
-// An eventHeap is a binary heap, the earliest event first. It stands in for
-// container/heap, which would allocate for each event.
+// An eventHeap is a binary heap, the earliest event first. It replaces container/heap, which would
+// allocate for each event.
 type eventHeap []event
 
 func (h *eventHeap) push(e event) {

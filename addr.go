@@ -1,0 +1,77 @@
+package kcp
+
+import (
+	"math"
+	"net"
+	"net/netip"
+	"reflect"
+	"sync/atomic"
+
+	"github.com/pkg/errors"
+)
+
+// peerAddr identifies a peer's address. It is comparable whatever the PacketConn is.
+type peerAddr struct {
+	udp   netip.AddrPort // an IPv4 address is never IPv4-mapped
+	other string         // for addresses of other networks
+}
+
+func peerAddrOf(addr net.Addr) peerAddr {
+	if addr == nil {
+		return peerAddr{} // an unnamed peer, to whom nothing can be sent
+	}
+	if a, ok := addr.(*net.UDPAddr); ok && a != nil {
+		return peerAddr{udp: unmap(a.AddrPort())}
+	}
+	return peerAddr{other: addr.Network() + " " + addr.String()}
+}
+
+func unmap(ap netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// destination is a peer's address in every form that sending needs.
+type destination struct {
+	peerAddr
+	addr net.Addr // the address as it came, nil where it can be made from peerAddr
+	raw  rawAddr  // for batched system calls
+
+	plain uint32 // atomic: set when the path refuses segmentation offload
+}
+
+// netAddr returns the address for people and for WriteTo.
+func (d *destination) netAddr() net.Addr {
+	if d.addr != nil {
+		return d.addr
+	}
+	return net.UDPAddrFromAddrPort(d.udp)
+}
+
+// offloadRefused says whether the path has refused segmentation offload.
+func (d *destination) offloadRefused() bool { return atomic.LoadUint32(&d.plain) != 0 }
+
+func (d *destination) refuseOffload() { atomic.StoreUint32(&d.plain, 1) }
+
+// completeAddr completes a remote address as package net does: no host means this one.
+func completeAddr(addr net.Addr) (net.Addr, error) {
+	udp, ok := addr.(*net.UDPAddr)
+	switch {
+	case !ok:
+		return addr, nil
+	case udp.Port == 0:
+		return nil, errors.Errorf("kcp: remote address %v: has no port", udp)
+	case udp.Port < 0 || udp.Port > math.MaxUint16:
+		return nil, errors.Errorf("kcp: remote address %v: the port must be 1 to %d", udp, math.MaxUint16)
+	case len(udp.IP) == 0 || udp.IP.Equal(net.IPv4zero):
+		return &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: udp.Port}, nil
+	case udp.IP.IsUnspecified():
+		return &net.UDPAddr{IP: net.IPv6loopback, Port: udp.Port}, nil
+	}
+	return addr, nil
+}
+
+// isNil catches the typed nil pointers that callers pass after an ignored error.
+func isNil(v any) bool {
+	r := reflect.ValueOf(v)
+	return v == nil || r.Kind() == reflect.Pointer && r.IsNil()
+}

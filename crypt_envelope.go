@@ -1,0 +1,152 @@
+package kcp
+
+import (
+	"crypto/cipher"
+	"encoding/binary"
+	"hash/crc32"
+)
+
+const (
+	nonceSize       = 16 // of the BlockCrypt envelope
+	crcSize         = 4
+	blockHeaderSize = nonceSize + crcSize
+)
+
+// sealPiece is how many datagrams are sealed before they are sent: what fills one send with
+// segmentation offload, in full lanes. The receiver, elsewhere, works on it while the next piece is
+// sealed, and the kernel copies it while the cache has it.
+const sealPiece = gsoMaxPayload / IKCP_MTU_DEF / cfbLanes * cfbLanes
+
+// envelope seals and opens datagrams. It is immutable, and as safe for concurrent use as its cipher
+// is.
+type envelope struct {
+	block   BlockCrypt  // nil for none
+	aead    cipher.AEAD // set instead of block
+	entropy Entropy
+	head    int // bytes in front of the payload
+	tail    int // bytes behind it
+	piece   int // datagrams to be sealed before they are sent, see outBatch
+}
+
+// newEnvelope returns the envelope of a cipher, nil for none.
+func newEnvelope(block BlockCrypt) (envelope, error) {
+	e := envelope{entropy: currentEntropy(), piece: sealPiece}
+	switch c := block.(type) {
+	case nil:
+		e.piece = sendPiece
+	case *aeadCrypt:
+		if c == nil || c.AEAD == nil {
+			return e, errNoAEAD
+		}
+		e.aead, e.head, e.tail = c.AEAD, c.NonceSize(), c.Overhead()
+	default:
+		e.block, e.head = block, blockHeaderSize
+	}
+	return e, nil
+}
+
+// sealAll seals a batch of datagrams.
+func (e *envelope) sealAll(batch []outbound) {
+	c, ok := e.block.(*cfb)
+	if !ok {
+		for i := range batch {
+			e.sealOne(&batch[i])
+		}
+		return
+	}
+	var lanes [cfbLanes][]byte
+	for len(batch) > 0 {
+		n := 0
+		for n < min(len(batch), cfbLanes) && len(batch[n].data) == len(batch[0].data) {
+			batch[n].copyOut()
+			lanes[n] = batch[n].data
+			e.check(lanes[n])
+			n++
+		}
+		c.encryptLanes(lanes[:n])
+		batch = batch[n:]
+	}
+}
+
+// check fills in the nonce and the checksum of the BlockCrypt envelope.
+func (e *envelope) check(b []byte) {
+	e.entropy.Fill(b[:nonceSize])
+	binary.LittleEndian.PutUint32(b[nonceSize:], crc32.ChecksumIEEE(b[blockHeaderSize:]))
+}
+
+// plain says whether there is no cipher.
+func (e *envelope) plain() bool { return e.aead == nil && e.block == nil }
+
+// sealOne seals a datagram. One that lies in a segment is sealed into a packet of its own, as the
+// segment may have to be sent again.
+func (e *envelope) sealOne(o *outbound) {
+	switch {
+	case e.plain():
+	case e.aead != nil && !o.inPacket():
+		nonce := o.p.mem[:e.head]
+		e.entropy.Fill(nonce)
+		o.data = e.aead.Seal(nonce, nonce, o.data[e.head:], nil)
+	default:
+		o.copyOut()
+		o.data = e.seal(o.data)
+	}
+}
+
+// seal seals datagram b, which has head bytes of any value in front and room for tail bytes behind
+// it, in place, and returns it whole. Each call uses a new nonce.
+func (e *envelope) seal(b []byte) []byte {
+	switch {
+	case e.aead != nil:
+		e.entropy.Fill(b[:e.head])
+		return e.aead.Seal(b[:e.head], b[:e.head], b[e.head:], nil)
+	case e.block != nil:
+		e.check(b)
+		e.block.Encrypt(b, b)
+	}
+	return b
+}
+
+// open opens datagram b in place and returns its payload. ok is false when it does not authenticate
+// or its checksum is wrong.
+func (e *envelope) open(b []byte) (payload []byte, ok bool) {
+	switch {
+	case e.aead != nil:
+		if len(b) < e.head+e.tail {
+			return nil, false
+		}
+		payload, err := e.aead.Open(b[e.head:e.head], b[:e.head], b[e.head:], nil)
+		return payload, err == nil
+	case e.block != nil:
+		if len(b) < blockHeaderSize {
+			return nil, false
+		}
+		e.block.Decrypt(b, b)
+		sum := binary.LittleEndian.Uint32(b[nonceSize:])
+		return b[blockHeaderSize:], sum == crc32.ChecksumIEEE(b[blockHeaderSize:])
+	}
+	return b, true
+}
+
+// openAll opens a batch, without any lock, and counts it. It returns the contents of those that
+// open and are from peer, from anyone if that is nil, at the front of the batch.
+func (e *envelope) openAll(batch []inbound, peer *peerAddr, snmp *Snmp) []inbound {
+	var count Snmp
+	opened := batch[:0]
+	for _, d := range batch {
+		count.InPkts++
+		count.InBytes += uint64(len(d.data))
+		if len(d.data) > mtuLimit || peer != nil && d.from != *peer {
+			count.InErrs++
+			continue
+		}
+		payload, ok := e.open(d.data)
+		if !ok {
+			count.InCsumErrors++
+			continue
+		}
+		d.data = payload
+		opened = append(opened, d)
+	}
+	snmp.fold(&count)
+	return opened
+}

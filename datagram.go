@@ -1,0 +1,80 @@
+package kcp
+
+import "net"
+
+// inbound is a received datagram.
+type inbound struct {
+	data []byte
+	from peerAddr
+	addr net.Addr // only where from is not a UDP address
+}
+
+// outbound is a datagram to be sent.
+type outbound struct {
+	data []byte  // in p, or in a segment
+	p    *packet // to be put back; nil where data is in a segment, unless it is to be sealed, into p
+	to   *destination
+}
+
+// copyOut copies a datagram that lies in a segment, and is to be sealed, to p.
+func (o *outbound) copyOut() {
+	if !o.inPacket() {
+		o.data = o.p.mem[:copy(o.p.mem[:], o.data)]
+	}
+}
+
+// inPacket says whether the datagram, which has a p, lies in p.
+func (o *outbound) inPacket() bool { return &o.data[0] == &o.p.mem[0] }
+
+// contents is what an opened datagram holds.
+type contents struct {
+	isFEC bool
+	fec   fecHeader // if isFEC
+	// body is what follows the FEC header, if there is one: segments, or the conv and payload of an
+	// out-of-band datagram. Of parity there is none.
+	body []byte
+	conv uint32 // the conversation that body begins with, if hasConv
+	// hasConv is false for parity and where body is too short.
+	hasConv bool
+}
+
+// parseContents takes the FEC header off an opened datagram and finds its conversation. ok is
+// false when the header's size field does not fit.
+func parseContents(b []byte) (c contents, ok bool) {
+	c.fec, c.isFEC = parseFEC(b)
+	switch {
+	case !c.isFEC:
+		c.body = b
+	case c.fec.kind == fecTypeParity:
+		return c, true
+	default:
+		if c.body, ok = c.fec.body(b); !ok {
+			return c, false
+		}
+	}
+	if len(c.body) >= convSize {
+		c.conv, c.hasConv = segmentConv(c.body), true
+	}
+	return c, true
+}
+
+// kind returns the FEC type, 0 for a datagram without FEC header.
+func (c *contents) kind() uint16 {
+	if c.isFEC {
+		return c.fec.kind
+	}
+	return 0
+}
+
+const (
+	// gsoMaxSegments is how many datagrams every kernel takes in one send with segmentation
+	// offload (UDP_MAX_SEGMENTS before Linux 6.9).
+	gsoMaxSegments = 64
+	// gsoMaxPayload is the longest payload of a UDP datagram over IPv4; IPv6 has 20 more.
+	gsoMaxPayload = 65507
+	// sendPiece is how many datagrams are sent between two looks at the clock.
+	sendPiece = 256
+)
+
+// fullGSO returns how many datagrams of that size fill one send with segmentation offload.
+func fullGSO(size int) int { return min(gsoMaxSegments, gsoMaxPayload/size) }

@@ -1,0 +1,138 @@
+package kcp
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+func TestAcknowledgementsOfNothing(t *testing.T) {
+	n := alone(t)
+	n.write(4)
+	for _, sn := range []uint32{4, 5, 0x80000000, 0xffffffff} {
+		n.hear(n.fromPeer(header{cmd: IKCP_CMD_ACK, sn: sn}))
+	}
+	for _, una := range []uint32{5, 0x7fffffff, 0xffffffff} {
+		h := n.fromPeer(header{cmd: IKCP_CMD_WINS})
+		h.una = una
+		n.hear(h)
+	}
+	n.want("una", 0)
+	n.want("flight", 4)
+	n.hear(n.ackOf(2), n.ackOf(2))
+	n.want("una", 0)
+	n.want("flight", 3)
+	h := n.ackOf(1)
+	h.una = 4
+	n.hear(h) // exactly all of it
+	n.want("una", 4)
+	n.want("waiting", 0)
+}
+
+func TestWhatIsAnswered(t *testing.T) {
+	n := alone(t)
+	n.WndSize(128, 4)
+	push := func(sn uint32) header {
+		return header{conv: testConv, cmd: IKCP_CMD_PUSH, sn: sn, ts: sn + 1000, len: 1, wnd: 32}
+	}
+	answered := func() (sns []uint32) {
+		n.flush(n.l.now)
+		for _, h := range n.commands(IKCP_CMD_ACK) {
+			if h.ts != h.sn+1000 {
+				t.Errorf("ts %d echoed for segment %d", h.ts, h.sn)
+			}
+			sns = append(sns, h.sn)
+		}
+		n.sent = nil
+		return sns
+	}
+	n.hear(push(0), push(0), push(3), push(4), push(100))
+	if got := fmt.Sprint(answered()); got != "[0 0 3]" {
+		t.Errorf("answered %s, want [0 0 3]: the window reaches to 3", got)
+	}
+	n.l.recv(n)
+	n.sent = nil
+	n.hear(push(4), push(5), push(0)) // the window has moved by one
+	if got := fmt.Sprint(answered()); got != "[4 0]" {
+		t.Errorf("answered %s, want [4 0]", got)
+	}
+	if n.count.RepeatSegs != 2 {
+		t.Errorf("%d repeats, want 2", n.count.RepeatSegs)
+	}
+}
+
+func TestAcknowledgementDelay(t *testing.T) {
+	push := func(sn uint32) header {
+		return header{conv: testConv, cmd: IKCP_CMD_PUSH, sn: sn, len: 1, wnd: 32}
+	}
+	for _, c := range []struct {
+		what     string
+		interval int
+		sns      []uint32
+		delay    time.Duration
+	}{
+		{"a single one waits for the interval", 10, []uint32{0}, 10 * millisecond},
+		{"but no longer than a peer's RTO allows", 5000, []uint32{0}, 20 * millisecond},
+		{"every second is acknowledged at once", 10, []uint32{0, 1}, 0},
+		{"so is what leaves a gap", 10, []uint32{1}, 0},
+		{"and a repeat", 10, []uint32{0, 0}, 0},
+	} {
+		n := alone(t)
+		n.NoDelay(1, c.interval, 0, 1)
+		start := n.l.now
+		for _, sn := range c.sns {
+			n.hear(push(sn))
+		}
+		n.pass(second)
+		acks := n.commands(IKCP_CMD_ACK)
+		if len(acks) != len(c.sns) || acks[0].at-start != int64(c.delay) {
+			t.Errorf("%s: %d acknowledgements", c.what, len(acks))
+		}
+	}
+}
+
+// The first acknowledgement of what comes again may have been lost, so the second does not wait.
+func TestRepeatIsAcknowledgedAtOnce(t *testing.T) {
+	n := alone(t)
+	for range 2 {
+		n.hear(header{conv: testConv, cmd: IKCP_CMD_PUSH, len: 1, wnd: 32})
+		n.drive()
+		n.want("acks due", 1-len(n.commands(IKCP_CMD_ACK))/2)
+		n.pass(second)
+	}
+	if acks := n.commands(IKCP_CMD_ACK); len(acks) != 2 || acks[1].at-acks[0].at != int64(second-10*millisecond) {
+		t.Errorf("%d acknowledgements", len(acks))
+	}
+}
+
+// Acknowledgements beyond a gap are sent once more, with the next ones, to a peer of ours only.
+func TestAcknowledgementsAreRepeated(t *testing.T) {
+	for _, ours := range []bool{false, true} {
+		n := alone(t)
+		if ours {
+			n.caps.peer = capMark
+		}
+		times := func(sn uint32) (count int) {
+			for _, h := range n.commands(IKCP_CMD_ACK) {
+				if h.sn == sn {
+					count++
+				}
+			}
+			return count
+		}
+		for _, sn := range []uint32{0, 2, 3, 4, 1} { // 1 is late
+			n.hear(n.fromPeer(header{cmd: IKCP_CMD_PUSH, sn: sn, ts: sn, len: 1}))
+			n.flush(n.l.now)
+		}
+		n.hear(n.fromPeer(header{cmd: IKCP_CMD_PUSH, sn: 5, ts: 5, len: 1}))
+		n.flush(n.l.now)
+		for sn, want := range []int{1, 1, 2, 2, 1, 1} {
+			if !ours {
+				want = 1
+			}
+			if got := times(uint32(sn)); got != want {
+				t.Errorf("ours %t: segment %d acknowledged %d times, want %d", ours, sn, got, want)
+			}
+		}
+	}
+}

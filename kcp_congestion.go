@@ -1,0 +1,39 @@
+package kcp
+
+import "time"
+
+// startControl makes the congestion controller, before the first segment is sent.
+func (k *KCP) startControl() {
+	if k.cc == nil {
+		k.cc = k.newControl()
+	}
+}
+
+// setControl makes c control congestion from now on, nil for the default.
+func (k *KCP) setControl(c CongestionControl) {
+	_, k.conserveOnly = c.(*conservation)
+	if k.userCC = c; k.conserveOnly {
+		k.userCC = nil
+	}
+	k.resetControl()
+}
+
+// cwndLimited says whether the congestion window is used up.
+func (k *KCP) cwndLimited() bool {
+	return k.snd.bytesInFlight > 0 && k.snd.bytesInFlight >= k.cc.Window()
+}
+
+// setPacingRate follows the rate that the controller wants.
+func (k *KCP) setPacingRate(now int64) {
+	rate := k.cc.PacingRate()
+	k.ccPacer.adjust(rate, max(rate*int64(pacingQuantum)/int64(time.Second), 2*mtuLimit), now)
+}
+
+// refillPacers credits both pacers with the time up to now.
+func (k *KCP) refillPacers(now int64) {
+	k.limitPacer.refill(now)
+	k.ccPacer.refill(now)
+}
+
+// pacerBlocks says whether a rate keeps data back, as of the last refill.
+func (k *KCP) pacerBlocks() bool { return k.limitPacer.blocks() || k.ccPacer.blocks() }

@@ -1,0 +1,198 @@
+package kcp
+
+import "time"
+
+// input is Input with the time, and without sending anything.
+func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
+	if len(data) < IKCP_OVERHEAD {
+		return -1
+	}
+	var (
+		h       header
+		in      = inputState{una: k.snd.una}
+		limited = k.cwndLimited()
+	)
+	k.rate.begin(k.snd.bytesInFlight)
+	for len(data) >= IKCP_OVERHEAD {
+		h.parse(data)
+		data = data[IKCP_OVERHEAD:]
+		if code = k.checkHeader(&h, data); code < 0 {
+			break
+		}
+		k.onSegment(now, &h, data[:h.len], regular, &in)
+		data = data[h.len:]
+	}
+	for sn := k.snd.una; sn != in.una; sn++ {
+		k.onUna(now, sn)
+	}
+	was := k.snd.una
+	k.snd.advance()
+	if k.snd.una != was {
+		k.caps.announcing = false
+	}
+	if regular && in.newest != 0 {
+		k.rtt.sample(now-in.newest, ackDelayAllowed(k.interval))
+	}
+	if k.rate.sample.Acked > 0 {
+		k.loss.onAcks(now)
+		sample := k.rate.finish(now, k.snd.bytesInFlight, k.rtt.min)
+		sample.WindowLimited = limited
+		k.cc.Acked(time.Duration(now), sample)
+		k.setPacingRate(now)
+		k.tuneSendWindow()
+	}
+	k.lastActive = now
+	return code
+}
+
+// inputState is what the segments of one datagram have told so far.
+type inputState struct {
+	una    uint32 // the newest una
+	newest int64  // when the newest transmission acknowledged was sent, 0 for none
+}
+
+// checkHeader returns Input's code for a segment with header h and rest behind it.
+func (k *KCP) checkHeader(h *header, rest []byte) (code int) {
+	switch {
+	case h.conv != k.conv:
+		return -1
+	case !h.fits(rest):
+		return -2
+	case h.cmd < IKCP_CMD_PUSH || h.cmd > k.caps.lastCmd():
+		return -3
+	}
+	return 0
+}
+
+// onSegment takes one segment.
+func (k *KCP) onSegment(now int64, h *header, body []byte, regular bool, in *inputState) {
+	k.flow.onHeard(now)
+	k.lastHeard = now
+	k.count.InSegs++
+	if d := h.una - k.snd.una; d <= k.snd.nxt-k.snd.una {
+		if d > in.una-k.snd.una {
+			in.una = h.una
+		}
+		if regular {
+			k.flow.onWindow(h.una, h.wnd)
+		}
+	}
+	switch h.cmd {
+	case IKCP_CMD_ACK:
+		in.newest = max(in.newest, k.onAck(now, h.sn, h.ts))
+	case IKCP_CMD_PUSH, cmdFIN:
+		k.onData(now, h, body)
+	case IKCP_CMD_WASK:
+		k.flow.updateDue = true
+	case cmdRST:
+		k.onReset(h)
+	}
+	if h.isControl() {
+		k.caps.learn(h)
+	}
+}
+
+// onAck takes the acknowledgement of segment sn's transmission with time stamp ts. It returns
+// when that transmission was sent, 0 where it gives no sample of the round trip.
+func (k *KCP) onAck(now int64, sn, ts uint32) (sentAt int64) {
+	if sn-k.snd.una >= k.snd.nxt-k.snd.una {
+		return 0
+	}
+	s := k.snd.at(sn)
+	if s.state == segAcked {
+		return 0
+	}
+	at, last, ok := s.sentWith(now, ts)
+	switch {
+	case !ok: // ts is of no transmission: the segment is acknowledged, and nothing else is known
+	case !last || s.state == segLost:
+		// The retransmission was spurious: later segments had overtaken this one, or its
+		// acknowledgement took longer than the sender waited.
+		if at < k.loss.newestAcked {
+			k.loss.noteReordering(now, now-at-k.loss.rtt)
+		}
+		k.loss.spurious++
+		k.cc.Spurious(time.Duration(now), s.size())
+		sentAt = at
+	case !s.duplicated: // else either copy may have arrived (Karn's algorithm)
+		k.loss.onAck(now, at)
+		sentAt = at
+	}
+	k.loss.noteDelivered()
+	k.rate.onAcked(now, s.size())
+	if last && sentAt != 0 {
+		k.rate.onTransmission(s.sentAt, s.rate, s.appLimited)
+	}
+	k.putSent(k.snd.ack(sn, ts), s.batch)
+	return sentAt
+}
+
+// onUna takes segment sn as acknowledged by an una. Which transmission arrived, and when, is
+// known only if there was one.
+func (k *KCP) onUna(now int64, sn uint32) {
+	s := k.snd.at(sn)
+	if s.state == segAcked {
+		return
+	}
+	k.loss.noteDelivered()
+	k.rate.onAcked(now, s.size())
+	if s.state == segInFlight && !s.resent {
+		k.rate.onTransmission(s.sentAt, s.rate, s.appLimited)
+	}
+	k.putSent(k.snd.markAcked(sn), s.batch)
+}
+
+// onData takes a PUSH or the FIN.
+func (k *KCP) onData(now int64, h *header, body []byte) {
+	if !k.rcv.inside(h.sn) {
+		return
+	}
+	repeated := k.rcv.has(h.sn)
+	if !repeated || len(k.acks.pending) < acksMax {
+		k.acks.add(ack{h.sn, h.ts}, now, ackDelay(k.interval))
+	}
+	if repeated {
+		k.count.RepeatSegs++
+		k.acks.deadline = now // the first acknowledgement may have been lost
+		return
+	}
+	if !k.deliverDirect(h, body) {
+		p := k.pool.get()
+		p.data = p.mem[:copy(p.mem[:], body)]
+		p.frg, p.fin = h.frg, h.cmd == cmdFIN
+		k.rcv.insert(h.sn, p, k.pool)
+	}
+	k.tuneReceiveWindow(now, h.sn)
+	if k.rcv.fin || k.rcv.gap() {
+		// The sender's loss detection waits for it (RFC 5681, section 4.2:
+		// https://www.rfc-editor.org/rfc/rfc5681#section-4.2), or it is the end and nothing
+		// follows that could carry the acknowledgement.
+		k.acks.deadline = now
+	}
+}
+
+// deliverDirect copies a segment that is next in order, and a whole message, to the buffer of the
+// Read that waits for it, without the way through the receive window. It returns false for a
+// segment that has to go that way.
+func (k *KCP) deliverDirect(h *header, body []byte) bool {
+	r := &k.pendingRead
+	if len(body) == 0 || len(body) > len(r.buf) || h.sn != k.rcv.nxt || h.sn != k.rcv.head ||
+		h.frg != 0 || h.cmd != IKCP_CMD_PUSH || r.n > 0 && !k.stream {
+		return false
+	}
+	copy(r.buf, body)
+	r.buf = r.buf[len(body):]
+	r.n += len(body)
+	k.rcv.pass(k.pool)
+	return true
+}
+
+// onReset takes a RST. Its una has to lie between the oldest unacknowledged and the next serial
+// number, which only the peer, or somebody who sees the traffic, can know.
+func (k *KCP) onReset(h *header) {
+	if h.una-k.snd.una <= k.snd.nxt-k.snd.una {
+		k.caps.reset = true
+	} else {
+		k.count.KCPInErrors++
+	}
+}

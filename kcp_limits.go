@@ -1,0 +1,61 @@
+package kcp
+
+// sendRoom says whether both windows have room for the next new segment.
+func (k *KCP) sendRoom() bool {
+	return k.snd.nxt-k.snd.una < min(k.flow.sendWnd, k.flow.peerWnd)
+}
+
+// noteWindowOpened makes a window update due when reading has opened the window for a peer that
+// may be waiting for it: one that has less than a quarter of the window left, as soon as a
+// quarter more is free (RFC 9293, section 3.8.6.2.2, against silly windows:
+// https://www.rfc-editor.org/rfc/rfc9293#section-3.8.6.2.2) or nothing more can be read before
+// the peer sends.
+func (k *KCP) noteWindowOpened() {
+	f := &k.flow
+	if !f.edgeKnown {
+		return
+	}
+	left, free := max(0, int(int32(f.edge-k.rcv.nxt))), int(k.rcv.free())
+	quarter := max(1, int(k.rcv.wnd/4))
+	if left < quarter && (free-left >= quarter || free > left && k.rcv.whole == 0) {
+		f.updateDue = true
+	}
+}
+
+// maySendNew says whether a segment is queued, and both windows and the congestion window have
+// room for it.
+func (k *KCP) maySendNew() bool {
+	return k.snd.queued() > 0 && k.sendRoom() && !k.cwndLimited()
+}
+
+// mayRetransmit says whether a segment is lost that the peer's window and the congestion window
+// have room for.
+func (k *KCP) mayRetransmit() bool {
+	_, ok := k.nextLost()
+	return ok && !k.cwndLimited()
+}
+
+// nextLost returns the lost segment to be retransmitted next: the one that was declared lost
+// first. If that one lies beyond the peer's window, which was smaller than assumed, it is the
+// oldest unacknowledged segment: the peer would drop the others there, and a short queue on the
+// path perhaps the one that it waits for.
+func (k *KCP) nextLost() (sn uint32, ok bool) {
+	s := &k.snd
+	switch {
+	case s.lost.n == 0 || k.flow.peerWnd == 0:
+	case s.lost.head-s.una < k.flow.peerWnd:
+		return s.lost.head, true
+	case s.at(s.una).state == segLost:
+		return s.una, true
+	}
+	return 0, false
+}
+
+// noteAppLimited marks what is in flight as application-limited when there is nothing more to
+// send and the windows would allow it. A pacer that blocks for the moment does not matter: it is
+// free again long before the next data, whose rate is then the application's and not the path's.
+func (k *KCP) noteAppLimited() {
+	if k.snd.queued() == 0 && k.snd.lost.n == 0 && !k.cwndLimited() {
+		k.rate.appLimited = max(1, k.rate.total+int64(k.snd.bytesInFlight))
+	}
+}

@@ -1,0 +1,115 @@
+package kcp
+
+import "time"
+
+// Loss detection goes by the order and the time of transmissions, after RACK (RFC 8985:
+// https://www.rfc-editor.org/rfc/rfc8985) and QUIC (RFC 9002:
+// https://www.rfc-editor.org/rfc/rfc9002#section-6). An acknowledgement echoes the ts of the
+// transmission that arrived, so it is known which one that was, of retransmissions too.
+
+// lossAt returns when the segment in flight that was sent first counts as lost, because later
+// ones were acknowledged or its own acknowledgement is overdue. It returns never if only the RTO
+// can tell.
+func (k *KCP) lossAt() int64 {
+	w := &k.snd
+	if k.resend == 0 || w.inFlight.n == 0 {
+		return never
+	}
+	s := w.at(w.inFlight.head)
+	at := s.sentAt + k.loss.reorder
+	if s.duplicated {
+		at += k.duplicateGap()
+	}
+	later := int(w.laterAcks)
+	rtt := max(k.rtt.srtt, k.loss.rtt)
+	switch {
+	case later >= k.resend, later > 0 && k.fewInFlight():
+		return at + k.loss.rtt
+	case later > 0: // https://www.rfc-editor.org/rfc/rfc9002#section-6.1.2
+		return at + rtt + max(rtt/8, ackJitter)
+	case k.rtt.nodelay && s.backoff == 0 && k.rtt.srtt != 0:
+		slack := ackJitter
+		if !k.ackNoDelay { // the peer, likely with our settings, may delay it
+			slack = ackDelay(k.interval) + timerGranularity
+		}
+		return k.loss.extended(at + max(rtt+max(slack, 4*k.rtt.rttvar), k.rtt.minRTO))
+	}
+	return never
+}
+
+// fewInFlight says whether too little is in flight ever to be acknowledged resend times after a
+// lost segment (early retransmit, RFC 5827: https://www.rfc-editor.org/rfc/rfc5827).
+func (k *KCP) fewInFlight() bool { return k.snd.inFlight.n <= k.resend && !k.maySendNew() }
+
+// detectLoss declares lost what later acknowledgements have overtaken and what has timed out.
+func (k *KCP) detectLoss(now int64) {
+	for {
+		at := k.lossAt()
+		if at <= now && k.snd.laterAcks == 0 {
+			k.loss.grantGrace(now, at)
+			at = k.loss.extended(at)
+		}
+		if at > now {
+			break
+		}
+		sn := k.snd.inFlight.head
+		backoff := uint8(0)
+		switch later := int(k.snd.laterAcks); {
+		case later >= k.resend:
+			k.count.FastRetransSegs++
+		case later > 0:
+			k.count.EarlyRetransSegs++
+		default:
+			k.count.LostSegs++
+			if k.loss.ackedAt <= k.snd.at(sn).sentAt { // nothing at all is acknowledged
+				backoff = 1
+			}
+		}
+		k.declareLost(now, sn, backoff, false)
+	}
+	for {
+		sn, deadline := k.snd.earliest(&k.rtt)
+		if deadline <= now {
+			k.loss.grantGrace(now, deadline)
+		}
+		if k.loss.extended(deadline) > now {
+			return
+		}
+		k.count.LostSegs++
+		s := k.snd.at(sn)
+		backoff := s.backoff + 1
+		if k.loss.ackedAt > s.sentAt {
+			// The path works. This segment was lost, or it found no room in a window that was
+			// smaller than assumed.
+			backoff = 0
+		}
+		k.declareLost(now, sn, backoff, true)
+	}
+}
+
+func (k *KCP) declareLost(now int64, sn uint32, backoff uint8, timeout bool) {
+	size := k.snd.at(sn).size()
+	k.snd.markLost(sn, backoff)
+	k.loss.noteLost()
+	k.cc.Lost(time.Duration(now), size, k.snd.bytesInFlight, timeout)
+}
+
+// duplicateGap is the time between a retransmission and its duplicate.
+func (k *KCP) duplicateGap() int64 { return min(k.interval, k.rtt.srtt/4) }
+
+// scheduleDuplicate schedules a duplicate of the retransmission made at now, where that pays.
+// Bulk transfers have more to send meanwhile, and need none.
+func (k *KCP) scheduleDuplicate(now int64, sn, ts uint32) {
+	q := &k.dup
+	if k.rtt.nodelay && k.rtt.srtt >= duplicateMinRTT && k.loss.lossRate >= highLossRate && k.sparse() &&
+		k.resend != 0 && q.credit >= 100 && len(q.due) < duplicateBurst {
+		q.credit -= 100
+		q.due = append(q.due, duplicateDue{now + k.duplicateGap(), sn, ts})
+	}
+}
+
+// sparse says whether the application's data leaves as it comes: none is queued, and the send
+// window has room for more.
+func (k *KCP) sparse() bool {
+	return k.snd.queued() == 0 && uint32(k.snd.waiting()) < k.flow.sendWnd/4*3
+}

@@ -1,0 +1,251 @@
+package kcp
+
+import "time"
+
+// flush writes everything that may be sent at now.
+func (k *KCP) flush(now int64) {
+	k.lastActive = now
+	if len(k.acks.pending) > 0 {
+		k.writeAcks(now)
+	}
+	k.writeWindowSegments(now)
+	k.detectLoss(now)
+	if len(k.dup.due) > 0 {
+		k.writeDuplicates(now)
+	}
+	k.writeData(now)
+	if k.caps.announcing {
+		k.announceCaps(now)
+	}
+	k.endDatagram(now)
+}
+
+// flushDue says whether what was written or has arrived is worth a flush now. Everything else can
+// wait for deadline.
+func (k *KCP) flushDue(now int64) bool {
+	switch {
+	case k.acks.due(now), k.ackNoDelay && len(k.acks.pending) > 0, k.flow.updateDue, k.flow.probeDue,
+		now >= k.lossAt(), now >= k.dup.nextAt(), now >= k.deadline():
+		return true
+	}
+	if k.refillPacers(now); k.pacerBlocks() {
+		return false
+	}
+	return k.maySendNew() && !k.corked || k.mayRetransmit()
+}
+
+// deadline returns when flush has to be called at the latest, never if only an event can make
+// that necessary.
+func (k *KCP) deadline() int64 {
+	_, at := k.snd.earliest(&k.rtt)
+	at = min(k.loss.extended(at), k.lossAt(), k.dup.nextAt())
+	if len(k.acks.pending) > 0 {
+		at = min(at, k.acks.deadline)
+	}
+	if k.flow.peerWnd == 0 && k.snd.waiting() > 0 {
+		at = min(at, k.flow.probeAt) // 0, and so at once, before the first wait is set
+	}
+	if (k.limitPacer.rate != 0 || k.ccPacer.rate != 0) && (k.mayRetransmit() || k.maySendNew() && !k.corked) {
+		at = min(at, max(k.limitPacer.readyAt(), k.ccPacer.readyAt()))
+	}
+	if k.idle() && k.snd.ring != nil || k.rcv.held == 0 && k.rcv.ring != nil {
+		at = min(at, k.lastActive+trimAfter)
+	}
+	return at
+}
+
+// writeData retransmits lost segments, then sends new ones, as far as the windows and the pacers
+// allow.
+func (k *KCP) writeData(now int64) {
+	if !k.mayRetransmit() && !k.maySendNew() {
+		return
+	}
+	k.startControl()
+	h := k.controlHeader(IKCP_CMD_PUSH)
+	h.ts = micros(now)
+	for k.refillPacers(now); !k.pacerBlocks() && !k.out.full(); k.refillPacers(now) {
+		again := k.mayRetransmit()
+		switch {
+		case again:
+			h.sn, _ = k.nextLost()
+			k.count.RetransSegs++
+		case k.maySendNew():
+			h.sn = k.snd.nxt
+			k.snd.nxt++
+		default:
+			k.noteAppLimited()
+			return
+		}
+		s := k.snd.at(h.sn)
+		s.rate, s.appLimited = k.rate.snapshot(now, k.snd.inFlight.n == 0)
+		k.snd.markSent(h.sn, now, h.ts)
+		k.cc.Sent(time.Duration(now), s.size(), k.snd.bytesInFlight)
+		if k.dup.earn(); again {
+			k.scheduleDuplicate(now, h.sn, h.ts)
+		}
+		k.writeSegment(now, &h, s)
+	}
+	k.noteAppLimited()
+}
+
+// controlHeader returns the header of a segment without data. It advertises the receive window.
+func (k *KCP) controlHeader(cmd uint8) header {
+	free := k.rcv.free()
+	k.flow.edgeKnown, k.flow.edge = true, k.rcv.nxt+uint32(free)
+	return header{conv: k.conv, cmd: cmd, frg: k.caps.own, wnd: free, una: k.rcv.una()}
+}
+
+// writeSegment writes segment s with h's sn and ts.
+func (k *KCP) writeSegment(now int64, h *header, s *sendSegment) {
+	h.frg, h.len = s.p.frg, uint32(len(s.p.data))
+	if h.cmd = IKCP_CMD_PUSH; s.p.fin {
+		h.cmd = cmdFIN
+	}
+	k.write(now, h, s)
+}
+
+// write appends a segment to the datagram being written, or to a new one when that has no room
+// for it. s is nil for a segment without data.
+func (k *KCP) write(now int64, h *header, s *sendSegment) {
+	w := &k.out
+	size := IKCP_OVERHEAD
+	if s != nil {
+		size += len(s.p.data)
+	}
+	if w.buf != nil && w.n+size > k.mtu {
+		k.endDatagram(now)
+	}
+	inPlace := false
+	if w.buf == nil {
+		w.n = k.reserved
+		// A segment that leaves no room for another is sent from where it lies.
+		if inPlace = s != nil && w.inPlace != nil && w.n+size+IKCP_OVERHEAD > k.mtu &&
+			!w.inPlace.batches().unsent(s.batch) && s.p.startsAt(w.n+IKCP_OVERHEAD); inPlace {
+			w.inPlace.sendInPlace(s.p)
+			s.batch = w.inPlace.batches().next()
+			w.buf = s.p.mem[:]
+		} else {
+			w.buf = w.sink.buffer(max(k.mtu, w.n+size))
+		}
+	}
+	h.put(w.buf[w.n:])
+	if s != nil && !inPlace {
+		copy(w.buf[w.n+IKCP_OVERHEAD:], s.p.data)
+	}
+	w.n += size
+	if s != nil {
+		if !w.hasData {
+			w.hasData = true
+			k.limitPacer.spend(k.reserved)
+		}
+		k.limitPacer.spend(size)
+		k.ccPacer.spend(size)
+	}
+	k.count.OutSegs++
+}
+
+// endDatagram hands over the datagram being written, if any.
+func (k *KCP) endDatagram(now int64) {
+	if k.out.buf != nil {
+		k.out.end(now)
+	}
+}
+
+// writeAcks acknowledges each PUSH and FIN that has arrived since the last time. While there is a
+// gap, una says nothing about what lies beyond it, and a lost acknowledgement costs a needless
+// retransmission. Those acknowledgements are repeated once with the next ones. They go first, as
+// they are older, and only to peers that are known to match a ts with its transmission.
+func (k *KCP) writeAcks(now int64) {
+	q := &k.acks
+	h := k.controlHeader(IKCP_CMD_ACK)
+	for _, a := range q.repeat {
+		if !before(a.sn, k.rcv.nxt) {
+			k.writeAck(now, &h, a)
+		}
+	}
+	for _, a := range q.pending {
+		k.writeAck(now, &h, a)
+	}
+	q.repeat, q.pending = q.pending, q.repeat[:0]
+	if !k.caps.peerMarked() || !k.rcv.gap() {
+		q.repeat = q.repeat[:0]
+	}
+}
+
+func (k *KCP) writeAck(now int64, h *header, a ack) {
+	h.sn, h.ts = a.sn, a.ts
+	k.write(now, h, nil)
+}
+
+// writeWindowSegments sends the window probe and the window update that are due.
+func (k *KCP) writeWindowSegments(now int64) {
+	f := &k.flow
+	if f.peerWnd > 0 || k.snd.waiting() == 0 {
+		f.probeAt = 0
+	} else {
+		f.zeroWindowProbe(now)
+	}
+	if f.probeDue {
+		f.awaitingReply = true
+		h := k.controlHeader(IKCP_CMD_WASK)
+		k.write(now, &h, nil)
+	}
+	if f.updateDue {
+		h := k.controlHeader(IKCP_CMD_WINS)
+		k.write(now, &h, nil)
+	}
+	f.probeDue, f.updateDue = false, false
+}
+
+// announceCaps tells a peer that has acknowledged nothing yet what this end can do, after the
+// first data, so that the peer can send a FIN before we have acknowledged anything. It is
+// repeated each RTO until something is acknowledged. A WINS is all it takes: peers without
+// extensions see a valid one and do nothing.
+func (k *KCP) announceCaps(now int64) {
+	if k.snd.nxt == k.snd.una || now < k.caps.announceAt {
+		return
+	}
+	k.caps.announceAt = now + k.rtt.rto
+	h := k.controlHeader(IKCP_CMD_WINS)
+	k.write(now, &h, nil)
+}
+
+// sendFIN queues the end of our stream. It takes a serial number beyond the send window if that
+// is full. Nothing may be queued afterwards.
+func (k *KCP) sendFIN() {
+	p := k.pool.get()
+	p.data, p.fin = p.mem[:0], true
+	k.snd.push(p)
+	k.corked = false
+}
+
+// writeReset sends a RST in a datagram of its own.
+func (k *KCP) writeReset(now int64) {
+	h := k.controlHeader(cmdRST)
+	h.sn = h.una
+	k.write(now, &h, nil)
+	k.endDatagram(now)
+}
+
+// writeDuplicates repeats the transmissions that are due and not acknowledged. A duplicate keeps
+// the ts, as the acknowledgement of either copy tells the same.
+func (k *KCP) writeDuplicates(now int64) {
+	q := &k.dup
+	for now >= q.nextAt() {
+		d := q.due[0]
+		q.due = q.due[:copy(q.due, q.due[1:])]
+		if d.sn-k.snd.una >= k.snd.nxt-k.snd.una {
+			continue
+		}
+		s := k.snd.at(d.sn)
+		if s.state != segInFlight || s.ts != d.ts {
+			continue
+		}
+		s.duplicated = true
+		h := k.controlHeader(IKCP_CMD_PUSH)
+		h.sn, h.ts = d.sn, d.ts
+		k.writeSegment(now, &h, s)
+		k.count.RetransSegs++
+		q.sent++
+	}
+}

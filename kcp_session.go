@@ -1,0 +1,218 @@
+package kcp
+
+import (
+	"math"
+	"time"
+)
+
+// What a session sees of its core, besides the exported methods: input, flush, flushDue, deadline,
+// trim and release, which drive it, and the methods below. Session files
+// use no field of KCP.
+
+// configure applies the settings of a session. dialled says that it announces itself.
+func (k *KCP) configure(cfg *config, dialled bool) {
+	k.autotune()
+	k.ReserveBytes(cfg.headroom())
+	k.NoDelay(cfg.noDelay[0], cfg.noDelay[1], cfg.noDelay[2], cfg.noDelay[3])
+	k.WndSize(cfg.sndWnd, cfg.rcvWnd)
+	k.stream, k.ackNoDelay = cfg.stream, cfg.ackNoDelay
+	if cfg.congestion != nil {
+		k.setControl(cfg.congestion())
+	}
+	k.dup.percent = cfg.redundancy
+	k.limitPacer.setRate(cfg.rate, k.lastActive)
+	k.caps.own, k.caps.announcing = cfg.caps, cfg.caps != 0 && dialled
+}
+
+// setClosing bounds the backed-off RTO of a session that has been closed: the time it has left is
+// short.
+func (k *KCP) setClosing(maxRTO int64) { k.rtt.maxRTO = maxRTO }
+
+// The settings, as session setters change them.
+func (k *KCP) setACKNoDelay(on bool)              { k.ackNoDelay = on }
+func (k *KCP) setRedundancy(percent int)          { k.dup.percent = percent }
+func (k *KCP) setRateLimit(rate int64, now int64) { k.limitPacer.setRate(rate, now) }
+
+func (k *KCP) streaming() bool  { return k.stream }
+func (k *KCP) segmentSize() int { return k.mss }
+func (k *KCP) holdTime() int64  { return k.interval }
+
+// payloadMax is the longest payload of a datagram, after the reserved bytes.
+func (k *KCP) payloadMax() int { return k.mtu - k.reserved }
+
+// rtts returns the round-trip estimates.
+func (k *KCP) rtts() rttEstimator { return k.rtt }
+
+// retransmitAfter returns the timeout of what was sent level times before without an answer.
+func (k *KCP) retransmitAfter(level int) int64 {
+	return k.rtt.backoff(uint8(min(level, backoffLevels-1)))
+}
+
+// cork holds new data back until a flush, or ends that.
+func (k *KCP) cork(on bool)   { k.corked = on }
+func (k *KCP) isCorked() bool { return k.corked }
+
+// heardAt is when the last valid segment of the peer's arrived, and trimAt when memory may be
+// given back.
+func (k *KCP) heardAt() int64 { return k.lastHeard }
+func (k *KCP) trimAt() int64  { return k.lastActive + trimAfter }
+
+// unsent is the number of segments that were queued and never sent, sentSegments the number in
+// flight.
+func (k *KCP) unsent() int       { return k.snd.queued() }
+func (k *KCP) sentSegments() int { return k.snd.inFlight.n }
+
+// shortPath says whether the smoothed round trip is known and less than rtt.
+func (k *KCP) shortPath(rtt int64) bool { return k.rtt.srtt > 0 && k.rtt.srtt < rtt }
+
+// peerKnown says whether it is known what the peer can do, peerTakesFIN whether it takes FIN and
+// RST as this end does, and capsUnknown whether a window probe has to find out: the peer has sent
+// data, and its mark was lost, or it has none.
+func (k *KCP) peerKnown() bool    { return k.caps.peerKnown }
+func (k *KCP) peerTakesFIN() bool { return k.caps.bothTakeFIN() }
+func (k *KCP) capsUnknown() bool {
+	return k.caps.own != 0 && k.flow.peerKnown && !k.caps.peerKnown && k.WaitSnd() == 0
+}
+
+// wasReset says whether the peer has reset the session.
+func (k *KCP) wasReset() bool { return k.caps.reset }
+
+// queue queues up to limit segments of b while fewer than sendLimit are unacknowledged, and
+// returns how many bytes.
+func (k *KCP) queue(b []byte, limit int) (n int) {
+	for ; limit > 0 && n < len(b) && k.WaitSnd() < k.sendLimit(); limit-- {
+		m := min(len(b)-n, k.mss)
+		k.Send(b[n : n+m])
+		n += m
+	}
+	return n
+}
+
+// readable says whether read would return something, or drop an empty message.
+func (k *KCP) readable() bool {
+	if k.stream {
+		return k.rcv.head != k.rcv.nxt
+	}
+	return k.rcv.whole > 0
+}
+
+// read copies in-order data to b: of one message, or in stream mode of as many as fit, also of
+// one that is not complete yet.
+func (k *KCP) read(b []byte) int {
+	n := k.rcv.read(b, k.stream, k.pool)
+	k.noteWindowOpened()
+	return n
+}
+
+// take moves packets out of the receive window to to, outside stream mode of one message only.
+func (k *KCP) take(to []*packet) (n int) {
+	for n < len(to) && k.rcv.head != k.rcv.nxt {
+		p := k.rcv.pop()
+		to[n] = p
+		n++
+		if p.frg == 0 && !k.stream {
+			break
+		}
+	}
+	k.noteWindowOpened()
+	return n
+}
+
+// discard drops what has arrived in order, as if it were read, and says whether there was any.
+func (k *KCP) discard() (any bool) {
+	any = k.rcv.head != k.rcv.nxt
+	for k.rcv.head != k.rcv.nxt {
+		k.rcv.drop(k.pool)
+	}
+	k.noteWindowOpened()
+	return any
+}
+
+// unread returns the number of segments that have arrived, in order or not, and were not read.
+func (k *KCP) unread() int { return k.rcv.held }
+
+// startDirectRead lets arriving data go straight to b, the buffer of a Read that waits. It returns
+// false if another one does.
+func (k *KCP) startDirectRead(b []byte) bool {
+	if b == nil || k.pendingRead.buf != nil {
+		return false
+	}
+	k.pendingRead = pendingRead{buf: b}
+	return true
+}
+
+// directRead returns how much has been delivered to the Read that waits.
+func (k *KCP) directRead() int { return k.pendingRead.n }
+
+// endDirectRead ends what startDirectRead began, and returns how much was delivered.
+func (k *KCP) endDirectRead() (n int) {
+	n = k.pendingRead.n
+	k.pendingRead = pendingRead{}
+	return n
+}
+
+// finReceived says whether the peer's FIN has arrived in order, and finished whether everything
+// before it was read, too.
+func (k *KCP) finReceived() bool { return k.rcv.fin }
+func (k *KCP) finished() bool    { return k.rcv.fin && k.rcv.head == k.rcv.nxt }
+
+// windowUpdateDue says whether reading has opened the window for a peer that may wait for it.
+func (k *KCP) windowUpdateDue() bool { return k.flow.updateDue }
+
+// probeWindow makes the next flush send a WASK, which any peer replies to.
+func (k *KCP) probeWindow() { k.flow.probeDue = true }
+
+// awaitsReply says whether the peer owes an answer: to data that its window takes, or to a window
+// probe.
+func (k *KCP) awaitsReply() bool {
+	return k.flow.awaitingReply || k.snd.inFlight.n > 0 && k.flow.peerWnd > 0
+}
+
+// path is what the FEC adapter knows about the path.
+func (k *KCP) path() pathState {
+	return pathState{
+		outcomes: int64(k.loss.outcomes),
+		lost:     int64(k.loss.lostTotal - k.loss.spurious),
+		srtt:     k.rtt.srtt,
+		extended: k.caps.peerMarked(),
+	}
+}
+
+// limitSpend charges bytes to SetRateLimit's bucket, beyond those that the core charges itself.
+func (k *KCP) limitSpend(n int) { k.limitPacer.spend(n) }
+
+// closingTimeWait returns what is remembered of a session that ends.
+func (k *KCP) closingTimeWait(reset bool) timeWait {
+	return timeWait{
+		una: k.rcv.una(), caps: k.caps.own, peer: k.caps.peer, fin: k.rcv.fin, reset: reset,
+		confirmed: k.snd.una != 0,
+	}
+}
+
+// writeClosing sends the last acknowledgements, and a RST if reset is set.
+func (k *KCP) writeClosing(now int64, reset bool) {
+	if len(k.acks.pending) > 0 {
+		k.writeAcks(now)
+		k.endDatagram(now)
+	}
+	if reset {
+		k.writeReset(now)
+	}
+}
+
+// fill sets what the core knows of a session's statistics.
+func (k *KCP) fill(st *Stats) {
+	st.RTT, st.RTTVar = time.Duration(k.rtt.srtt), time.Duration(k.rtt.rttvar)
+	st.MinRTT, st.RTO = time.Duration(k.rtt.min), time.Duration(k.rtt.rto)
+	st.SendWindow, st.PeerWindow, st.ReceiveWindow = int(k.flow.sendWnd), int(k.flow.peerWnd), int(k.rcv.wnd)
+	st.Spurious, st.Copies = k.loss.spurious, k.dup.sent
+	st.InFlight, st.BytesInFlight = k.snd.inFlight.n, k.snd.bytesInFlight
+	st.Unacknowledged, st.Unread = k.WaitSnd(), int(k.rcv.nxt-k.rcv.head)
+	st.PeerExtended, st.PeerFIN = k.caps.peerMarked(), k.caps.bothTakeFIN()
+	if k.cc != nil {
+		st.PacingRate = k.cc.PacingRate()
+		if w := k.cc.Window(); w != math.MaxInt {
+			st.CongestionWindow = w
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package kcp
+
+import (
+	"context"
+	"net"
+	"syscall"
+)
+
+// Listen listens on the UDP address laddr ("host:port", the host empty for all of the machine's,
+// IPv4 and IPv6, and port 0 for any), without encryption and FEC. What it accepts are
+// *UDPSessions.
+func Listen(laddr string) (net.Listener, error) {
+	l, err := ListenWithOptions(laddr, nil, 0, 0)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// ListenWithOptions is Listen with the cipher and FEC of DialWithOptions.
+func ListenWithOptions(laddr string, block BlockCrypt, dataShards, parityShards int) (*Listener, error) {
+	cfg, err := newConfig(block, dataShards, parityShards)
+	if err != nil {
+		return nil, err
+	}
+	addr, err := net.ResolveUDPAddr("udp", laddr)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := net.ListenUDP("udp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return cfg.listen(ownSockets("udp", conn, nil)...)
+}
+
+// ServeConn listens on a PacketConn of the caller's, which stays the caller's: it is not closed,
+// and nothing else may read from it until the listener and its sessions are closed; Done tells
+// when. The other arguments are those of ListenWithOptions.
+func ServeConn(block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*Listener, error) {
+	lc := ListenConfig{Settings: Settings{Block: block, DataShards: dataShards, ParityShards: parityShards}}
+	return lc.ListenConn(conn)
+}
+
+// A ListenConfig listens with Settings for the sessions that it accepts, in the manner of
+// net.ListenConfig. The zero value listens as [Listen] does.
+type ListenConfig struct {
+	Settings
+
+	// Control, if not nil, is called with the socket before it is bound: see net.ListenConfig. On
+	// Linux a listener may have several, at most eight.
+	Control func(network, address string, c syscall.RawConn) error
+	// OwnConn makes ListenConn's PacketConn the listener's, which closes it.
+	OwnConn bool
+}
+
+// Listen makes a listener, a *Listener, at address ("host:port", as for [Listen]) on the network
+// "udp", "udp4" or "udp6"; "tcp", "tcp4" and "tcp6" mean the same. The context ends the name's
+// resolution only.
+func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (net.Listener, error) {
+	cfg, err := lc.Settings.resolve()
+	if err != nil {
+		return nil, err
+	}
+	network, err = udpNetwork("listen", network)
+	if err != nil {
+		return nil, err
+	}
+	nl := net.ListenConfig{Control: lc.Control}
+	conn, err := nl.ListenPacket(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	udp, ok := conn.(*net.UDPConn)
+	if !ok {
+		conn.Close()
+		return nil, errNotSupported
+	}
+	l, err := cfg.listen(ownSockets(network, udp, lc.Control)...)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// ListenConn makes a listener over a PacketConn of the caller's: see [ServeConn].
+func (lc *ListenConfig) ListenConn(conn net.PacketConn) (*Listener, error) {
+	cfg, err := lc.Settings.resolve()
+	switch {
+	case err != nil:
+		return nil, err
+	case isNil(conn):
+		return nil, errNoConn
+	}
+	return cfg.listen(newSocket(conn, lc.OwnConn))
+}
+
+// listen makes a listener on socks. After an error it has closed those that the package opened.
+func (c *config) listen(socks ...*socket) (*Listener, error) {
+	for i, sock := range socks {
+		if err := sock.configure(c.socket); err != nil {
+			for _, sock := range append(socks[:i:i], socks[i+1:]...) {
+				sock.discard()
+			}
+			return nil, err
+		}
+	}
+	return newListener(c, socks...), nil
+}
+
+// ownSockets wraps a listener's first socket, and as many more as the platform distributes the
+// peers of its address to.
+func ownSockets(network string, first *net.UDPConn, control controlFunc) (socks []*socket) {
+	for _, conn := range append([]*net.UDPConn{first}, openReusePort(network, first, control)...) {
+		socks = append(socks, newOwnSocket(conn))
+	}
+	return socks
+}
+
+// udpNetwork returns the UDP network that network means.
+func udpNetwork(op, network string) (string, error) {
+	switch network {
+	case "udp", "udp4", "udp6":
+		return network, nil
+	case "tcp", "tcp4", "tcp6":
+		return "udp" + network[len("tcp"):], nil
+	}
+	return "", &net.OpError{Op: op, Net: network, Err: net.UnknownNetworkError(network)}
+}
+
+// newListener listens on socks with the settings of cfg.
+func newListener(cfg *config, socks ...*socket) *Listener {
+	l := &Listener{cfg: cfg, socks: socks, acceptBy: never, reading: len(socks), done: make(chan struct{})}
+	l.arrived.L = &l.mu
+	l.task = cfg.sched.task(l.onTimer)
+	for _, sock := range socks {
+		sock.start(newListenerReader(l, sock))
+	}
+	return l
+}

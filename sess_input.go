@@ -1,0 +1,80 @@
+package kcp
+
+// receive takes a batch of datagrams for a dialled session from its socket's reader.
+func (s *UDPSession) receive(batch []inbound) {
+	now := clock()
+	peer := &s.to.peerAddr
+	if s.sock.connected {
+		peer = nil // the kernel passes no other's
+	}
+	if batch = s.cfg.env.openAll(batch, peer, s.cfg.snmp); len(batch) == 0 {
+		return
+	}
+	lockSpinning(&s.mu)
+	for _, d := range batch {
+		c, ok := parseContents(d.data)
+		s.datagramLocked(now, d.data, &c, ok)
+	}
+	s.driveLocked(now, false)
+	s.unlockAndSend(false)
+}
+
+// datagramLocked takes an opened datagram b and what parseContents has made of it.
+func (s *UDPSession) datagramLocked(now int64, b []byte, c *contents, ok bool) {
+	switch {
+	case s.closing.state >= stateDraining:
+		if ok {
+			s.replyLocked(now, c)
+		}
+		return
+	case s.err != nil:
+		return
+	}
+	s.total.InPkts++
+	s.total.InBytes += uint64(len(b) + s.cfg.env.head + s.cfg.env.tail)
+	switch {
+	case !ok:
+		s.count.FECErrs++
+		return
+	case !c.isFEC:
+		s.segmentsLocked(now, c.body, true)
+		return
+	}
+	shard := b[fecShardStart:]
+	switch c.fec.kind {
+	case fecTypeOOB:
+		s.oobLocked(c)
+		return
+	case fecTypeData:
+		s.segmentsLocked(now, c.body, true)
+		shard = shard[:c.fec.size]
+	}
+	if s.dec == nil {
+		s.dec = &fecDecoder{code: s.cfg.fec, pool: &s.pool, count: &s.count}
+	}
+	s.dec.add(c.fec, shard, func(segments []byte) {
+		// What is rebuilt under shard counts that are not the peer's is not well formed.
+		if wellFormed(s.conv, segments) {
+			s.segmentsLocked(now, segments, false)
+		} else {
+			s.count.FECErrs++
+		}
+	})
+}
+
+func (s *UDPSession) segmentsLocked(now int64, b []byte, regular bool) {
+	if s.core.input(now, b, regular) < 0 {
+		s.count.KCPInErrors++
+	}
+}
+
+// readFailed breaks a dialled session whose socket is of no use any more.
+func (s *UDPSession) readFailed(err error) { s.abort(brokenError{err}) }
+
+// abort breaks the session with err, and ends it if it was closed.
+func (s *UDPSession) abort(err error) {
+	s.mu.Lock()
+	s.failLocked(err)
+	s.driveLocked(clock(), false)
+	s.unlockAndSend(false)
+}

@@ -1,0 +1,104 @@
+package kcp
+
+import "time"
+
+const (
+	// keepAliveProbes is how many probes in a row go unanswered before the peer is given up
+	// (Linux's tcp_keepalive_probes).
+	keepAliveProbes = 9
+	// keepAlivePeriod is the period of SetKeepAlive(true), as package net has it for TCP.
+	keepAlivePeriod = 15 * time.Second
+)
+
+// setPeriod sets the period of probes, 0 for none.
+func (a *keepalive) setPeriod(period int64) {
+	a.period, a.onPeriod = period, period
+	if period == 0 {
+		a.onPeriod = int64(keepAlivePeriod)
+	}
+}
+
+// checkLivenessLocked probes a silent peer, and fails the session when it has been silent for too
+// long.
+func (s *UDPSession) checkLivenessLocked(now int64) {
+	a, heard := &s.keepalive, s.core.heardAt()
+	if heard > a.probedAt {
+		a.probes = 0
+	}
+	if heard > a.awaitingSince {
+		a.awaitingReply = false
+	}
+	switch {
+	case now >= a.userAt(), now >= a.idleAt(heard):
+	case now < s.probeAtLocked():
+		return
+	case a.probes < keepAliveProbes:
+		s.core.probeWindow()
+		a.probes++
+		a.probedAt = now
+		return
+	}
+	s.failLocked(&PeerTimeoutError{Silent: time.Duration(now - heard)})
+}
+
+// noteAwaitingLocked notes since when the peer owes an answer: to data that its window takes, to a
+// probe of a window that it does not open, or to the question what it can do.
+func (s *UDPSession) noteAwaitingLocked(now int64) {
+	a, k := &s.keepalive, s.core
+	waits := k.WaitSnd() > 0 || s.capsProbe.at != never
+	awaits := waits && k.awaitsReply()
+	if !awaits || k.heardAt() > a.awaitingSince {
+		a.awaitingReply = false
+	}
+	if awaits && !a.awaitingReply {
+		a.awaitingReply, a.awaitingSince = true, now
+	}
+}
+
+// livenessAtLocked returns when checkLivenessLocked has something to do.
+func (s *UDPSession) livenessAtLocked() int64 {
+	a := &s.keepalive
+	return min(a.userAt(), a.idleAt(s.core.heardAt()), s.probeAtLocked())
+}
+
+// userAt is when the user timeout is over.
+func (a *keepalive) userAt() int64 {
+	if a.user == 0 || !a.awaitingReply {
+		return never
+	}
+	return later(a.awaitingSince, a.user)
+}
+
+// idleAt is when the idle timeout is over.
+func (a *keepalive) idleAt(heard int64) int64 {
+	if a.idle == 0 {
+		return never
+	}
+	return later(heard, a.idle)
+}
+
+// probeAtLocked is when the next keepalive probe is due, never while data is in flight, which does
+// a probe's work.
+func (s *UDPSession) probeAtLocked() int64 {
+	a := &s.keepalive
+	if a.period == 0 || s.core.WaitSnd() > 0 {
+		return never
+	}
+	since := s.core.heardAt()
+	if a.probes > 0 {
+		since = max(since, a.probedAt)
+	}
+	return later(since, a.period)
+}
+
+// probeCapsLocked sends a window probe, whose reply carries the peer's capabilities if it has any,
+// and repeats it as lost data is.
+func (s *UDPSession) probeCapsLocked(now int64) {
+	p := &s.capsProbe
+	if now >= p.next {
+		s.core.probeWindow()
+		p.next = now + s.core.retransmitAfter(p.count)
+		p.count++
+	}
+	p.at = p.next
+}

@@ -1,0 +1,118 @@
+package kcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/xtaci/kcp-go/v5/internal/netem"
+)
+
+// An accepted session learns what its peer can do from the first datagram, or else asks: Close
+// without a Write ends the peer's stream also when that mark was lost.
+func TestAcceptedAsks(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		t.Run(fmt.Sprintf("mark lost=%t", lost), func(t *testing.T) {
+			virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+				l := w.listen(w.config(nil, 0, 0), "10.0.0.2:2000")
+				c := w.dial(w.config(nil, 0, 0), l)
+				asked := 0
+				w.watch(func(_, _ netip.AddrPort, b []byte) bool {
+					if carries(b, IKCP_CMD_WASK) {
+						asked++
+						return asked > 1
+					}
+					return !lost || len(b) != IKCP_OVERHEAD || !carries(b, IKCP_CMD_WINS) || asked > 1
+				})
+				c.Write(make([]byte, 1376)) // fills the datagram, the mark goes in another
+				s, err := l.AcceptKCP()
+				w.check(err)
+				if !lost {
+					w.awaitIdle()
+				}
+				_, err = io.ReadFull(s, make([]byte, 1376))
+				w.check(err)
+				w.check(s.Close())
+				c.SetReadDeadline(time.Now().Add(time.Minute))
+				if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+					t.Error(err)
+				}
+				if lost != (asked == 2) {
+					t.Errorf("asked %d times", asked)
+				}
+				closeAll(c, l)
+			})
+		})
+	}
+}
+
+// Waiting for the peer fails in time when there is none, and when the dialling is cancelled.
+func TestWaitForPeer(t *testing.T) {
+	watchdog(t)
+	hole := udp(t, "127.0.0.1:0")
+	defer hole.Close()
+	d := Dialer{WaitForPeer: true, Timeout: 50 * time.Millisecond}
+	_, err := d.Dial("udp", hole.LocalAddr().String())
+	wantError(t, "dial", err, syscall.ETIMEDOUT)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v is no context.DeadlineExceeded", err)
+	}
+	d.Timeout = 0
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(20*time.Millisecond, cancel)
+	_, err = d.DialContext(ctx, "udp", hole.LocalAddr().String())
+	wantError(t, "dial", err, context.Canceled)
+	_, err = d.DialContext(ctx, "udp", "localhost:1")
+	if err == nil {
+		t.Error("dialled with a context that is over")
+	}
+	d.UserTimeout = 50 * time.Millisecond
+	_, err = d.Dial("udp", hole.LocalAddr().String())
+	wantError(t, "dial", err, syscall.ETIMEDOUT)
+}
+
+// A probe makes no session, is answered without one, and is sent again when it is lost. The first
+// data still brings the mark.
+func TestWaitForPeerVirtual(t *testing.T) {
+	virtual(t, netem.Path{Delay: 50 * time.Millisecond, Loss: 0.2}, func(w *world) {
+		for _, crypt := range []string{"plain", "gcm"} {
+			l := w.listen(w.config(newCrypt(t, crypt), 3, 1), "10.0.0.2:2000")
+			for range 50 {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				s := w.dial(l.cfg, l)
+				w.check(s.awaitPeer(ctx))
+				cancel()
+				w.wantSessions(l, 0)
+				s.Write([]byte("x"))
+				peer, err := l.AcceptKCP()
+				w.check(err)
+				w.awaitIdle()
+				if _, err := io.ReadFull(peer, make([]byte, 1)); err != nil {
+					t.Fatal(err)
+				}
+				s.Close()
+				if _, err := peer.Read(make([]byte, 1)); err != io.EOF {
+					t.Error(err)
+				}
+				peer.Close()
+				w.sleep(closeTimeout)
+				w.wantSessions(l, 0)
+			}
+			l.Close()
+			s := w.dial(l.cfg, l) // nobody listens any more
+			s.SetUserTimeout(10 * time.Second)
+			start := time.Now()
+			err := s.awaitPeer(context.Background())
+			wantPeerTimeout(t, s.opError("dial", err), 10*time.Second)
+			if time.Since(start) != 10*time.Second {
+				t.Errorf("after %v", time.Since(start))
+			}
+			s.Close()
+		}
+	})
+}

@@ -1,0 +1,191 @@
+package kcp
+
+import "time"
+
+const (
+	// timeWaitLife is how long a session that has ended is remembered at least, so that its
+	// stragglers do not make a new one (TCP's TIME-WAIT: RFC 9293, section 3.6.1,
+	// https://www.rfc-editor.org/rfc/rfc9293#section-3.6.1).
+	timeWaitLife = int64(time.Minute)
+	// reconnectAfter is how soon after the end of a session that had heard nothing back its first
+	// segment may be that of a new one: the peer would have repeated it sooner.
+	reconnectAfter = int64(10 * time.Second)
+	// timeWaitMax bounds the sessions that a shard of the table remembers, against floods of short
+	// ones.
+	timeWaitMax = 1 << 12
+	// timeWaitWindow is the window that a session announces that has ended. What a peer sends into
+	// it is answered with a reset.
+	timeWaitWindow = IKCP_WND_RCV
+)
+
+// timeWait is what is remembered of a session that has ended, so that stragglers are answered: a
+// peer whose last acknowledgement was lost stops repeating, and one that goes on writing learns
+// that nobody reads.
+type timeWait struct {
+	una       uint32 // everything below had arrived
+	caps      uint8  // our capabilities
+	peer      uint8  // the peer's
+	fin       bool   // the peer's FIN had arrived; it is below una
+	reset     bool   // data was lost with the session
+	confirmed bool   // the peer had acknowledged something of ours
+}
+
+// reply returns the datagram, still to be sealed, that answers an opened one, nil for none. It is
+// no longer than what it answers, or one segment.
+func (t *timeWait) reply(cfg *config, conv uint32, c *contents) *packet {
+	if c.kind() == fecTypeParity || c.kind() == fecTypeOOB {
+		return nil
+	}
+	segments := c.body
+	p := packets.get()
+	p.data = p.mem[:cfg.env.head]
+	for len(segments) >= IKCP_OVERHEAD {
+		var h header
+		h.parse(segments)
+		segments = segments[IKCP_OVERHEAD:]
+		if !h.valid(conv, segments) {
+			break
+		}
+		segments = segments[h.len:]
+		if h.isControl() && h.frg&capMark != 0 && t.caps != 0 {
+			t.peer = h.frg
+		}
+		cmd := t.replyCmd(&h)
+		if cmd == 0 {
+			continue
+		}
+		r := header{conv: conv, cmd: cmd, frg: t.caps, wnd: timeWaitWindow, una: t.una}
+		switch cmd {
+		case IKCP_CMD_ACK:
+			r.sn, r.ts = h.sn, h.ts
+		case cmdRST:
+			r.sn, p.data = t.una, p.data[:cfg.env.head] // it says all
+		}
+		at := len(p.data)
+		if at+IKCP_OVERHEAD+cfg.env.tail > cfg.mtu {
+			break
+		}
+		p.data = p.data[:at+IKCP_OVERHEAD]
+		r.put(p.data[at:])
+		if cmd == cmdRST {
+			break
+		}
+	}
+	if len(p.data) == cfg.env.head {
+		packets.put(p)
+		return nil
+	}
+	return p
+}
+
+// replyCmd returns the cmd of the answer to a segment, 0 for none.
+func (t *timeWait) replyCmd(h *header) uint8 {
+	resets := takeFIN(t.caps, t.peer)
+	switch h.cmd {
+	case IKCP_CMD_ACK, IKCP_CMD_WINS, cmdRST:
+		return 0
+	case IKCP_CMD_WASK:
+		if resets && t.reset {
+			return cmdRST
+		} else if resets {
+			return IKCP_CMD_WINS
+		}
+		return 0
+	case cmdFIN:
+		if resets && h.sn == t.una && !t.fin && !t.reset {
+			t.una, t.fin = t.una+1, true
+		}
+	}
+	switch {
+	case t.caps == 0:
+		return 0
+	case before(h.sn, t.una) && !t.reset:
+		return IKCP_CMD_ACK
+	case resets:
+		return cmdRST
+	}
+	return 0
+}
+
+// probeReply returns the answer to a dialler that asks whether anybody is there: a marked window
+// probe of a conversation that has not begun. It makes no session, and no more bytes than came.
+func (c *config) probeReply(conv uint32, segments []byte) *packet {
+	var h header
+	h.parse(segments)
+	if c.caps == 0 || h.cmd != IKCP_CMD_WASK || h.frg&capMark == 0 || !h.valid(conv, segments[IKCP_OVERHEAD:]) {
+		return nil
+	}
+	p := packets.get()
+	p.data = p.mem[:c.env.head+IKCP_OVERHEAD]
+	r := header{conv: conv, cmd: IKCP_CMD_WINS, frg: c.caps, wnd: uint16(c.receiveWindow())}
+	r.put(p.data[c.env.head:])
+	return p
+}
+
+// timeWaitTable remembers sessions that have ended for timeWaitLife to twice that, at most
+// timeWaitMax of them, and from when on a first segment is not one of theirs: programs reconnect
+// from the same port with the same conv.
+type timeWaitTable struct {
+	young, old map[sessionKey]timeWaitEntry
+	since      int64 // when young was started
+}
+
+type timeWaitEntry struct {
+	timeWait
+	reconnectAt int64 // from when on a first segment is a new session's
+}
+
+// add remembers a session that has ended. A peer that had acknowledged something of ours does not
+// start from the beginning again.
+func (e *timeWaitTable) add(key sessionKey, end timeWait, now int64) {
+	e.age(now)
+	if e.young == nil {
+		e.young = make(map[sessionKey]timeWaitEntry)
+		if e.old == nil { // else young began when old ended
+			e.since = now
+		}
+	}
+	if !end.confirmed {
+		now += reconnectAfter
+	}
+	e.young[key] = timeWaitEntry{end, now}
+}
+
+// find returns what is remembered of key, and where.
+func (e *timeWaitTable) find(key sessionKey, now int64) (end timeWaitEntry, in map[sessionKey]timeWaitEntry) {
+	e.age(now)
+	for _, in := range []map[sessionKey]timeWaitEntry{e.young, e.old} {
+		if end, ok := in[key]; ok {
+			return end, in
+		}
+	}
+	return timeWaitEntry{}, nil
+}
+
+// straggler says whether a datagram for key may be of the session that ended; first says that it
+// starts a connection, or did.
+func (e *timeWaitTable) straggler(key sessionKey, first bool, now int64) bool {
+	end, in := e.find(key, now)
+	return in != nil && !(first && now >= end.reconnectAt)
+}
+
+// age forgets what is old enough.
+func (e *timeWaitTable) age(now int64) {
+	if e.empty() {
+		return
+	}
+	if now-e.since >= 2*timeWaitLife {
+		e.young, e.old = nil, nil
+	} else if now-e.since >= timeWaitLife || len(e.young) >= timeWaitMax/2 {
+		e.young, e.old, e.since = nil, e.young, now
+	}
+}
+
+func (e *timeWaitTable) empty() bool { return e.young == nil && e.old == nil }
+
+// sessionKey tells the sessions of a listener apart. Many clients use the same conv, and one
+// address may have several.
+type sessionKey struct {
+	from peerAddr
+	conv uint32
+}
