@@ -372,7 +372,7 @@ var wrongFECCounts = [][4]int{
 
 // Whatever is lost, what is rebuilt is what was sent.
 func TestFECWrongCountsRebuildNothingWrong(t *testing.T) {
-	seeds := lighter[uint64](20, 2)
+	seeds := lighter[uint64](12, 2)
 	counts := wrongFECCounts
 	rnd := seeded(6, 6)
 	for range 20 {

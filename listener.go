@@ -192,7 +192,7 @@ func (l *Listener) Close() error {
 	l.arrived.Broadcast()
 	empty := l.open == 0
 	l.mu.Unlock()
-	l.task.disarm()
+	l.task.retire()
 	for _, s := range orphans {
 		if l.cfg.linger < 0 { // which is for those who wait
 			s.SetLinger(int(closeTimeout / time.Second))

@@ -89,7 +89,7 @@ func TestByteAndClose(t *testing.T) {
 					}
 					time.Sleep(time.Millisecond)
 				}
-				w.sleep(time.Minute)
+				w.sleep(time.Minute + 2*closeTimeout) // the deadline of a Read that no FIN came for
 				mu.Lock()
 				defer mu.Unlock()
 				if arrived != count {

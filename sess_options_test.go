@@ -32,7 +32,7 @@ func TestSetDUP(t *testing.T) {
 					return true
 				})
 				total := w.net.Total().Sent
-				w.check(exchange(c, s, 50_000))
+				w.check(exchange(c, s, 200_000))
 				w.awaitIdle()
 				sent := w.net.Stats(c.LocalAddr(), s.LocalAddr()).Sent - before
 				if sent%3 != 0 {

@@ -139,7 +139,7 @@ func (s *UDPSession) leavesLocked(now int64) bool {
 
 // leave takes a closed session away from whatever fed it.
 func (s *UDPSession) leave() {
-	s.task.disarm()
+	s.task.retire()
 	if s.owner != nil {
 		s.owner.remove(s)
 	} else {

@@ -89,6 +89,9 @@ func TestOwnPacketConn(t *testing.T) {
 				near, far = far, near
 			}
 			defer closeAll(l, c, s)
+			for _, s := range []*UDPSession{c, s} {
+				defer s.SetLinger(0)
+			}
 			if _, err := near.WriteTo([]byte("plain"), far.LocalAddr()); err != nil {
 				t.Error(err)
 			}

@@ -57,8 +57,9 @@ type timedTask struct {
 	worker *timerWorker
 
 	// Guarded by worker.mu:
-	at    int64 // deadline
-	index int   // in worker.tasks, -1 for none
+	at      int64 // deadline
+	index   int   // in worker.tasks, -1 for none
+	retired bool  // it is not scheduled any more
 }
 
 // arm schedules the task for the time at, unless it is scheduled for an earlier time.
@@ -67,7 +68,7 @@ func (t *timedTask) arm(at int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
-	case w.closed:
+	case w.closed, t.retired:
 		return
 	case t.index < 0:
 		t.at = at
@@ -92,6 +93,20 @@ func (t *timedTask) disarm() {
 	w := t.worker
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	t.disarmLocked()
+}
+
+// retire is disarm for good: arm does nothing afterwards.
+func (t *timedTask) retire() {
+	w := t.worker
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t.retired = true
+	t.disarmLocked()
+}
+
+func (t *timedTask) disarmLocked() {
+	w := t.worker
 	if t.index < 0 {
 		return
 	}

@@ -366,3 +366,23 @@ func TestClockAt(t *testing.T) {
 		}
 	})
 }
+
+// A task that was retired is not scheduled any more, by whoever had not noticed.
+func TestTimedTaskRetired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sched := NewTimedSched(1)
+		ran := 0
+		task := sched.task(func(int64) { ran++ })
+		task.arm(clock() + int64(time.Minute))
+		task.retire()
+		task.arm(clock())
+		if n := len(sched.workers[0].tasks); n > 0 {
+			t.Errorf("%d tasks are scheduled", n)
+		}
+		time.Sleep(2 * time.Minute)
+		if ran > 0 {
+			t.Error("it has run")
+		}
+		sched.Close()
+	})
+}
