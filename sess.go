@@ -25,7 +25,19 @@ type UDPSession struct {
 	to    destination
 	task  *timedTask // runs onTimer
 
-	mu   sync.Mutex // guards all below
+	// mu guards all below. Drivers spin on it (lockSpinning), so what lies in the same cache line is
+	// what its holder rarely writes.
+	mu        sync.Mutex
+	err       error // why the session broke, nil while it works
+	created   int64
+	closing   closing
+	capsProbe capsProbe
+	keepalive keepalive
+	oob       oobQueue
+
+	done        chan struct{} // made when asked for; see Done
+	readerEnded bool          // of its own socket
+
 	pool packetPool
 	core *KCP
 	enc  *fecEncoder // nil without FEC
@@ -40,14 +52,8 @@ type UDPSession struct {
 	readable, writable waitQueue
 	writing            bool // a Write is under way; others wait for their turn
 
-	err       error // why the session broke, nil while it works
-	created   int64
-	closing   closing
-	capsProbe capsProbe
-	keepalive keepalive
-	oob       oobQueue
-	count     Snmp // events since they were last folded into total and the process's counters
-	total     Snmp // events since the session began
+	count Snmp // events since they were last folded into total and the process's counters
+	total Snmp // events since the session began
 
 	flushBy    int64 // when a delayed write has to be flushed, never for none
 	flushHeld  bool  // a flush was left out, as the sender was crowded
@@ -55,9 +61,6 @@ type UDPSession struct {
 	armed      int64 // the latest time that task is armed for, never for none
 	inBatch    bool  // part of a reader's batch that has not been driven yet
 	postponed  uint8 // times in a row that onTimer has waited for the reader
-
-	done        chan struct{} // made when asked for; see Done
-	readerEnded bool          // of its own socket
 }
 
 // A sessionOwner is the listener of an accepted session, whose socket is the listener's.
