@@ -9,6 +9,7 @@ import (
 // A timer that runs while the session ends, and finds its reader late, does not keep the session
 // from leaving.
 func TestTimerBesideEnd(t *testing.T) {
+	t.Parallel() // it takes a second of real time
 	l, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
 	if err != nil {
 		t.Fatal(err)
