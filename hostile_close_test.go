@@ -53,30 +53,12 @@ func TestListenerCloseOrphans(t *testing.T) {
 					t.Errorf("Listener.Close took %v", took)
 				}
 				// so that the bubble ends
-				for i := range l.table {
-					sh := &l.table[i]
-					sh.mu.Lock()
-					var all []*UDPSession
-					for _, s := range sh.sessions {
-						all = append(all, s)
-					}
-					sh.mu.Unlock()
-					for _, s := range all {
-						s.Abort()
-					}
+				for _, s := range l.known() {
+					s.Abort()
 				}
 				w.sleep(time.Second)
-				for i := range l.table {
-					sh := &l.table[i]
-					sh.mu.Lock()
-					var all []*UDPSession
-					for _, s := range sh.sessions {
-						all = append(all, s)
-					}
-					sh.mu.Unlock()
-					for _, s := range all {
-						s.Abort()
-					}
+				for _, s := range l.known() {
+					s.Abort()
 				}
 				<-done
 			})

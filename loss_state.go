@@ -2,7 +2,7 @@ package kcp
 
 import "time"
 
-// lossDetector is what acknowledgements have told about loss and reordering on the path.
+// lossState is what acknowledgements have told about loss and reordering on the path.
 type lossState struct {
 	newestAcked int64  // when the newest transmission that was acknowledged was sent
 	rtt         int64  // its round trip
@@ -17,7 +17,7 @@ type lossState struct {
 }
 
 const (
-	// lossRateOne is 1 in lossDetector.lossRate, a moving average over some 64 segments.
+	// lossRateOne is 1 in lossState.lossRate, a moving average over some 64 segments.
 	lossRateOne = 1 << 16
 	// highLossRate is the rate from which on a retransmission is often lost, too.
 	highLossRate = lossRateOne / 32

@@ -42,8 +42,9 @@ func (s *UDPSession) Close() error {
 }
 
 // Abort ends the session at once, also one that was closed and is still delivering or answering its
-// peer: what was not delivered is discarded, and the peer told with a reset. A socket of its own is closed when Abort returns,
-// and a Close that waits returns net.ErrClosed. It returns net.ErrClosed if the session had ended.
+// peer: what was not delivered is discarded, and the peer told with a reset. A socket of its own is
+// closed when Abort returns, and a Close that waits returns net.ErrClosed. It returns net.ErrClosed
+// if nothing of the session was left.
 func (s *UDPSession) Abort() error {
 	s.mu.Lock()
 	now := clock()

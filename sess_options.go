@@ -59,8 +59,8 @@ func (s *UDPSession) SetWindowSize(sndwnd, rcvwnd int) {
 }
 
 // SetMtu sets the length of the longest datagram in bytes, everything inside UDP included. It
-// returns false, without a change, when mtu is below 50, above 1500 or leaves no room for data after the
-// headers of cipher, FEC and segment, and after Close.
+// returns false, without a change, when mtu is below 50, above 1500 or leaves no room for data
+// after the headers of cipher, FEC and segment, and after Close.
 func (s *UDPSession) SetMtu(mtu int) (ok bool) {
 	s.configure(func() error { ok = s.setMtuLocked(mtu); return nil })
 	return ok
