@@ -134,8 +134,8 @@
 //   - tx*.go, write_loop.go, readloop*.go, gso_linux.go, mmsg_*.go, socket.go, addr*.go and
 //     reuseport_*.go: sockets.
 //   - timedsched.go, clock.go, spinlock.go: time and waiting. stats.go, snmp.go: counters.
-//     errors.go, errno*.go: errors. assert.go: what the types are. race_*.go, xor_*.go: constants of
-//     a build.
+//     errors.go, errno*.go: errors. assert.go: what the types are. race_*.go, xor_*.go: what
+//     differs with the race detector, and with the processor.
 //
 // Types and the behaviour that joins them are apart so that an arrow from a file to one that it
 // uses points down: a type of the core or the session can be read, tested and changed alone.
