@@ -22,9 +22,10 @@ const (
 //
 //	write ─▶ queue ─begin─▶ batch ─send─▶ socket
 //
-// Drivers only send what the socket takes at once, and not for long. What is left is deferred to
-// the socket's write loop (tx.go); until that has sent it, drivers only queue. So a socket that
-// is full, or a PacketConn that blocks, makes nobody wait but that loop.
+// Drivers only send what the socket takes at once, and not for long. What is left is deferred to the
+// socket's write loop (write_loop.go); until that has sent it, drivers only queue. So a socket that is
+// full, or a PacketConn that blocks, makes nobody wait but that loop, and a Write when the sender is
+// crowded.
 type sender struct {
 	mu    *sync.Mutex // the owner's lock
 	owner deferredSender
