@@ -109,15 +109,16 @@ func (s *UDPSession) awaitLeave() {
 	}
 }
 
-// awaitReader waits for the reader of a session that has left a socket of the caller's.
+// awaitReader waits for the reader of a session that leaves a socket of the caller's.
 func (s *UDPSession) awaitReader() {
-	if s.owner != nil {
+	if s.owner != nil || s.sock.owned {
 		return
 	}
 	s.mu.Lock()
-	left := s.closing.left
+	leaves := s.closing.state == stateClosed
 	s.mu.Unlock()
-	if left {
+	if leaves {
+		s.awaitLeave()
 		s.sock.awaitReader()
 	}
 }

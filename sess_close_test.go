@@ -228,3 +228,26 @@ func TestCloseBothAtOnce(t *testing.T) {
 		w.wantGone(s)
 	})
 }
+
+// When Close returns from a session that has nothing to deliver, nothing reads from the caller's
+// PacketConn any more.
+func TestCloseLeavesPacketConn(t *testing.T) {
+	virtual(t, netem.Path{}, func(w *world) {
+		l := w.listen(w.config(nil, 0, 0), "10.0.0.2:2000")
+		for range 100 {
+			conn := w.bind("10.0.0.1:0")
+			s, err := w.config(nil, 0, 0).dialConn(1, l.Addr(), false, conn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.check(s.Close())
+			select {
+			case <-s.sock.done:
+			default:
+				t.Fatal("its reader still reads")
+			}
+			w.check(conn.Close())
+		}
+		w.check(l.Close())
+	})
+}
