@@ -130,10 +130,9 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	if err != nil {
 		return nil, err
 	}
-	udp, ok := conn.(*net.UDPConn)
-	if !ok {
-		conn.Close()
-		return nil, errNotSupported
+	udp, err := asUDP(conn)
+	if err != nil {
+		return nil, err
 	}
 	if _, err := completeAddr(udp.RemoteAddr()); err != nil {
 		udp.Close()

@@ -6,8 +6,7 @@ import (
 )
 
 // What a session sees of its core, besides the exported methods: input, flush, flushDue, deadline,
-// trim and release, which drive it, and the methods below. Session files
-// use no field of KCP.
+// trim and release, which drive it, and the methods below. Session files use no field of KCP.
 
 // configure applies the settings of a session. dialled says that it announces itself.
 func (k *KCP) configure(cfg *config, dialled bool) {

@@ -71,10 +71,9 @@ func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (ne
 	if err != nil {
 		return nil, err
 	}
-	udp, ok := conn.(*net.UDPConn)
-	if !ok {
-		conn.Close()
-		return nil, errNotSupported
+	udp, err := asUDP(conn)
+	if err != nil {
+		return nil, err
 	}
 	l, err := cfg.listen(ownSockets(network, udp, lc.Control)...)
 	if err != nil {

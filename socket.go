@@ -1,6 +1,7 @@
 package kcp
 
 import (
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -59,6 +60,15 @@ func newOwnSocket(conn *net.UDPConn) *socket {
 	s := newSocket(conn, true)
 	s.opened = true
 	return s
+}
+
+// asUDP returns conn as a UDP socket, and closes it if it is none.
+func asUDP(conn io.Closer) (*net.UDPConn, error) {
+	if udp, ok := conn.(*net.UDPConn); ok {
+		return udp, nil
+	}
+	conn.Close()
+	return nil, errNotSupported
 }
 
 // discard gives up a socket that was never started. One that the package did not open stays open.
