@@ -80,9 +80,10 @@ func TestAbortMethod(t *testing.T) {
 // Done is closed when nothing of a session goes on, Cause says why it has failed.
 func TestDone(t *testing.T) {
 	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
-		l := w.listen(w.config(nil, 0, 0), "10.0.0.2:2000")
+		cfg := w.config(nil, 0, 0)
+		l := w.listen(cfg, "10.0.0.2:2000")
 		conn := w.bind("10.0.0.1:1")
-		s, err := NewConn2(l.Addr(), nil, 0, 0, conn)
+		s, err := cfg.dialConn(w.convs.next(), l.Addr(), false, conn)
 		w.check(err)
 		s.Write([]byte("x"))
 		peer, err := l.AcceptKCP()
