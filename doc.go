@@ -118,14 +118,15 @@
 //   - sess_*.go: what a session does. sess.go is its state, all types of it. Above sess_drive.go
 //     stand the ways in: sess_read.go, sess_write.go, sess_copy.go, sess_oob.go, sess_close.go,
 //     sess_options.go and sess_input.go. Below it stands what driving has to see to:
-//     sess_teardown.go, sess_keepalive.go, sess_gather.go.
+//     sess_teardown.go, sess_keepalive.go, sess_gather.go, and sess_restart.go, for a peer that was
+//     restarted.
 //   - sender.go: datagrams on their way to the socket. inplace.go: the zero-copy contract.
 //   - kcp_*.go: what the core does. It is a state machine that takes the time as an argument, does
 //     no I/O and reports its next deadline. kcp_session.go is the session's view of it and
 //     kcp_manual.go that of a program that drives it by hand; below are kcp_input.go,
 //     kcp_output.go, kcp_loss.go, kcp_limits.go, kcp_congestion.go, kcp_autotune.go. kcp.go is its
 //     state, made of types with files of their own: sendwindow.go, recvwindow.go, flow_control.go,
-//     ack_queue.go, peer_caps.go, rtt.go, loss_state.go, duplicate_queue.go, delivery_rate.go,
+//     ack_queue.go, peer_caps.go, peer_identity.go, rtt.go, loss_state.go, duplicate_queue.go, delivery_rate.go,
 //     pacer.go, datagram_writer.go.
 //   - congestion.go: the interface of congestion controllers; cc_*.go: those there are.
 //   - crypt_envelope.go, crypt*.go, entropy.go, segment.go, packet.go: what a datagram is made of.

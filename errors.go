@@ -63,15 +63,21 @@ func (e brokenError) Unwrap() []error {
 	return []error{syscall.ECONNABORTED, e.cause}
 }
 
-// PeerTimeoutError is the error of a session that failed because nothing was heard from the peer:
-// see SetUserTimeout, SetIdleTimeout and SetKeepAlive. errors.Is finds syscall.ETIMEDOUT in it.
+// PeerTimeoutError is the error of a session that failed because nothing was heard from the peer, or
+// what was sent was not acknowledged: see SetUserTimeout, SetIdleTimeout and SetKeepAlive. errors.Is finds syscall.ETIMEDOUT in it.
 type PeerTimeoutError struct {
 	// Silent is how long nothing had been heard from the peer when the session failed.
 	Silent time.Duration
+	// Unacknowledged is how long nothing that was sent had been acknowledged, where that, and not
+	// silence, was the reason; else 0.
+	Unacknowledged time.Duration
 }
 
-// Error tells how long the peer was silent, to the millisecond.
+// Error tells how long the peer was silent or acknowledged nothing, to the millisecond.
 func (e *PeerTimeoutError) Error() string {
+	if e.Unacknowledged > e.Silent {
+		return fmt.Sprintf("connection timed out: nothing acknowledged for %v", e.Unacknowledged.Round(time.Millisecond))
+	}
 	return fmt.Sprintf("connection timed out: nothing heard for %v", e.Silent.Round(time.Millisecond))
 }
 

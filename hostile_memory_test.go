@@ -58,7 +58,7 @@ func TestStuckCopies(t *testing.T) {
 							}
 						}
 					}
-					c.Write(make([]byte, tt.wnd*1376))
+					c.Write(make([]byte, tt.wnd*c.core.dataRoom()))
 				}()
 				w.sleep(time.Second)
 				held := heapInUse() - before

@@ -31,6 +31,7 @@ type KCP struct {
 	flow flowControl
 	acks ackQueue
 	caps peerCaps
+	peer peerIdentity
 
 	rtt         rttEstimator
 	loss        lossState
@@ -49,6 +50,8 @@ type KCP struct {
 
 	lastHeard  int64 // time of the last valid segment
 	lastActive int64 // time of the last input, or flush by the session
+
+	lastAcknowledged int64 // time when una moved last, 0 for never
 
 	count  *Snmp // events
 	manual updateClock
@@ -177,9 +180,10 @@ func (k *KCP) Send(b []byte) int {
 	fill := 0
 	if k.stream && k.snd.queued() > 0 {
 		tail = k.snd.at(k.snd.end - 1).p
-		fill = min(len(b), max(0, k.mss-len(tail.data)))
+		fill = min(len(b), max(0, k.dataRoom()-len(tail.data)))
 	}
-	count := (len(b) - fill + k.mss - 1) / k.mss
+	room := k.dataRoom()
+	count := (len(b) - fill + room - 1) / room
 	if count > maxFragments {
 		return -2
 	}
@@ -190,7 +194,7 @@ func (k *KCP) Send(b []byte) int {
 	for i := count - 1; i >= 0; i-- {
 		p := k.pool.get()
 		at := k.reserved + IKCP_OVERHEAD // its place in a datagram of its own, see inPlaceBatches
-		p.data = p.mem[at : at+copy(p.mem[at:at+k.mss], b)]
+		p.data = p.mem[at : at+copy(p.mem[at:at+room], b)]
 		b = b[len(p.data):]
 		if !k.stream {
 			p.frg = uint8(i)
@@ -198,6 +202,15 @@ func (k *KCP) Send(b []byte) int {
 		k.snd.push(p)
 	}
 	return 0
+}
+
+// dataRoom is the most data bytes of a segment that is cut now: those that are sent before the peer
+// has acknowledged anything share their datagram with a WINS.
+func (k *KCP) dataRoom() int {
+	if k.caps.announcing && k.mss > IKCP_OVERHEAD {
+		return k.mss - IKCP_OVERHEAD
+	}
+	return k.mss
 }
 
 // idle says whether nothing waits to be sent or acknowledged.

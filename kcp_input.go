@@ -4,7 +4,7 @@ import "time"
 
 // input is Input with the time, and without sending anything.
 func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
-	if len(data) < IKCP_OVERHEAD {
+	if len(data) < IKCP_OVERHEAD || !k.ownDatagram(now, data) {
 		return -1
 	}
 	var (
@@ -22,13 +22,20 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		k.onSegment(now, &h, data[:h.len], regular, &in)
 		data = data[h.len:]
 	}
+	if k.unproven() {
+		in.una = k.snd.una
+	}
 	for sn := k.snd.una; sn != in.una; sn++ {
 		k.onUna(now, sn)
+	}
+	if in.una != k.snd.una { // which an ACK alone does not prove
+		k.peer.acknowledged(now)
 	}
 	was := k.snd.una
 	k.snd.advance()
 	if k.snd.una != was {
 		k.caps.announcing = false
+		k.lastAcknowledged = now
 	}
 	if regular && in.newest != 0 {
 		k.rtt.sample(now-in.newest, ackDelayAllowed(k.interval))
@@ -47,8 +54,9 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 
 // inputState is what the segments of one datagram have told so far.
 type inputState struct {
-	una    uint32 // the newest una
-	newest int64  // when the newest transmission acknowledged was sent, 0 for none
+	una      uint32 // the newest una
+	newest   int64  // when the newest transmission acknowledged was sent, 0 for none
+	numbered bool   // a WINS has told the peer's number
 }
 
 // checkHeader returns Input's code for a segment with header h and rest behind it.
@@ -66,16 +74,12 @@ func (k *KCP) checkHeader(h *header, rest []byte) (code int) {
 
 // onSegment takes one segment.
 func (k *KCP) onSegment(now int64, h *header, body []byte, regular bool, in *inputState) {
-	k.flow.onHeard(now)
-	k.lastHeard = now
 	k.count.InSegs++
-	if d := h.una - k.snd.una; d <= k.snd.nxt-k.snd.una {
-		if d > in.una-k.snd.una {
-			in.una = h.una
-		}
-		if regular {
-			k.flow.onWindow(h.una, h.wnd)
-		}
+	d := h.una - k.snd.una
+	abreast := d <= k.snd.nxt-k.snd.una
+	if k.peer.hearsUna(now, abreast || h.wnd == 0, k.rtt.rto); abreast || h.wnd == 0 {
+		k.flow.onHeard(now)
+		k.lastHeard = now
 	}
 	switch h.cmd {
 	case IKCP_CMD_ACK:
@@ -84,12 +88,74 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, regular bool, in *inp
 		k.onData(now, h, body)
 	case IKCP_CMD_WASK:
 		k.flow.updateDue = true
+	case IKCP_CMD_WINS:
+		in.numbered = in.numbered || h.ts != 0 && h.ts == k.peer.peer
 	case cmdRST:
-		k.onReset(h)
+		k.onReset(now, h, in)
 	}
 	if h.isControl() {
 		k.caps.learn(h)
+		if h.frg&capMark == 0 {
+			k.peer.unmarked()
+		}
 	}
+	if !abreast || k.unproven() {
+		return
+	}
+	if d > in.una-k.snd.una {
+		in.una = h.una
+	}
+	if regular {
+		k.flow.onWindow(h.una, h.wnd)
+	}
+}
+
+// ownDatagram says whether a datagram is of this session, and not of another one of the same address
+// and conversation: no una in it is beyond what was sent, and no WINS tells another number.
+func (k *KCP) ownDatagram(now int64, data []byte) bool {
+	own, asked := true, false
+	for len(data) >= IKCP_OVERHEAD {
+		var h header
+		h.parse(data)
+		data = data[IKCP_OVERHEAD:]
+		if k.checkHeader(&h, data) < 0 {
+			break
+		}
+		data = data[h.len:]
+		own = own && int32(h.una-k.snd.nxt) <= 0
+		if h.frg&capMark == 0 {
+			continue
+		}
+		switch h.cmd {
+		case IKCP_CMD_WASK:
+			asked = true
+		case IKCP_CMD_WINS:
+			own = own && k.hearNumber(now, h.ts)
+		}
+	}
+	if !own && asked { // which session this is
+		k.flow.updateDue = true
+	}
+	return own
+}
+
+// hearNumber takes the number of a WINS.
+func (k *KCP) hearNumber(now int64, number uint32) (own bool) {
+	own, changed := k.peer.hears(now, number)
+	if changed && k.unproven() { // what came before was of an older session
+		k.rcv.release(k.pool)
+		k.rcv = recvWindow{wnd: k.rcv.wnd}
+		k.acks = ackQueue{}
+	}
+	k.peer.tell = k.peer.tell || own && number != 0 && !k.peer.dialled
+	return own
+}
+
+// unproven says whether nothing has shown yet that what arrives is of this session, and not of an
+// older one of the same address and conversation: the peer has echoed none of our time stamps. Until
+// then it acknowledges nothing, and nothing of it is read.
+func (k *KCP) unproven() bool {
+	return k.peer.own != 0 && !k.peer.proven && k.snd.nxt != 0
 }
 
 // onAck takes the acknowledgement of segment sn's transmission with time stamp ts. It returns
@@ -103,6 +169,7 @@ func (k *KCP) onAck(now int64, sn, ts uint32) (sentAt int64) {
 		return 0
 	}
 	at, last, ok := s.sentWith(now, ts)
+	k.peer.proven = k.peer.proven || ok
 	switch {
 	case !ok: // ts is of no transmission: the segment is acknowledged, and nothing else is known
 	case !last || s.state == segLost:
@@ -156,6 +223,7 @@ func (k *KCP) onData(now int64, h *header, body []byte) {
 		k.acks.deadline = now // the first acknowledgement may have been lost
 		return
 	}
+	k.peer.proven = k.peer.proven || k.snd.nxt == 0
 	if !k.deliverDirect(h, body) {
 		p := k.pool.get()
 		p.data = p.mem[:copy(p.mem[:], body)]
@@ -177,7 +245,7 @@ func (k *KCP) onData(now int64, h *header, body []byte) {
 func (k *KCP) deliverDirect(h *header, body []byte) bool {
 	r := &k.pendingRead
 	if len(body) == 0 || len(body) > len(r.buf) || h.sn != k.rcv.nxt || h.sn != k.rcv.head ||
-		h.frg != 0 || h.cmd != IKCP_CMD_PUSH || r.n > 0 && !k.stream {
+		h.frg != 0 || h.cmd != IKCP_CMD_PUSH || r.n > 0 && !k.stream || k.unproven() {
 		return false
 	}
 	copy(r.buf, body)
@@ -187,12 +255,15 @@ func (k *KCP) deliverDirect(h *header, body []byte) bool {
 	return true
 }
 
-// onReset takes a RST. Its una has to lie between the oldest unacknowledged and the next serial
-// number, which only the peer, or somebody who sees the traffic, can know.
-func (k *KCP) onReset(h *header) {
-	if h.una-k.snd.una <= k.snd.nxt-k.snd.una {
+// onReset takes a RST. Only the peer, or somebody who sees the traffic, can know the number that its
+// datagram begins with. Without one, una has to be what is acknowledged or in flight. Any other RST
+// is a reason to ask (the challenge ACK of RFC 5961, section 3.2:
+// https://www.rfc-editor.org/rfc/rfc5961#section-3.2).
+func (k *KCP) onReset(now int64, h *header, in *inputState) {
+	if h.una-k.snd.una <= k.snd.nxt-k.snd.una && (in.numbered || k.peer.peer == 0) {
 		k.caps.reset = true
-	} else {
-		k.count.KCPInErrors++
+		return
 	}
+	k.count.KCPInErrors++
+	k.peer.challenge(now)
 }

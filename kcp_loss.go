@@ -83,6 +83,9 @@ func (k *KCP) detectLoss(now int64) {
 			// smaller than assumed.
 			backoff = 0
 		}
+		if backoff > 1 && k.caps.peerMarked() { // the peer may have been restarted
+			k.flow.probeDue = true
+		}
 		k.declareLost(now, sn, backoff, true)
 	}
 }

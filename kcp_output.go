@@ -8,15 +8,12 @@ func (k *KCP) flush(now int64) {
 	if len(k.acks.pending) > 0 {
 		k.writeAcks(now)
 	}
-	k.writeWindowSegments(now)
 	k.detectLoss(now)
+	k.writeWindowSegments(now)
 	if len(k.dup.due) > 0 {
 		k.writeDuplicates(now)
 	}
 	k.writeData(now)
-	if k.caps.announcing {
-		k.announceCaps(now)
-	}
 	k.endDatagram(now)
 }
 
@@ -38,7 +35,7 @@ func (k *KCP) flushDue(now int64) bool {
 // that necessary.
 func (k *KCP) deadline() int64 {
 	_, at := k.snd.earliest(&k.rtt)
-	at = min(k.loss.extended(at), k.lossAt(), k.dup.nextAt())
+	at = min(k.loss.extended(at), k.lossAt(), k.dup.nextAt(), k.peer.dueAt())
 	if len(k.acks.pending) > 0 {
 		at = min(at, k.acks.deadline)
 	}
@@ -115,6 +112,10 @@ func (k *KCP) write(now int64, h *header, s *sendSegment) {
 	if w.buf != nil && w.n+size > k.mtu {
 		k.endDatagram(now)
 	}
+	if w.buf == nil && k.leadsWithNumber(h.cmd) && k.reserved+IKCP_OVERHEAD+size <= k.mtu {
+		lead := k.windowUpdate()
+		k.write(now, &lead, nil)
+	}
 	inPlace := false
 	if w.buf == nil {
 		w.n = k.reserved
@@ -157,6 +158,10 @@ func (k *KCP) endDatagram(now int64) {
 // they are older, and only to peers that are known to match a ts with its transmission.
 func (k *KCP) writeAcks(now int64) {
 	q := &k.acks
+	if k.peer.tell {
+		k.peer.tell = false
+		k.writeUpdate(now)
+	}
 	h := k.controlHeader(IKCP_CMD_ACK)
 	for _, a := range q.repeat {
 		if !before(a.sn, k.rcv.nxt) {
@@ -185,29 +190,40 @@ func (k *KCP) writeWindowSegments(now int64) {
 	} else {
 		f.zeroWindowProbe(now)
 	}
+	if k.peer.dueAt() <= now && k.peer.question(now, k.rtt.rto) {
+		f.probeDue = true
+		f.updateDue = f.updateDue || !k.peer.dialled // a new client at its address learns whose it is
+	}
+	if f.updateDue {
+		k.writeUpdate(now)
+	}
 	if f.probeDue {
 		f.awaitingReply = true
 		h := k.controlHeader(IKCP_CMD_WASK)
 		k.write(now, &h, nil)
 	}
-	if f.updateDue {
-		h := k.controlHeader(IKCP_CMD_WINS)
-		k.write(now, &h, nil)
-	}
 	f.probeDue, f.updateDue = false, false
 }
 
-// announceCaps tells a peer that has acknowledged nothing yet what this end can do, after the
-// first data, so that the peer can send a FIN before we have acknowledged anything. It is
-// repeated each RTO until something is acknowledged. A WINS is all it takes: peers without
-// extensions see a valid one and do nothing.
-func (k *KCP) announceCaps(now int64) {
-	if k.snd.nxt == k.snd.una || now < k.caps.announceAt {
-		return
-	}
-	k.caps.announceAt = now + k.rtt.rto
+// windowUpdate returns a WINS, which also tells our number.
+func (k *KCP) windowUpdate() header {
 	h := k.controlHeader(IKCP_CMD_WINS)
+	h.ts = k.peer.own
+	return h
+}
+
+func (k *KCP) writeUpdate(now int64) {
+	h := k.windowUpdate()
 	k.write(now, &h, nil)
+}
+
+// leadsWithNumber says whether a datagram that would begin with a segment of that cmd begins with a
+// WINS before it. Peers without extensions see a valid one and do nothing.
+//   - Until the peer has acknowledged something, it tells it what this end can do, and which
+//     session this is, whichever datagram comes first.
+//   - Programs that share a socket know KCP by a first cmd of 81 to 84.
+func (k *KCP) leadsWithNumber(cmd uint8) bool {
+	return cmd != IKCP_CMD_WINS && (k.caps.announcing || cmd > IKCP_CMD_WINS)
 }
 
 // sendFIN queues the end of our stream. It takes a serial number beyond the send window if that

@@ -20,7 +20,10 @@ func (k *KCP) configure(cfg *config, dialled bool) {
 	}
 	k.dup.percent = cfg.redundancy
 	k.limitPacer.setRate(cfg.rate, k.lastActive)
-	k.caps.own, k.caps.announcing = cfg.caps, cfg.caps != 0 && dialled
+	if k.caps.own = cfg.caps; cfg.caps != 0 {
+		k.caps.announcing = dialled
+		k.peer.start(k.lastActive, dialled)
+	}
 }
 
 // setClosing bounds the backed-off RTO of a session that has been closed: the time it has left is
@@ -56,6 +59,9 @@ func (k *KCP) isCorked() bool { return k.corked }
 func (k *KCP) heardAt() int64 { return k.lastHeard }
 func (k *KCP) trimAt() int64  { return k.lastActive + trimAfter }
 
+// acknowledgedAt is when the peer's una moved last.
+func (k *KCP) acknowledgedAt() int64 { return k.lastAcknowledged }
+
 // unsent is the number of segments that were queued and never sent, sentSegments the number in
 // flight.
 func (k *KCP) unsent() int       { return k.snd.queued() }
@@ -73,14 +79,22 @@ func (k *KCP) capsUnknown() bool {
 	return k.caps.own != 0 && k.flow.peerKnown && !k.caps.peerKnown && k.WaitSnd() == 0
 }
 
-// wasReset says whether the peer has reset the session.
-func (k *KCP) wasReset() bool { return k.caps.reset }
+// wasReset says whether the peer has reset the session, or does not have it any more.
+func (k *KCP) wasReset() bool { return k.caps.reset || k.peer.gone }
+
+// othersNumber says whether a session number is known not to be the peer's, and contradicted whether
+// the peer is being asked if it still has this session.
+func (k *KCP) othersNumber(number uint32) bool { return k.peer.others(number) }
+func (k *KCP) contradicted() bool              { return k.peer.asking }
 
 // queue queues up to limit segments of b while fewer than sendLimit are unacknowledged, and
 // returns how many bytes.
 func (k *KCP) queue(b []byte, limit int) (n int) {
 	for ; limit > 0 && n < len(b) && k.WaitSnd() < k.sendLimit(); limit-- {
-		m := min(len(b)-n, k.mss)
+		m := len(b) - n
+		if m > k.mss { // else it is one message, in two segments if need be
+			m = k.dataRoom()
+		}
 		k.Send(b[n : n+m])
 		n += m
 	}
@@ -89,6 +103,9 @@ func (k *KCP) queue(b []byte, limit int) (n int) {
 
 // readable says whether read would return something, or drop an empty message.
 func (k *KCP) readable() bool {
+	if k.unproven() {
+		return false
+	}
 	if k.stream {
 		return k.rcv.head != k.rcv.nxt
 	}
@@ -98,6 +115,9 @@ func (k *KCP) readable() bool {
 // read copies in-order data to b: of one message, or in stream mode of as many as fit, also of
 // one that is not complete yet.
 func (k *KCP) read(b []byte) int {
+	if k.unproven() {
+		return 0
+	}
 	n := k.rcv.read(b, k.stream, k.pool)
 	k.noteWindowOpened()
 	return n
@@ -105,7 +125,7 @@ func (k *KCP) read(b []byte) int {
 
 // take moves packets out of the receive window to to, outside stream mode of one message only.
 func (k *KCP) take(to []*packet) (n int) {
-	for n < len(to) && k.rcv.head != k.rcv.nxt {
+	for n < len(to) && k.rcv.head != k.rcv.nxt && !k.unproven() {
 		p := k.rcv.pop()
 		to[n] = p
 		n++
@@ -152,8 +172,8 @@ func (k *KCP) endDirectRead() (n int) {
 
 // finReceived says whether the peer's FIN has arrived in order, and finished whether everything
 // before it was read, too.
-func (k *KCP) finReceived() bool { return k.rcv.fin }
-func (k *KCP) finished() bool    { return k.rcv.fin && k.rcv.head == k.rcv.nxt }
+func (k *KCP) finReceived() bool { return k.rcv.fin && !k.unproven() }
+func (k *KCP) finished() bool    { return k.finReceived() && k.rcv.head == k.rcv.nxt }
 
 // windowUpdateDue says whether reading has opened the window for a peer that may wait for it.
 func (k *KCP) windowUpdateDue() bool { return k.flow.updateDue }
@@ -164,8 +184,11 @@ func (k *KCP) probeWindow() { k.flow.probeDue = true }
 // awaitsReply says whether the peer owes an answer: to data that its window takes, or to a window
 // probe.
 func (k *KCP) awaitsReply() bool {
-	return k.flow.awaitingReply || k.snd.inFlight.n > 0 && k.flow.peerWnd > 0
+	return k.flow.awaitingReply || k.awaitsAck()
 }
+
+// awaitsAck says whether data was sent and not acknowledged, and the peer's window is open.
+func (k *KCP) awaitsAck() bool { return k.snd.nxt != k.snd.una && k.flow.peerWnd > 0 }
 
 // path is what the FEC adapter knows about the path.
 func (k *KCP) path() pathState {
@@ -184,7 +207,7 @@ func (k *KCP) limitSpend(n int) { k.limitPacer.spend(n) }
 func (k *KCP) closingTimeWait(reset bool) timeWait {
 	return timeWait{
 		una: k.rcv.una(), caps: k.caps.own, peer: k.caps.peer, fin: k.rcv.fin, reset: reset,
-		confirmed: k.snd.una != 0,
+		confirmed: k.snd.una != 0, number: k.peer.own, peers: [peersKept]uint32{k.peer.peer},
 	}
 }
 

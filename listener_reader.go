@@ -83,7 +83,9 @@ func (l *listenerReader) route(d inbound, c *contents, ok bool, now int64) *UDPS
 	key := sessionKey{d.from, c.conv}
 	s := sh.sessions[key]
 	if s == nil && c.kind() != fecTypeOOB {
-		s = l.openLocked(sh, key, d, c.body, now)
+		s = l.openLocked(sh, key, l.sock, l.sock.destination(d.from, d.addr), c.body, now)
+	} else if n := leadingNumber(c.body); n != 0 && sh.timeWaits.ended(key, n, now) {
+		return nil // a late copy
 	}
 	if s != nil && c.kind() == fecTypeData && sh.lastFEC[d.from] != s {
 		if sh.lastFEC == nil {
@@ -96,13 +98,13 @@ func (l *listenerReader) route(d inbound, c *contents, ok bool, now int64) *UDPS
 
 // openLocked makes the session of key for its first datagram, if that is one: only a PUSH that the
 // new session's window takes makes a session.
-func (l *listenerReader) openLocked(sh *demuxShard, key sessionKey, d inbound, segments []byte, now int64) *UDPSession {
+func (l *Listener) openLocked(sh *demuxShard, key sessionKey, sock *socket, to destination, segments []byte, now int64) *UDPSession {
 	ok, first := opensSession(key.conv, segments, uint32(l.cfg.receiveWindow()))
-	if !ok || sh.timeWaits.straggler(key, first, now) {
+	if !ok || sh.timeWaits.straggler(key, leadingNumber(segments), first, now) {
 		return nil
 	}
 	return l.admit(func() *UDPSession {
-		s := newSession(l.cfg, l.sock, l.Listener, key.conv, l.sock.destination(d.from, d.addr))
+		s := newSession(l.cfg, sock, l, key.conv, to)
 		if sh.sessions == nil {
 			sh.sessions = make(map[sessionKey]*UDPSession)
 		}
@@ -114,14 +116,18 @@ func (l *listenerReader) openLocked(sh *demuxShard, key sessionKey, d inbound, s
 // opensSession says whether a datagram's segments contain a PUSH that a new session of conv with
 // that receive window takes, of the first that a peer sends, and whether it is the very first. A
 // peer that has acknowledged something before belongs to a session that was forgotten, perhaps since
-// before this process was started.
+// before this process was started, and so does a marked one that does not begin with its number.
 func opensSession(conv uint32, segments []byte, window uint32) (ok, first bool) {
+	numbered := leadingNumber(segments) != 0
 	for len(segments) >= IKCP_OVERHEAD {
 		var h header
 		h.parse(segments)
 		segments = segments[IKCP_OVERHEAD:]
 		if !h.valid(conv, segments) {
 			return false, false // the session rejects it from here on
+		}
+		if !numbered && h.frg&capMark != 0 && (h.cmd == IKCP_CMD_ACK || h.cmd == IKCP_CMD_WASK) {
+			return false, false
 		}
 		if h.cmd == IKCP_CMD_PUSH && h.sn < min(window, IKCP_WND_RCV) && h.una == 0 {
 			return true, h.sn == 0
@@ -201,7 +207,10 @@ func (l *listenerReader) replyOf(key sessionKey, c *contents, now int64) *packet
 	sh := l.table.shard(key.from)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if end, in := sh.timeWaits.find(key, now); in != nil {
+	if sh.sessions[key] != nil {
+		return nil // a late copy of an older session of the same key
+	}
+	if end, in := sh.timeWaits.find(key, now); in != nil && end.isOf(c.body) {
 		p := end.reply(l.cfg, key.conv, c)
 		in[key] = end
 		return p

@@ -27,13 +27,15 @@ func (t *sessionTable) shard(from peerAddr) *demuxShard {
 	return &t[maphash.Comparable(demuxSeed, from)%demuxShards]
 }
 
-// remove takes a session that has ended out of the shard, and remembers it.
+// remove takes a session that has ended out of the shard, and remembers it, unless a newer one has
+// taken its place.
 func (sh *demuxShard) remove(key sessionKey, s *UDPSession, end timeWait) {
-	if sh.sessions[key] == s {
-		delete(sh.sessions, key)
-	}
 	if sh.lastFEC[key.from] == s {
 		delete(sh.lastFEC, key.from)
 	}
+	if sh.sessions[key] != s {
+		return
+	}
+	delete(sh.sessions, key)
 	sh.timeWaits.add(key, end, clock())
 }

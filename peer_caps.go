@@ -8,7 +8,6 @@ type peerCaps struct {
 	peer       uint8 // those of the peer's, 0 before the first
 	peerKnown  bool  // a control segment of the peer's was received
 	announcing bool  // a dialled session of which the peer has acknowledged nothing yet
-	announceAt int64 // when to announce again, while announcing
 	reset      bool  // the peer has reset the session
 }
 

@@ -91,6 +91,14 @@ func (h *header) parse(b []byte) {
 	h.len = le.Uint32(b[20:])
 }
 
+// leadingNumber returns the session number that a datagram's segments begin with, 0 if they do not.
+func leadingNumber(b []byte) uint32 {
+	if len(b) < IKCP_OVERHEAD || b[4] != IKCP_CMD_WINS || b[5]&capMark == 0 {
+		return 0
+	}
+	return binary.LittleEndian.Uint32(b[8:])
+}
+
 // segmentConv returns the conv of the segment that b starts with.
 func segmentConv(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
 

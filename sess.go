@@ -34,6 +34,7 @@ type UDPSession struct {
 	capsProbe capsProbe
 	keepalive keepalive
 	oob       oobQueue
+	next      *successor // of an accepted session, nil while there is none
 
 	done        chan struct{} // made when asked for; see Done
 	readerEnded bool          // of its own socket
@@ -67,6 +68,8 @@ type UDPSession struct {
 type sessionOwner interface {
 	// remove takes a session that has ended out of the listener's table.
 	remove(s *UDPSession)
+	// succeed makes a newer session of the same peer and conversation in the place of s.
+	succeed(s *UDPSession, next *successor)
 	// answersStragglers says whether the listener answers for sessions that have ended.
 	answersStragglers() bool
 }

@@ -30,6 +30,7 @@ func (s *UDPSession) driveLocked(now int64, flush bool) {
 	if s.core.wasReset() {
 		s.failLocked(syscall.ECONNRESET)
 	}
+	s.checkSuccessorLocked()
 	if s.err == nil {
 		s.endStreamLocked(now)
 		s.checkLivenessLocked(now)
@@ -239,7 +240,11 @@ func (s *UDPSession) unlockSent() {
 		}
 		s.pool.trim()
 	}
+	next := s.takeSuccessorLocked()
 	s.mu.Unlock()
+	if next != nil {
+		s.owner.succeed(s, next)
+	}
 	switch {
 	case !leave:
 	case s.sock.opened:

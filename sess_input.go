@@ -21,6 +21,9 @@ func (s *UDPSession) receive(batch []inbound) {
 
 // datagramLocked takes an opened datagram b and what parseContents has made of it.
 func (s *UDPSession) datagramLocked(now int64, b []byte, c *contents, ok bool) {
+	if number := leadingNumber(c.body); s.owner != nil && number != 0 && s.core.othersNumber(number) {
+		s.keepBackLocked(b, number)
+	}
 	switch {
 	case s.closing.state >= stateDraining:
 		if ok {
@@ -37,6 +40,10 @@ func (s *UDPSession) datagramLocked(now int64, b []byte, c *contents, ok bool) {
 		s.count.FECErrs++
 		return
 	case !c.isFEC:
+		if s.owner == nil && c.conv != s.conv {
+			s.otherConvLocked(c)
+			return
+		}
 		s.segmentsLocked(now, c.body, true)
 		return
 	}
@@ -60,6 +67,16 @@ func (s *UDPSession) datagramLocked(now int64, b []byte, c *contents, ok bool) {
 			s.count.FECErrs++
 		}
 	})
+}
+
+// otherConvLocked answers the peer when it asks for a session that is not the one of this socket.
+func (s *UDPSession) otherConvLocked(c *contents) {
+	s.count.KCPInErrors++
+	if p := s.cfg.probeReply(c.conv, c.body); p != nil && !s.tx.crowded() {
+		s.enqueueLocked(outbound{p.data, p, &s.to})
+	} else if p != nil {
+		packets.put(p)
+	}
 }
 
 func (s *UDPSession) segmentsLocked(now int64, b []byte, regular bool) {

@@ -25,11 +25,14 @@ func (s *UDPSession) checkLivenessLocked(now int64) {
 	if heard > a.probedAt {
 		a.probes = 0
 	}
-	if heard > a.awaitingSince {
+	if s.answeredLocked() {
 		a.awaitingReply = false
 	}
+	timeout := &PeerTimeoutError{Silent: time.Duration(now - heard)}
 	switch {
-	case now >= a.userAt(), now >= a.idleAt(heard):
+	case now >= a.userAt():
+		timeout.Unacknowledged = time.Duration(now - a.awaitingSince)
+	case now >= a.idleAt(heard):
 	case now < s.probeAtLocked():
 		return
 	case a.probes < keepAliveProbes:
@@ -38,7 +41,17 @@ func (s *UDPSession) checkLivenessLocked(now int64) {
 		a.probedAt = now
 		return
 	}
-	s.failLocked(&PeerTimeoutError{Silent: time.Duration(now - heard)})
+	s.failLocked(timeout)
+}
+
+// answeredLocked says whether the peer has done since awaitingSince what was waited for. Data that it
+// has room for it has to acknowledge, whatever else it says (RFC 5482:
+// https://www.rfc-editor.org/rfc/rfc5482); to anything else any segment is an answer.
+func (s *UDPSession) answeredLocked() bool {
+	if s.core.awaitsAck() {
+		return s.core.acknowledgedAt() > s.keepalive.awaitingSince
+	}
+	return s.core.heardAt() > s.keepalive.awaitingSince
 }
 
 // noteAwaitingLocked notes since when the peer owes an answer: to data that its window takes, to a
@@ -47,7 +60,7 @@ func (s *UDPSession) noteAwaitingLocked(now int64) {
 	a, k := &s.keepalive, s.core
 	waits := k.WaitSnd() > 0 || s.capsProbe.at != never
 	awaits := waits && k.awaitsReply()
-	if !awaits || k.heardAt() > a.awaitingSince {
+	if !awaits || s.answeredLocked() {
 		a.awaitingReply = false
 	}
 	if awaits && !a.awaitingReply {

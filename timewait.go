@@ -1,6 +1,9 @@
 package kcp
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// timeWaitLife is how long a session that has ended is remembered at least, so that its
@@ -28,6 +31,31 @@ type timeWait struct {
 	fin       bool   // the peer's FIN had arrived; it is below una
 	reset     bool   // data was lost with the session
 	confirmed bool   // the peer had acknowledged something of ours
+
+	number uint32            // our session number
+	peers  [peersKept]uint32 // the peer's, and those of its sessions before; 0 for none
+}
+
+// peersKept is how many session numbers of a peer are remembered, of sessions that followed one another
+// at the same address with the same conversation.
+const peersKept = 4
+
+// replaces takes the numbers of the session that had ended before with the same key.
+func (t *timeWait) replaces(old *timeWait) {
+	at := 0
+	for _, n := range append(t.peers[:1:1], old.peers[:]...) {
+		if n != 0 && !slices.Contains(t.peers[:at], n) && at < peersKept {
+			t.peers[at] = n
+			at++
+		}
+	}
+}
+
+// isOf says whether a datagram's segments may be of the session that ended: they do not begin with
+// the number of another one.
+func (t *timeWait) isOf(segments []byte) bool {
+	number := leadingNumber(segments)
+	return number == 0 || t.peers[0] == 0 || slices.Contains(t.peers[:], number)
 }
 
 // reply returns the datagram, still to be sealed, that answers an opened one, nil for none. It is
@@ -58,24 +86,34 @@ func (t *timeWait) reply(cfg *config, conv uint32, c *contents) *packet {
 		switch cmd {
 		case IKCP_CMD_ACK:
 			r.sn, r.ts = h.sn, h.ts
-		case cmdRST:
-			r.sn, p.data = t.una, p.data[:cfg.env.head] // it says all
+		case IKCP_CMD_WINS:
+			r.ts = t.number
+		case cmdRST: // it says all, behind our number
+			r.sn = t.una
+			lead := r
+			lead.cmd, lead.sn, lead.ts = IKCP_CMD_WINS, 0, t.number
+			p.data = p.data[:cfg.env.head]
+			appendHeader(p, &lead)
+			appendHeader(p, &r)
+			return p
 		}
-		at := len(p.data)
-		if at+IKCP_OVERHEAD+cfg.env.tail > cfg.mtu {
+		if len(p.data)+IKCP_OVERHEAD+cfg.env.tail > cfg.mtu {
 			break
 		}
-		p.data = p.data[:at+IKCP_OVERHEAD]
-		r.put(p.data[at:])
-		if cmd == cmdRST {
-			break
-		}
+		appendHeader(p, &r)
 	}
 	if len(p.data) == cfg.env.head {
 		packets.put(p)
 		return nil
 	}
 	return p
+}
+
+// appendHeader appends a segment without data to a datagram.
+func appendHeader(p *packet, h *header) {
+	at := len(p.data)
+	p.data = p.data[:at+IKCP_OVERHEAD]
+	h.put(p.data[at:])
 }
 
 // replyCmd returns the cmd of the answer to a segment, 0 for none.
@@ -107,19 +145,26 @@ func (t *timeWait) replyCmd(h *header) uint8 {
 	return 0
 }
 
-// probeReply returns the answer to a dialler that asks whether anybody is there: a marked window
-// probe of a conversation that has not begun. It makes no session, and no more bytes than came.
+// probeReply returns the answer to a marked window probe of a session that does not exist: of a
+// dialler that asks whether anybody is there, or of a peer that asks whether its session still is. It
+// makes no session, and no more bytes than came. Its session number is 0.
 func (c *config) probeReply(conv uint32, segments []byte) *packet {
-	var h header
-	h.parse(segments)
-	if c.caps == 0 || h.cmd != IKCP_CMD_WASK || h.frg&capMark == 0 || !h.valid(conv, segments[IKCP_OVERHEAD:]) {
-		return nil
+	for c.caps != 0 && len(segments) >= IKCP_OVERHEAD {
+		var h header
+		h.parse(segments)
+		segments = segments[IKCP_OVERHEAD:]
+		if !h.valid(conv, segments) {
+			break
+		}
+		segments = segments[h.len:]
+		if h.cmd == IKCP_CMD_WASK && h.frg&capMark != 0 {
+			p := packets.get()
+			p.data = p.mem[:c.env.head]
+			appendHeader(p, &header{conv: conv, cmd: IKCP_CMD_WINS, frg: c.caps, wnd: uint16(c.receiveWindow())})
+			return p
+		}
 	}
-	p := packets.get()
-	p.data = p.mem[:c.env.head+IKCP_OVERHEAD]
-	r := header{conv: conv, cmd: IKCP_CMD_WINS, frg: c.caps, wnd: uint16(c.receiveWindow())}
-	r.put(p.data[c.env.head:])
-	return p
+	return nil
 }
 
 // timeWaitTable remembers sessions that have ended for timeWaitLife to twice that, at most
@@ -138,7 +183,9 @@ type timeWaitEntry struct {
 // add remembers a session that has ended. A peer that had acknowledged something of ours does not
 // start from the beginning again.
 func (e *timeWaitTable) add(key sessionKey, end timeWait, now int64) {
-	e.age(now)
+	if old, in := e.find(key, now); in != nil {
+		end.replaces(&old.timeWait)
+	}
 	if e.young == nil {
 		e.young = make(map[sessionKey]timeWaitEntry)
 		if e.old == nil { // else young began when old ended
@@ -162,11 +209,23 @@ func (e *timeWaitTable) find(key sessionKey, now int64) (end timeWaitEntry, in m
 	return timeWaitEntry{}, nil
 }
 
-// straggler says whether a datagram for key may be of the session that ended; first says that it
-// starts a connection, or did.
-func (e *timeWaitTable) straggler(key sessionKey, first bool, now int64) bool {
+// straggler says whether a datagram for key may be of a session that ended: by the number that it
+// begins with, 0 for none. Where there is none, first says that it starts a connection, or did.
+func (e *timeWaitTable) straggler(key sessionKey, number uint32, first bool, now int64) bool {
 	end, in := e.find(key, now)
-	return in != nil && !(first && now >= end.reconnectAt)
+	switch {
+	case in == nil:
+		return false
+	case number != 0 && end.peers[0] != 0:
+		return slices.Contains(end.peers[:], number)
+	}
+	return !(first && now >= end.reconnectAt)
+}
+
+// ended says whether number is that of a session that ended.
+func (e *timeWaitTable) ended(key sessionKey, number uint32, now int64) bool {
+	end, in := e.find(key, now)
+	return in != nil && slices.Contains(end.peers[:], number)
 }
 
 // age forgets what is old enough.

@@ -1,0 +1,169 @@
+package kcp
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	// restartAnswers is how many answers in a row have to say that the peer does not have this
+	// session, over restartTime at least, so that neither a forged nor a late segment ends one.
+	restartAnswers = 3
+	restartTime    = int64(time.Second)
+	// restartAnswersMax bounds the answers that are asked for when more of them come than there
+	// were questions: somebody forges them, and the peer's own may be lost.
+	restartAnswersMax = 12
+	// restartQuestions is how many questions are asked before the matter is dropped: nobody says
+	// the same for long enough, and the other timeouts decide.
+	restartQuestions = 40
+)
+
+// peerIdentity finds out whether the peer still has this session, or was restarted and has another
+// one, or none (docs/protocol.md, Session numbers). Each end draws a number for each of its
+// sessions, and tells it in WINS segments. What contradicts it is not believed, as anybody may have
+// sent it, or sent it long ago: it is a reason to ask, as with the challenge ACK of RFC 5961
+// (https://www.rfc-editor.org/rfc/rfc5961#section-3).
+type peerIdentity struct {
+	own     uint32 // our number, 0 without extensions
+	dialled bool
+	peer    uint32 // the peer's, 0 while it is unknown
+	settled bool   // the peer's number does not change any more
+	proven  bool   // the peer has answered something that only we can have sent
+	tell    bool   // our next acknowledgements begin with our number
+
+	abreastAt int64 // when the peer's una was last up to what it had acknowledged before
+
+	asking   bool          // there is a contradiction
+	said     contradiction // what it is
+	since    int64         // when it was heard first
+	askAt    int64         // when to ask next
+	asked    int           // questions so far
+	answered int           // of them by the same contradiction
+	needed   int           // so many answers decide
+	gone     bool          // the peer does not have this session
+
+	challenged bool // one question is to be asked without a contradiction
+}
+
+// contradiction is what the peer, or somebody else, says that the peer of this session would not:
+// another number than its own, 0 for that it has no such session, or unaBehind.
+type contradiction int64
+
+// unaBehind is an una below what the peer has acknowledged before, when the window is open.
+const unaBehind contradiction = -1
+
+// start draws our number. The peer's may change until it has acknowledged something, if we dialled:
+// the listener may have begun with an older session.
+func (id *peerIdentity) start(now int64, dialled bool) {
+	for id.own == 0 {
+		id.own = rand.Uint32()
+	}
+	id.dialled, id.settled, id.proven, id.tell, id.abreastAt = dialled, !dialled, !dialled, !dialled, now
+}
+
+// others says whether number is known not to be the peer's.
+func (id *peerIdentity) others(number uint32) bool {
+	return id.own != 0 && id.settled && id.peer != 0 && number != id.peer
+}
+
+// hears takes a number that a WINS of a marked peer tells, 0 for none, and says whether the peer may
+// have sent it. changed says that it replaces another one.
+func (id *peerIdentity) hears(now int64, number uint32) (own, changed bool) {
+	switch {
+	case id.own == 0:
+	case id.others(number):
+		id.contradicted(now, contradiction(number))
+		return false, false
+	case number == 0:
+	case number == id.peer:
+		if id.asking && id.said != unaBehind {
+			id.asking = false
+		}
+	default:
+		changed = id.peer != 0
+		id.peer = number
+	}
+	return true, changed
+}
+
+// hearsUna notes whether an una is up to what the peer had acknowledged before. One that is not may
+// be late; after a while without any other it is a contradiction.
+func (id *peerIdentity) hearsUna(now int64, abreast bool, rto int64) {
+	switch {
+	case id.own == 0:
+	case abreast:
+		id.abreastAt = now
+		if id.asking && id.said == unaBehind {
+			id.asking = false
+		}
+	case id.asking || now-id.abreastAt >= max(restartTime, 3*rto):
+		id.contradicted(now, unaBehind)
+	}
+}
+
+// acknowledged notes that the peer has acknowledged what it had not before, which nobody else could.
+func (id *peerIdentity) acknowledged(now int64) {
+	id.settled, id.asking, id.abreastAt = true, false, now
+}
+
+// unmarked notes that the peer has no extensions, and so no number either.
+func (id *peerIdentity) unmarked() {
+	id.peer = 0
+	if id.said != unaBehind {
+		id.asking = false
+	}
+}
+
+// contradicted takes a contradiction, the first one or an answer.
+func (id *peerIdentity) contradicted(now int64, said contradiction) {
+	switch {
+	case id.gone:
+	case !id.asking:
+		id.asking, id.said, id.since = true, said, now
+		id.askAt = max(id.askAt, now) // a question of before may just be under way
+		id.asked, id.answered, id.needed = 0, 0, restartAnswers
+	case said != id.said:
+		if said == unaBehind {
+			return
+		}
+		id.said, id.since = said, now
+		id.asked, id.answered, id.needed = 0, 0, restartAnswers
+	case id.answered < id.asked:
+		id.answered++
+	default:
+		id.needed = min(id.needed+1, restartAnswersMax)
+	}
+}
+
+// challenge asks once, soon: whoever has the session answers as it should.
+func (id *peerIdentity) challenge(now int64) {
+	if id.own != 0 && !id.asking && !id.challenged {
+		id.challenged, id.askAt = true, max(id.askAt, now)
+	}
+}
+
+// dueAt is when to ask next, never if there is nothing to ask.
+func (id *peerIdentity) dueAt() int64 {
+	if !id.asking && !id.challenged {
+		return never
+	}
+	return id.askAt
+}
+
+// question says whether to ask now, when dueAt has come, and decides when enough was heard: not
+// before the last question could have been answered by the peer itself.
+func (id *peerIdentity) question(now, rto int64) bool {
+	switch {
+	case !id.asking: // challenged
+	case id.answered >= id.needed && now-id.since >= restartTime:
+		id.asking, id.gone = false, true
+		return false
+	case id.asked >= restartQuestions:
+		id.asking = false
+		return false
+	}
+	id.challenged = false
+	id.asked++
+	id.askAt = now + rto
+	return true
+}

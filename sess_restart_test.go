@@ -1,0 +1,274 @@
+package kcp
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/xtaci/kcp-go/v5/internal/netem"
+)
+
+// host is a listener that can be killed: it disappears without a word, as a process does.
+type host struct {
+	*Listener
+	conn *netem.Conn
+}
+
+func (w *world) host(cfg *config, addr string) *host {
+	w.Helper()
+	conn := w.bind(addr)
+	return &host{newListener(cfg, newSocket(conn, true)), conn}
+}
+
+// kill lets the host disappear, and what it holds.
+func (h *host) kill() {
+	h.conn.Close()
+	h.Close()
+}
+
+// ciphers are one of each kind of envelope.
+func ciphers(t *testing.T) map[string]BlockCrypt {
+	cfb, err := NewAESBlockCrypt(make([]byte, 16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := aes.NewCipher(make([]byte, 16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gcm, err := cipher.NewGCM(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]BlockCrypt{"plain": nil, "CFB": cfb, "GCM": NewAEADCrypt(gcm)}
+}
+
+// A client finds out that the server was restarted: from what it has written, or from keepalive probes
+// while it reads.
+func TestServerRestarted(t *testing.T) {
+	for name, block := range ciphers(t) {
+		for _, tt := range []struct {
+			name      string
+			keepalive time.Duration
+			write     bool
+			within    time.Duration
+		}{
+			{"writing", 0, true, 2500 * time.Millisecond},
+			{"reading, with keepalive", time.Second, false, 3 * time.Second},
+			{"both", time.Second, true, 2500 * time.Millisecond},
+		} {
+			for _, first := range []bool{false, true} { // whether the restart comes within the first segments
+				t.Run(fmt.Sprintf("%s/%s/first=%t", name, tt.name, first), func(t *testing.T) {
+					virtual(t, netem.Path{Delay: 20 * time.Millisecond}, func(w *world) {
+						cfg := w.config(block, 0, 0)
+						cfg.keepAlive = int64(tt.keepalive)
+						h := w.host(cfg, "10.0.0.2:2000")
+						go echo(h.Listener)
+						c := w.dial(cfg, h.Listener)
+						w.check(ask(c, "hello"))
+						if !first {
+							for range 50 {
+								w.check(ask(c, "again"))
+							}
+						}
+						w.awaitIdle()
+						h.kill()
+						h = w.host(cfg, "10.0.0.2:2000")
+						go echo(h.Listener)
+						start := time.Now()
+						if tt.write {
+							_, err := c.Write([]byte("are you there?"))
+							w.check(err)
+						}
+						c.SetDeadline(time.Now().Add(time.Minute))
+						_, err := c.Read(make([]byte, 1))
+						took := time.Since(start)
+						t.Logf("noticed after %v", took)
+						wantError(t, "read", err, syscall.ECONNRESET)
+						if took > tt.within {
+							t.Errorf("noticed after %v, want at most %v", took, tt.within)
+						}
+						_, err = c.Write([]byte("x"))
+						wantError(t, "write", err, syscall.ECONNRESET)
+						c.Close()
+						h.Close()
+					})
+				})
+			}
+		}
+	}
+}
+
+// A bulk upload to a server that is restarted ends soon, whatever was in flight, unless nothing had
+// been acknowledged: then the new server has all of it.
+func TestServerRestartedUnderUpload(t *testing.T) {
+	for _, datagrams := range []int{1, 2, 5, 20, 60, 100, 1000} {
+		t.Run(fmt.Sprint(datagrams), func(t *testing.T) {
+			virtual(t, netem.Path{Delay: 20 * time.Millisecond, Bandwidth: 1e6}, func(w *world) {
+				cfg := w.config(nil, 0, 0)
+				first := make([]byte, 2) // that each server read first
+				take := func(l *Listener, first *byte) {
+					for s, err := l.AcceptKCP(); err == nil; s, err = l.AcceptKCP() {
+						go func() {
+							b := make([]byte, 1000)
+							if _, err := s.Read(b); err == nil {
+								*first = b[0]
+							}
+							io.Copy(io.Discard, s)
+							s.Close()
+						}()
+					}
+				}
+				h := w.host(cfg, "10.0.0.2:2000")
+				go take(h.Listener, &first[0])
+				c := w.dial(cfg, h.Listener)
+				end := time.Now().Add(20 * time.Second)
+				failed := make(chan time.Time)
+				var wrote error
+				go func() {
+					b := make([]byte, 1000)
+					for b[0] = 1; wrote == nil && time.Now().Before(end); b[0] = 2 {
+						_, wrote = c.Write(b)
+					}
+					failed <- time.Now()
+				}()
+				for c.sent() < datagrams {
+					w.sleep(time.Millisecond)
+				}
+				h.kill()
+				h = w.host(cfg, "10.0.0.2:2000")
+				go take(h.Listener, &first[1])
+				start := time.Now()
+				took := (<-failed).Sub(start)
+				t.Logf("after %v: %v; first %v", took, wrote, first)
+				switch {
+				case wrote == nil:
+					if first[0] != 0 || first[1] != 1 {
+						t.Errorf("no error, and the servers read %d first", first)
+					}
+				case !errors.Is(wrote, syscall.ECONNRESET) || took > 5*time.Second || first[1] != 0:
+					t.Errorf("after %v: %v; the servers read %d first", took, wrote, first)
+				}
+				c.Close()
+				h.Close()
+			})
+		})
+	}
+}
+
+// A client that was restarted gets a session of its own, though it has the address and conversation
+// of the old one, and neither end reads what belongs to the other session.
+func TestClientRestarted(t *testing.T) {
+	for name, block := range ciphers(t) {
+		for _, inFlight := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/inFlight=%t", name, inFlight), func(t *testing.T) {
+				virtual(t, netem.Path{Delay: 20 * time.Millisecond}, func(w *world) {
+					cfg := w.config(block, 0, 0)
+					l := w.listen(cfg, "10.0.0.2:2000")
+					conn := w.bind("10.0.0.1:1000")
+					c := cfg.dial(7, l.Addr(), newSocket(conn, true))
+					c.Write([]byte("old0"))
+					old, err := l.AcceptKCP()
+					w.check(err)
+					b := make([]byte, 100)
+					n, err := old.Read(b)
+					w.check(err)
+					if string(b[:n]) != "old0" {
+						t.Errorf("read %q", b[:n])
+					}
+					w.awaitIdle()
+					if inFlight { // towards the client that dies
+						conn.Close()
+						old.Write([]byte("old answer"))
+					} else {
+						conn.Close()
+					}
+					w.sleep(100 * time.Millisecond)
+					start := time.Now()
+					conn = w.bind("10.0.0.1:1000")
+					again := cfg.dial(7, l.Addr(), newSocket(conn, true))
+					again.Write([]byte("new0"))
+					fresh, err := l.AcceptKCP()
+					w.check(err)
+					t.Logf("accepted after %v", time.Since(start))
+					n, err = fresh.Read(b)
+					w.check(err)
+					if string(b[:n]) != "new0" {
+						t.Errorf("read %q", b[:n])
+					}
+					fresh.Write([]byte("new answer"))
+					n, err = again.Read(b)
+					w.check(err)
+					if string(b[:n]) != "new answer" {
+						t.Errorf("read %q", b[:n])
+					}
+					_, err = old.Read(b)
+					wantError(t, "read", err, syscall.ECONNRESET)
+					if took := time.Since(start); took > 3*time.Second {
+						t.Errorf("it took %v", took)
+					}
+					old.Close()
+					w.check(exchange(again, fresh, 5000))
+					closeAll(again, fresh, c, l)
+				})
+			})
+		}
+	}
+}
+
+// Forged numbers, and forged answers that there is no such session, end nothing at any rate, also
+// where much is lost.
+func TestForgedNumbers(t *testing.T) {
+	for _, loss := range []float64{0, 0.1} {
+		for _, every := range []time.Duration{time.Millisecond, 90 * time.Millisecond, 333 * time.Millisecond, 1100 * time.Millisecond} {
+			for _, number := range []uint32{0, 12345} {
+				t.Run(fmt.Sprintf("loss=%v/every=%v/number=%d", loss, every, number), func(t *testing.T) {
+					virtual(t, netem.Path{Delay: 30 * time.Millisecond, Loss: loss}, func(w *world) {
+						c, s := w.pair(w.config(nil, 0, 0))
+						for range int(time.Minute / every) {
+							for _, victim := range []*UDPSession{c, s} {
+								h := header{conv: c.conv, cmd: IKCP_CMD_WINS, frg: capMark | capFIN, wnd: 100, ts: number}
+								b := make([]byte, IKCP_OVERHEAD)
+								h.put(b)
+								victim.inject(b)
+							}
+							w.sleep(every)
+						}
+						w.check(exchange(c, s, 5000))
+						if k, o := c.core.peer.asked, s.core.peer.asked; k+o > 1000 {
+							t.Errorf("asked %d and %d times", k, o)
+						}
+						closeAll(c, s)
+					})
+				})
+			}
+		}
+	}
+}
+
+// inject lets a session take a datagram as if it came from its peer.
+func (s *UDPSession) inject(b []byte) {
+	d := []inbound{{data: append(make([]byte, 0, 1500), b...), from: s.to.peerAddr}}
+	if s.owner == nil {
+		s.receive(d)
+		return
+	}
+	s.mu.Lock()
+	now := clock()
+	c, ok := parseContents(b)
+	s.datagramLocked(now, b, &c, ok)
+	s.driveLocked(now, false)
+	s.unlockAndSend(false)
+}
+
+// sent is the number of datagrams that a session has sent.
+func (s *UDPSession) sent() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int(s.total.OutPkts)
+}
