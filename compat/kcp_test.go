@@ -1,4 +1,7 @@
-package kcp_test
+package kcp
+
+// The tests import nothing by this module's own path, so that a replace line may put the module in
+// place of any other path, and go mod tidy, which reads the tests too, finds all that they need.
 
 import (
 	"crypto/cipher"
@@ -9,28 +12,27 @@ import (
 	"testing"
 	"time"
 
-	"github.com/xtaci/kcp-go"
 	v5 "github.com/xtaci/kcp-go/v5"
 )
 
 // The published API, with its types: the package compiles only with every name of it.
 var (
-	_ func() uint32                                                                                   = kcp.CurrentMs
-	_ func(string) (net.Conn, error)                                                                  = kcp.Dial
-	_ func(string) (net.Listener, error)                                                              = kcp.Listen
-	_ func(string, kcp.BlockCrypt, int, int) (*kcp.UDPSession, error)                                 = kcp.DialWithOptions
-	_ func(string, kcp.BlockCrypt, int, int) (*kcp.Listener, error)                                   = kcp.ListenWithOptions
-	_ func(kcp.BlockCrypt, int, int, net.PacketConn) (*kcp.Listener, error)                           = kcp.ServeConn
-	_ func(string, kcp.BlockCrypt, int, int, net.PacketConn) (*kcp.UDPSession, error)                 = kcp.NewConn
-	_ func(net.Addr, kcp.BlockCrypt, int, int, net.PacketConn) (*kcp.UDPSession, error)               = kcp.NewConn2
-	_ func(uint32, net.Addr, kcp.BlockCrypt, int, int, net.PacketConn) (*kcp.UDPSession, error)       = kcp.NewConn3
-	_ func(uint32, net.Addr, kcp.BlockCrypt, int, int, bool, net.PacketConn) (*kcp.UDPSession, error) = kcp.NewConn4
-	_ func(uint32, func([]byte, int)) *kcp.KCP                                                        = kcp.NewKCP
-	_ func(int) *kcp.TimedSched                                                                       = kcp.NewTimedSched
-	_ func(cipher.AEAD) kcp.BlockCrypt                                                                = kcp.NewAEADCrypt
+	_ func() uint32                                                                           = CurrentMs
+	_ func(string) (net.Conn, error)                                                          = Dial
+	_ func(string) (net.Listener, error)                                                      = Listen
+	_ func(string, BlockCrypt, int, int) (*UDPSession, error)                                 = DialWithOptions
+	_ func(string, BlockCrypt, int, int) (*Listener, error)                                   = ListenWithOptions
+	_ func(BlockCrypt, int, int, net.PacketConn) (*Listener, error)                           = ServeConn
+	_ func(string, BlockCrypt, int, int, net.PacketConn) (*UDPSession, error)                 = NewConn
+	_ func(net.Addr, BlockCrypt, int, int, net.PacketConn) (*UDPSession, error)               = NewConn2
+	_ func(uint32, net.Addr, BlockCrypt, int, int, net.PacketConn) (*UDPSession, error)       = NewConn3
+	_ func(uint32, net.Addr, BlockCrypt, int, int, bool, net.PacketConn) (*UDPSession, error) = NewConn4
+	_ func(uint32, func([]byte, int)) *KCP                                                    = NewKCP
+	_ func(int) *TimedSched                                                                   = NewTimedSched
+	_ func(cipher.AEAD) BlockCrypt                                                            = NewAEADCrypt
 
-	_ net.Conn     = (*kcp.UDPSession)(nil)
-	_ net.Listener = (*kcp.Listener)(nil)
+	_ net.Conn     = (*UDPSession)(nil)
+	_ net.Listener = (*Listener)(nil)
 
 	_ interface {
 		Check() uint32
@@ -44,9 +46,9 @@ var (
 		Update()
 		WaitSnd() int
 		WndSize(send, receive int) int
-	} = (*kcp.KCP)(nil)
+	} = (*KCP)(nil)
 	_ interface {
-		AcceptKCP() (*kcp.UDPSession, error)
+		AcceptKCP() (*UDPSession, error)
 		Control(func(net.PacketConn) error) error
 		SetDSCP(int) error
 		SetDeadline(time.Time) error
@@ -54,7 +56,7 @@ var (
 		SetReadDeadline(time.Time) error
 		SetWriteBuffer(int) error
 		SetWriteDeadline(time.Time) error
-	} = (*kcp.Listener)(nil)
+	} = (*Listener)(nil)
 	_ interface {
 		Control(func(net.PacketConn) error) error
 		GetConv() uint32
@@ -68,7 +70,7 @@ var (
 		SetDUP(int)
 		SetMtu(int) bool
 		SetNoDelay(nodelay, interval, resend, nc int)
-		SetOOBHandler(kcp.OOBCallBackType) error
+		SetOOBHandler(OOBCallBackType) error
 		SetRateLimit(uint32)
 		SetReadBuffer(int) error
 		SetStreamMode(bool)
@@ -76,24 +78,24 @@ var (
 		SetWriteBuffer(int) error
 		SetWriteDelay(bool)
 		WriteBuffers([][]byte) (int, error)
-	} = (*kcp.UDPSession)(nil)
+	} = (*UDPSession)(nil)
 	_ interface {
-		Copy() *kcp.Snmp
+		Copy() *Snmp
 		Header() []string
 		Reset()
 		ToSlice() []string
-	} = (*kcp.Snmp)(nil)
+	} = (*Snmp)(nil)
 	_ interface {
 		Close()
 		Put(func(), time.Time)
-	} = (*kcp.TimedSched)(nil)
+	} = (*TimedSched)(nil)
 
-	_ kcp.OOBCallBackType = func([]byte) {}
-	_ kcp.Entropy         = interface {
+	_ OOBCallBackType = func([]byte) {}
+	_ Entropy         = interface {
 		Init()
 		Fill(nonce []byte)
 	}(nil)
-	_ kcp.BlockCrypt = interface {
+	_ BlockCrypt = interface {
 		Encrypt(dst, src []byte)
 		Decrypt(dst, src []byte)
 	}(nil)
@@ -101,21 +103,21 @@ var (
 
 // ciphers are all that take a key, with a length that each accepts.
 var ciphers = map[string]struct {
-	newCrypt func([]byte) (kcp.BlockCrypt, error)
+	newCrypt func([]byte) (BlockCrypt, error)
 	keySize  int
 }{
-	"AES":      {kcp.NewAESBlockCrypt, 32},
-	"AES-GCM":  {kcp.NewAESGCMCrypt, 16},
-	"Blowfish": {kcp.NewBlowfishBlockCrypt, 32},
-	"CAST5":    {kcp.NewCast5BlockCrypt, 16},
-	"None":     {kcp.NewNoneBlockCrypt, 16},
-	"SM4":      {kcp.NewSM4BlockCrypt, 16},
-	"Salsa20":  {kcp.NewSalsa20BlockCrypt, 32},
-	"XOR":      {kcp.NewSimpleXORBlockCrypt, 32},
-	"TEA":      {kcp.NewTEABlockCrypt, 16},
-	"3DES":     {kcp.NewTripleDESBlockCrypt, 24},
-	"Twofish":  {kcp.NewTwofishBlockCrypt, 32},
-	"XTEA":     {kcp.NewXTEABlockCrypt, 16},
+	"AES":      {NewAESBlockCrypt, 32},
+	"AES-GCM":  {NewAESGCMCrypt, 16},
+	"Blowfish": {NewBlowfishBlockCrypt, 32},
+	"CAST5":    {NewCast5BlockCrypt, 16},
+	"None":     {NewNoneBlockCrypt, 16},
+	"SM4":      {NewSM4BlockCrypt, 16},
+	"Salsa20":  {NewSalsa20BlockCrypt, 32},
+	"XOR":      {NewSimpleXORBlockCrypt, 32},
+	"TEA":      {NewTEABlockCrypt, 16},
+	"3DES":     {NewTripleDESBlockCrypt, 24},
+	"Twofish":  {NewTwofishBlockCrypt, 32},
+	"XTEA":     {NewXTEABlockCrypt, 16},
 }
 
 // Constants have their published values.
@@ -124,17 +126,17 @@ func TestConstants(t *testing.T) {
 		name      string
 		got, want int
 	}{
-		{"RTO_NDL", kcp.IKCP_RTO_NDL, 30}, {"RTO_MIN", kcp.IKCP_RTO_MIN, 100},
-		{"RTO_DEF", kcp.IKCP_RTO_DEF, 200}, {"RTO_MAX", kcp.IKCP_RTO_MAX, 60000},
-		{"CMD_PUSH", kcp.IKCP_CMD_PUSH, 81}, {"CMD_ACK", kcp.IKCP_CMD_ACK, 82},
-		{"CMD_WASK", kcp.IKCP_CMD_WASK, 83}, {"CMD_WINS", kcp.IKCP_CMD_WINS, 84},
-		{"ASK_SEND", kcp.IKCP_ASK_SEND, 1}, {"ASK_TELL", kcp.IKCP_ASK_TELL, 2},
-		{"WND_SND", kcp.IKCP_WND_SND, 32}, {"WND_RCV", kcp.IKCP_WND_RCV, 32},
-		{"MTU_DEF", kcp.IKCP_MTU_DEF, 1400}, {"ACK_FAST", kcp.IKCP_ACK_FAST, 3},
-		{"INTERVAL", kcp.IKCP_INTERVAL, 100}, {"OVERHEAD", kcp.IKCP_OVERHEAD, 24},
-		{"DEADLINK", kcp.IKCP_DEADLINK, 20}, {"THRESH_INIT", kcp.IKCP_THRESH_INIT, 2},
-		{"THRESH_MIN", kcp.IKCP_THRESH_MIN, 2}, {"PROBE_INIT", kcp.IKCP_PROBE_INIT, 7000},
-		{"PROBE_LIMIT", kcp.IKCP_PROBE_LIMIT, 120000},
+		{"RTO_NDL", IKCP_RTO_NDL, 30}, {"RTO_MIN", IKCP_RTO_MIN, 100},
+		{"RTO_DEF", IKCP_RTO_DEF, 200}, {"RTO_MAX", IKCP_RTO_MAX, 60000},
+		{"CMD_PUSH", IKCP_CMD_PUSH, 81}, {"CMD_ACK", IKCP_CMD_ACK, 82},
+		{"CMD_WASK", IKCP_CMD_WASK, 83}, {"CMD_WINS", IKCP_CMD_WINS, 84},
+		{"ASK_SEND", IKCP_ASK_SEND, 1}, {"ASK_TELL", IKCP_ASK_TELL, 2},
+		{"WND_SND", IKCP_WND_SND, 32}, {"WND_RCV", IKCP_WND_RCV, 32},
+		{"MTU_DEF", IKCP_MTU_DEF, 1400}, {"ACK_FAST", IKCP_ACK_FAST, 3},
+		{"INTERVAL", IKCP_INTERVAL, 100}, {"OVERHEAD", IKCP_OVERHEAD, 24},
+		{"DEADLINK", IKCP_DEADLINK, 20}, {"THRESH_INIT", IKCP_THRESH_INIT, 2},
+		{"THRESH_MIN", IKCP_THRESH_MIN, 2}, {"PROBE_INIT", IKCP_PROBE_INIT, 7000},
+		{"PROBE_LIMIT", IKCP_PROBE_LIMIT, 120000},
 	} {
 		if c.got != c.want {
 			t.Errorf("IKCP_%s is %d, want %d", c.name, c.got, c.want)
@@ -144,7 +146,7 @@ func TestConstants(t *testing.T) {
 
 // Snmp has its published counters.
 func TestCounters(t *testing.T) {
-	snmp := reflect.TypeFor[kcp.Snmp]()
+	snmp := reflect.TypeFor[Snmp]()
 	for _, name := range []string{
 		"BytesSent", "BytesReceived", "MaxConn", "ActiveOpens", "PassiveOpens", "CurrEstab",
 		"InErrs", "InCsumErrors", "KCPInErrors", "InPkts", "OutPkts", "InSegs", "OutSegs",
@@ -159,10 +161,10 @@ func TestCounters(t *testing.T) {
 
 // Variables are the same objects at both paths.
 func TestSameObjects(t *testing.T) {
-	if kcp.DefaultSnmp == nil || kcp.DefaultSnmp != v5.DefaultSnmp {
+	if DefaultSnmp == nil || DefaultSnmp != v5.DefaultSnmp {
 		t.Error("DefaultSnmp is another one")
 	}
-	if kcp.SystemTimedSched == nil || kcp.SystemTimedSched != v5.SystemTimedSched {
+	if SystemTimedSched == nil || SystemTimedSched != v5.SystemTimedSched {
 		t.Error("SystemTimedSched is another one")
 	}
 }
@@ -176,8 +178,8 @@ func TestBothPaths(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			before := kcp.DefaultSnmp.Copy()
-			l, err := kcp.ListenWithOptions("127.0.0.1:0", block, 10, 3)
+			before := DefaultSnmp.Copy()
+			l, err := ListenWithOptions("127.0.0.1:0", block, 10, 3)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -193,7 +195,7 @@ func TestBothPaths(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			peer := conn.(*kcp.UDPSession)
+			peer := conn.(*UDPSession)
 			defer peer.Close()
 			go io.CopyN(peer, peer, 5)
 			got := make([]byte, 5)
