@@ -57,10 +57,10 @@ func (e brokenError) Error() string { return e.cause.Error() }
 func (e brokenError) Unwrap() []error {
 	for _, misleading := range []error{io.EOF, os.ErrDeadlineExceeded} {
 		if errors.Is(e.cause, misleading) {
-			return []error{syscall.ECONNABORTED}
+			return []error{errAborted}
 		}
 	}
-	return []error{syscall.ECONNABORTED, e.cause}
+	return []error{errAborted, e.cause}
 }
 
 // PeerTimeoutError is the error of a session that failed because nothing was heard from the peer, or

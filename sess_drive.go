@@ -2,7 +2,6 @@ package kcp
 
 import (
 	"math"
-	"syscall"
 )
 
 // Three things drive a session: a caller (Write, Read, Close, a setter), a socket's reader with
@@ -28,7 +27,7 @@ func (s *UDPSession) driveLocked(now int64, flush bool) {
 		s.closing.discarded = true
 	}
 	if s.core.wasReset() {
-		s.failLocked(syscall.ECONNRESET)
+		s.failLocked(errReset)
 	}
 	s.checkSuccessorLocked()
 	if s.err == nil {

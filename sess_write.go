@@ -3,7 +3,6 @@ package kcp
 import (
 	"math"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -97,7 +96,7 @@ func (s *UDPSession) writeErrLocked() error {
 	case s.writable.expired():
 		return errDeadline
 	case s.err == nil && s.closing.writeClosed:
-		return syscall.EPIPE
+		return errPipe
 	}
 	return s.err
 }

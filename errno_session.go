@@ -1,0 +1,12 @@
+//go:build !plan9
+
+package kcp
+
+import "syscall"
+
+// The system's errors that sessions fail with.
+var (
+	errAborted error = syscall.ECONNABORTED // the socket failed
+	errReset   error = syscall.ECONNRESET   // the peer discarded data
+	errPipe    error = syscall.EPIPE        // CloseWrite was called
+)
