@@ -33,7 +33,7 @@ func main() {
 	secs := flag.Float64("secs", 2, "seconds for each measurement")
 	count := flag.Int("count", 5, "repetitions of each; the medians are printed")
 	filter := flag.String("filter", "", "run only what matches this regular expression")
-	quick := flag.Bool("quick", false, "measure for an instant only, to see that everything works")
+	flag.BoolVar(&quick, "quick", false, "measure for an instant only, to see that everything works: the figures mean nothing")
 	conns := flag.Int("conns", 2000, "connections of scale")
 	sessions := flag.Int("sessions", 100_000, "sessions of accepted")
 	seeds := flag.Int("seeds", 5, "runs of each scenario of path, with seeds from 1 on; of one, the seed")
@@ -50,10 +50,10 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if *quick {
+	if quick {
 		*secs, *count, *conns, *sessions, warmup = 0.05, 1, 50, 500, 10*time.Millisecond
 	}
-	path := pathOptions{match: match, seeds: *seeds, realTime: *realTime, quick: *quick, asJSON: *asJSON, plots: *plots}
+	path := pathOptions{match: match, seeds: *seeds, realTime: *realTime, asJSON: *asJSON, plots: *plots}
 	duration := time.Duration(*secs * float64(time.Second))
 	switch flag.Arg(0) {
 	case "speed":
@@ -69,7 +69,7 @@ func main() {
 			show([]acceptedResult{r}, *asJSON, func() { r.print() })
 		}
 	case "path":
-		if *quick {
+		if quick {
 			path.seeds = 1
 		}
 		err = paths(path)
@@ -92,9 +92,20 @@ func progress(format string, args ...any) {
 	}
 }
 
+// quick is the flag of that name. A quick run shows that everything works, and nothing else: it
+// compares its figures with nothing.
+var quick bool
+
+// quickNote stands above and below each table of a quick run.
+const quickNote = "A quick run: these figures mean NOTHING. It shows that everything works. Measure without -quick."
+
 // show prints results as JSON, or as a table by print.
 func show(results any, asJSON bool, print func()) {
 	if !asJSON {
+		if quick {
+			fmt.Println(quickNote)
+			defer fmt.Println(quickNote)
+		}
 		print()
 		return
 	}

@@ -98,6 +98,12 @@ func (r scaleResult) print() {
 type line struct{ name, value, floor, goal string }
 
 func printLines(lines []line) {
+	if quick {
+		for _, l := range lines {
+			fmt.Printf("%-27s%s\n", l.name, l.value)
+		}
+		return
+	}
 	fmt.Printf("%-27s%-27s%-10s%s\n", "", "", "floor", "goal")
 	for _, l := range lines {
 		fmt.Printf("%-27s%-27s%-10s%s\n", l.name, l.value, l.floor, l.goal)

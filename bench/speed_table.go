@@ -53,6 +53,9 @@ func speed(match *regexp.Regexp, d time.Duration, count int, asJSON bool) error 
 	var table []measurement
 	for _, m := range speedTable() {
 		if match.MatchString(m.name) {
+			if quick {
+				m.yardstick = yardstick{}
+			}
 			table = append(table, m)
 		}
 	}
@@ -138,5 +141,7 @@ func printTable(results []result) {
 			number(r.RSSMB > 0, "%.0f", r.RSSMB), number(bulk && r.Floor > 0, "%.2f%%", 100*r.Resent))
 	}
 	w.Flush()
-	fmt.Println(speedNotes)
+	if !quick {
+		fmt.Println(speedNotes)
+	}
 }
