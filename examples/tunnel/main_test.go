@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"io"
+	"log"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,16 +28,21 @@ type link struct {
 	s      kcp.Settings
 	addr   string // where connections are taken
 	target string
+	late   time.Duration      // how much later than it could Write of the session returns
 	stop   context.CancelFunc // of the serving end
 	done   chan error
 }
 
 func newLink(t *testing.T, path netem.Path, target string) *link {
+	return newLateLink(t, path, target, 0)
+}
+
+func newLateLink(t *testing.T, path netem.Path, target string, late time.Duration) *link {
 	s, err := settings("a secret")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &link{T: t, net: netem.New(1), s: s, target: target}
+	l := &link{T: t, net: netem.New(1), s: s, target: target, late: late}
 	if err := l.net.SetDefault(path); err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +101,9 @@ func (l *link) dial(context.Context) (net.Conn, error) {
 	s.SetStreamMode(true)
 	s.SetNoDelay(1, 20, 2, 0)
 	s.SetUserTimeout(time.Second)
+	if l.late > 0 {
+		return lateConn{s, l.late}, nil
+	}
 	return s, nil
 }
 
@@ -264,4 +276,89 @@ func TestRestart(t *testing.T) {
 		}
 	}
 	t.Errorf("no connection after the restart: %v", last)
+}
+
+// What a server says before its client does arrives, in each of many connections.
+func TestServerSpeaksFirst(t *testing.T) {
+	const banner = "220 ready\r\n"
+	backend, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer backend.Close()
+	go func() {
+		for {
+			conn, err := backend.Accept()
+			if err != nil {
+				return
+			}
+			io.WriteString(conn, banner)
+			conn.Close()
+		}
+	}()
+	l := newLateLink(t, netem.Path{}, backend.Addr().String(), answerTime)
+	l.many(100, func(conn net.Conn, err error) {
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if got, err := io.ReadAll(conn); err != nil || string(got) != banner {
+			t.Errorf("%q, %v", got, err)
+		}
+	})
+}
+
+// Where nobody listens at the target, each of many connections is reset.
+func TestTargetDown(t *testing.T) {
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody.Close()
+	log.SetOutput(io.Discard) // of a line for each
+	defer log.SetOutput(os.Stderr)
+	l := newLateLink(t, netem.Path{}, nobody.Addr().String(), answerTime)
+	l.many(100, func(conn net.Conn, err error) {
+		if err == nil {
+			_, err = conn.Read(make([]byte, 1))
+		}
+		if !errors.Is(err, syscall.ECONNRESET) { // from Dial, if it was that fast
+			t.Error(err)
+		}
+	})
+}
+
+// answerTime is long enough for an answer to come meanwhile over a link without delay.
+const answerTime = 2 * time.Millisecond
+
+// lateConn is a connection whose Write returns late, as on a busy machine.
+type lateConn struct {
+	net.Conn
+	late time.Duration
+}
+
+func (c lateConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	time.Sleep(c.late)
+	return n, err
+}
+
+// many makes n connections, some at a time, and calls use with each, or with the error.
+func (l *link) many(n int, use func(net.Conn, error)) {
+	const atATime = 20
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, atATime)
+	for range n {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			conn, err := net.Dial("tcp", l.addr)
+			if err == nil {
+				defer conn.Close()
+				conn.SetDeadline(time.Now().Add(10 * time.Second))
+			}
+			use(conn, err)
+		})
+	}
+	wg.Wait()
 }

@@ -35,7 +35,7 @@ func serveTunnels(ctx context.Context, l net.Listener, dial dialFunc) error {
 				return // the session is over
 			}
 			go func() {
-				tcp, err := dial(ctx)
+				tcp, err := serveStream(ctx, stream, dial)
 				if err != nil {
 					log.Print(err)
 					stream.Close() // without an end: the other end resets its connection
@@ -45,6 +45,18 @@ func serveTunnels(ctx context.Context, l net.Listener, dial dialFunc) error {
 			}()
 		}
 	})
+}
+
+// serveStream dials for a stream, once the other end has said that it is ready for what comes.
+func serveStream(ctx context.Context, stream io.Reader, dial dialFunc) (net.Conn, error) {
+	var first [1]byte
+	if _, err := io.ReadFull(stream, first[:]); err != nil {
+		return nil, err
+	}
+	if first[0] != ready {
+		return nil, errNoTunnel
+	}
+	return dial(ctx)
 }
 
 // serveConnections accepts TCP connections from l and carries each through a stream. It returns nil
@@ -57,6 +69,12 @@ func serveConnections(ctx context.Context, l net.Listener, dial dialFunc) error 
 		if err != nil {
 			log.Print(err)
 			reset(tcp)
+			return
+		}
+		if _, err := stream.Write([]byte{ready}); err != nil {
+			log.Print(err)
+			reset(tcp)
+			stream.Close()
 			return
 		}
 		join(tcp, stream)
@@ -144,9 +162,17 @@ func config() *smux.Config {
 	return c
 }
 
-// In a stream each direction is a sequence of chunks: a length of two bytes and that many bytes of
-// data. A length of 0 is the end. (The stream's own CloseWrite could end it as well, but smux
-// v1.5.56 discards data that was not read when both directions have ended.)
+// ready is the first byte of each stream, from the end that opened it. smux (v1.5.56) knows a
+// stream only after its opening was sent, and drops what the other end says before that. So the
+// other end says nothing until it has this byte, which costs no round trip: it follows the opening
+// at once.
+const ready = 1
+
+var errNoTunnel = errors.New("the other end is no tunnel of ours")
+
+// After that each direction of a stream is a sequence of chunks: a length of two bytes and that
+// many bytes of data. A length of 0 is the end. (The stream's own CloseWrite could end it as well,
+// but smux v1.5.56 discards data that was not read when both directions have ended.)
 
 // chunk is the most bytes of data behind one length.
 const chunk = 16 << 10
@@ -201,7 +227,7 @@ func unpack(to net.Conn, stream io.Reader) error {
 		case n == 0:
 			return to.(interface{ CloseWrite() error }).CloseWrite()
 		case n > chunk:
-			return errors.New("the other end is no tunnel of ours")
+			return errNoTunnel
 		}
 		if _, err := io.ReadFull(stream, buf[:n]); err != nil {
 			return errors.Join(io.ErrUnexpectedEOF, err)
