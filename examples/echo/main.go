@@ -16,10 +16,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -36,35 +38,42 @@ const (
 	patience = 5 * time.Second
 )
 
-func main() { os.Exit(status()) }
+func main() { os.Exit(status(os.Args[1:], os.Stderr)) }
 
-// status runs the program and returns its exit status.
-func status() int {
-	listen := flag.String("listen", "", "only serve, on this `address`, such as :4000")
-	dial := flag.String("dial", "", "only be a client, of the server at this `address`, such as localhost:4000")
-	key := flag.String("key", "it's no secret", "`passphrase` that both ends share")
-	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "Echo is a server that sends back what it gets, a client of it, or both. Flags:")
-		flag.PrintDefaults()
+// status runs the program and returns its exit status: 2 after wrong usage, 1 after another error.
+func status(args []string, complaints io.Writer) int {
+	f := flag.NewFlagSet("echo", flag.ContinueOnError)
+	f.SetOutput(complaints)
+	listen := f.String("listen", "", "only serve, on this `address`, such as :4000")
+	dial := f.String("dial", "", "only be a client, of the server at this `address`, such as localhost:4000")
+	key := f.String("key", "it's no secret", "`passphrase` that both ends share")
+	f.Usage = func() {
+		fmt.Fprintln(complaints, "Echo is a server that sends back what it gets, a client of it, or both. Flags:")
+		f.PrintDefaults()
 	}
-	flag.Parse()
+	switch err := f.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil: // Parse has told it
+		return 2
+	case f.NArg() > 0:
+		fmt.Fprintf(complaints, "echo: unexpected argument %q\n", f.Arg(0))
+		return 2
+	case *listen != "" && *dial != "":
+		fmt.Fprintln(complaints, "echo: -listen and -dial are two programs: leave out both to run them in one")
+		return 2
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := run(ctx, *listen, *dial, *key, flag.Args())
+	err := run(ctx, *listen, *dial, *key)
 	if err != nil && ctx.Err() == nil {
-		fmt.Fprintln(os.Stderr, "echo:", err)
+		fmt.Fprintln(complaints, "echo:", err)
 		return 1
 	}
 	return 0
 }
 
-func run(ctx context.Context, listen, dial, key string, rest []string) error {
-	if len(rest) > 0 {
-		return fmt.Errorf("unexpected argument %q", rest[0])
-	}
-	if listen != "" && dial != "" {
-		return errors.New("-listen and -dial are two programs: leave out both to run them in one")
-	}
+func run(ctx context.Context, listen, dial, key string) error {
 	block, err := newCipher(key)
 	if err != nil {
 		return err
@@ -75,8 +84,8 @@ func run(ctx context.Context, listen, dial, key string, rest []string) error {
 		if err != nil {
 			return fmt.Errorf("-listen: %w", err)
 		}
-		fmt.Println("Serves echoes on", l.Addr())
-		return serve(ctx, l)
+		log.Println("serves echoes on", l.Addr())
+		return serve(ctx, l, log.Printf)
 	case dial != "":
 		fmt.Println("Sends the lines of stdin to", dial, "and prints the echoes.")
 		return client(ctx, dial, block, os.Stdin, os.Stdout)
@@ -105,7 +114,7 @@ func both(ctx context.Context, block kcp.BlockCrypt, out io.Writer) error {
 		return err
 	}
 	served := make(chan error, 1)
-	go func() { served <- serve(ctx, l) }()
+	go func() { served <- serve(ctx, l, func(string, ...any) {}) }()
 	fmt.Fprintln(out, "Sends three lines to an echo server in this process, on", l.Addr())
 	lines := strings.NewReader("hello\nThis is a session over UDP,\nencrypted, in order and without loss.\n")
 	err = client(ctx, l.Addr().String(), block, lines, out)
@@ -113,8 +122,10 @@ func both(ctx context.Context, block kcp.BlockCrypt, out io.Writer) error {
 	return errors.Join(err, <-served)
 }
 
-// serve echoes until ctx is done.
-func serve(ctx context.Context, l *kcp.Listener) error {
+// serve echoes until ctx is done, and tells of each session when it begins and ends.
+func serve(ctx context.Context, l *kcp.Listener, tell func(format string, args ...any)) error {
+	var sessions sync.WaitGroup
+	defer sessions.Wait() // or the program would end before the clients are told
 	defer l.Close()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	for {
@@ -125,12 +136,17 @@ func serve(ctx context.Context, l *kcp.Listener) error {
 		if err != nil {
 			return err
 		}
-		go echo(ctx, s)
+		sessions.Go(func() {
+			tell("%v: begins", s.RemoteAddr())
+			n, err := echo(ctx, s)
+			tell("%v: ends after %d bytes: %v", s.RemoteAddr(), n, err)
+		})
 	}
 }
 
-// echo sends back what s receives, until the client ends the stream or is silent for idle.
-func echo(ctx context.Context, s *kcp.UDPSession) {
+// echo sends back what s receives, until the client ends the stream or is silent for idle. It
+// returns how much that was, and what ended it.
+func echo(ctx context.Context, s *kcp.UDPSession) (total int, err error) {
 	defer s.Close()
 	defer context.AfterFunc(ctx, func() { s.Close() })()
 	tune(s)
@@ -139,11 +155,12 @@ func echo(ctx context.Context, s *kcp.UDPSession) {
 		s.SetReadDeadline(time.Now().Add(idle))
 		n, err := s.Read(b)
 		if err != nil {
-			return
+			return total, err
 		}
 		if _, err := s.Write(b[:n]); err != nil {
-			return
+			return total, err
 		}
+		total += n
 	}
 }
 
@@ -172,14 +189,17 @@ func exchange(s net.Conn, in io.Reader, out io.Writer) error {
 	for lines.Scan() {
 		start := time.Now()
 		s.SetDeadline(start.Add(patience))
-		if _, err := fmt.Fprintln(s, lines.Text()); err != nil {
-			return err
+		_, err := fmt.Fprintln(s, lines.Text())
+		var echo string
+		if err == nil {
+			echo, err = echoes.ReadString('\n')
 		}
-		echo, err := echoes.ReadString('\n')
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
 			return fmt.Errorf("no answer from %v in %v: is a server there, with the same -key?", s.RemoteAddr(), patience)
-		}
-		if err != nil {
+		case err == io.EOF, errors.Is(err, syscall.ECONNRESET):
+			return fmt.Errorf("the server at %v has ended the session", s.RemoteAddr())
+		case err != nil:
 			return err
 		}
 		fmt.Fprintf(out, "%s  (%v)\n", strings.TrimSuffix(echo, "\n"), time.Since(start).Round(10*time.Microsecond))
@@ -190,9 +210,9 @@ func exchange(s net.Conn, in io.Reader, out io.Writer) error {
 	return lines.Err()
 }
 
-// tune makes s answer fast: a write goes out at once, and a segment is retransmitted when two later
-// ones were acknowledged. The last argument, nc=1, leaves out the congestion window, which amounts
-// as small as a line do not need.
+// tune makes s answer fast: a segment is retransmitted when two later ones were acknowledged, or
+// soon when nothing is heard. The last argument, nc=0, leaves the congestion window on, which
+// amounts as small as a line never fill.
 func tune(s *kcp.UDPSession) {
 	s.SetStreamMode(true)
 	s.SetNoDelay(1, 10, 2, 0)

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"strings"
 	"testing"
+
+	"github.com/xtaci/kcp-go/v5"
 )
 
 func TestBoth(t *testing.T) {
@@ -34,19 +38,63 @@ func TestLongLine(t *testing.T) {
 	}
 }
 
-func TestBadFlags(t *testing.T) {
+// A wrong command line and a failure have different exit statuses, and each says what is wrong.
+func TestStatus(t *testing.T) {
 	for _, c := range []struct {
-		listen, dial string
-		rest         []string
-		want         string
+		args, want string
+		status     int
 	}{
-		{":1", ":2", nil, "-listen and -dial"},
-		{"127.0.0.1:http-of-nowhere", "", nil, "-listen: "},
-		{"", "127.0.0.1", nil, "dial: address 127.0.0.1"},
-		{"", "", []string{"x"}, `unexpected argument "x"`},
+		{"-listen :1 -dial :2", "-listen and -dial", 2},
+		{"x", `unexpected argument "x"`, 2},
+		{"-nonsense", "-nonsense", 2},
+		{"-h", "Flags:", 0},
+		{"-listen 127.0.0.1:http-of-nowhere", "-listen: ", 1},
+		{"-dial 127.0.0.1", "dial: address 127.0.0.1", 1},
 	} {
-		if err := run(context.Background(), c.listen, c.dial, "", c.rest); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("-listen %q -dial %q %q: error %v, want %s", c.listen, c.dial, c.rest, err, c.want)
+		var complaints strings.Builder
+		if got := status(strings.Fields(c.args), &complaints); got != c.status || !strings.Contains(complaints.String(), c.want) {
+			t.Errorf("%s: status %d, %q, want %d, %q", c.args, got, &complaints, c.status, c.want)
 		}
+	}
+}
+
+// When the server stops, a client is told so.
+func TestServerStops(t *testing.T) {
+	block, err := newCipher("secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := kcp.ListenWithOptions("127.0.0.1:0", block, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	told := make(chan string, 9)
+	served := make(chan error, 1)
+	go func() {
+		served <- serve(ctx, l, func(format string, args ...any) { told <- fmt.Sprintf(format, args...) })
+	}()
+	in, lines := io.Pipe()
+	echoes, out := io.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- client(t.Context(), l.Addr().String(), block, in, out) }()
+	fmt.Fprintln(lines, "hello")
+	if _, err := bufio.NewReader(echoes).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	if s := <-told; !strings.HasSuffix(s, ": begins") {
+		t.Error(s)
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if s := <-told; !strings.Contains(s, ": ends after 6 bytes") {
+		t.Error(s)
+	}
+	fmt.Fprintln(lines, "is anybody there?")
+	if err := <-done; err == nil || !strings.HasSuffix(err.Error(), "has ended the session") {
+		t.Error(err)
 	}
 }
