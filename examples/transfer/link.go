@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math"
+	"syscall"
 
 	"github.com/xtaci/kcp-go/v5"
 	"github.com/xtaci/kcp-go/v5/internal/netem"
@@ -11,7 +14,7 @@ import (
 // ipUDP is the number of bytes that the headers of IPv4 and UDP add to a datagram on a real link.
 const ipUDP = 28
 
-// link is a dialled session and the listener that it leads to.
+// link is a dialled session and the listener that it leads to, or one of them.
 type link struct {
 	about    string // description of one line
 	sender   *kcp.UDPSession
@@ -21,15 +24,46 @@ type link struct {
 }
 
 // open sets up the link that the options describe.
-func (o *options) open() (*link, error) {
+func (o *options) open(ctx context.Context) (*link, error) {
 	block, err := blockCrypt(o.crypt, o.key)
 	if err != nil {
 		return nil, err
 	}
-	if o.udp {
+	switch {
+	case o.listen != "":
+		return o.openListener(block)
+	case o.dial != "":
+		return o.openSession(ctx, block)
+	case o.udp:
 		return o.openUDP(block)
 	}
 	return o.openEmulated(block)
+}
+
+func (o *options) openListener(block kcp.BlockCrypt) (*link, error) {
+	listener, err := kcp.ListenWithOptions(o.listen, block, o.data, o.parity)
+	if err != nil {
+		return nil, fmt.Errorf("-listen: %w", err)
+	}
+	return &link{about: fmt.Sprintf("at %v", listener.Addr()), listener: listener, free: func() {}}, nil
+}
+
+// openSession waits for the receiver's first answer: whatever keeps it away is an error here.
+func (o *options) openSession(ctx context.Context, block kcp.BlockCrypt) (*link, error) {
+	d := kcp.Dialer{
+		Settings:    kcp.Settings{Block: block, DataShards: o.data, ParityShards: o.parity},
+		WaitForPeer: true,
+		Timeout:     patience,
+	}
+	conn, err := d.DialContext(ctx, "udp", o.dial)
+	if errors.Is(err, syscall.ETIMEDOUT) {
+		err = fmt.Errorf("%w: is a receiver there, with the same -crypt and -key?", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("-dial: %w", err)
+	}
+	about := fmt.Sprintf("%v to %v", conn.LocalAddr(), conn.RemoteAddr())
+	return &link{about: about, sender: conn.(*kcp.UDPSession), free: func() {}}, nil
 }
 
 func (o *options) openUDP(block kcp.BlockCrypt) (*link, error) {
@@ -101,56 +135,13 @@ func (o *options) inFlight() int64 {
 	return int64(float64(o.bandwidth) * (o.rtt + o.jitter).Seconds())
 }
 
-// tune gives an end the settings for the link.
+// tune gives an end the settings for the link. The congestion control, which the last argument of
+// SetNoDelay leaves on, finds what the link carries, and the windows follow it.
 func (o *options) tune(s *kcp.UDPSession) {
-	s.SetStreamMode(true)                       // a stream of bytes: fill every segment
-	s.SetNoDelay(1, 10, o.overtakers(), 1)      // low latency
-	s.SetMtu(o.mtu)                             // parse checked it
-	s.SetWindowSize(o.segments(), o.segments()) // both ends: the smaller of the two counts
-	s.SetRateLimit(o.pace())
-}
-
-// overtakers returns how many later segments have to be acknowledged before a segment is declared
-// lost. Two are enough where datagrams keep their order. With FEC they are too few, as the parity
-// that rebuilds a lost datagram comes last in its group. With jitter a datagram may be overtaken by
-// as many as are sent in the time of the jitter.
-func (o *options) overtakers() int {
-	late := float64(o.bandwidth) * o.jitter.Seconds() / float64(o.mtu)
-	return max(2, o.data+o.parity) + int(late)
-}
-
-// pace returns the rate limit of an end in bytes a second, 0 for no limit. SetNoDelay's last
-// argument, nc=1, leaves out the congestion window, so nothing else keeps an end from flooding the
-// queue. The limit counts fewer bytes of a datagram than the link does. A twentieth of the rate is
-// left for acknowledgements.
-func (o *options) pace() uint32 {
-	if o.udp {
-		return 0
+	s.SetStreamMode(true)     // a stream of bytes: fill every segment
+	s.SetNoDelay(1, 10, 2, 0) // low latency
+	s.SetMtu(o.mtu)           // parse checked it
+	if o.window > 0 {
+		s.SetWindowSize(o.window, o.window) // both ends: the smaller of the two counts
 	}
-	const uncounted = 36 // bytes at most, of nonce, tag and FEC header
-	counted := float64(o.mtu-uncounted) / float64(o.mtu+ipUDP)
-	return uint32(0.95 * counted * float64(o.bandwidth))
-}
-
-// segments returns the windows of both ends, in segments: -window, or as many as keep the link
-// full. These are one and a half bandwidth-delay products, for a round trip that varies, and as
-// many again for each time that some segment among them has to be retransmitted: the window starts
-// at the oldest segment that is missing, and everything behind that segment waits for it.
-func (o *options) segments() int {
-	const (
-		least = 256  // for links so short that the timers of the ends take longer
-		local = 1024 // where there is no rate to derive the windows from
-	)
-	switch {
-	case o.window > 0:
-		return o.window
-	case o.udp || o.bandwidth == 0:
-		return local
-	}
-	inFlight := max(1, float64(o.inFlight())/float64(o.mtu))
-	rounds := 1.0
-	if o.loss > 0 {
-		rounds += math.Log(inFlight) / math.Log(100/o.loss)
-	}
-	return int(min(max(1.5*rounds*inFlight, least), math.MaxUint16))
 }

@@ -1,10 +1,13 @@
 // Transfer moves data from a dialled session to an accepted one and checks that it arrived intact.
 // Both ends are in this process; between them is an emulated bad link or, with -udp, a pair of real
-// sockets on the loopback interface:
+// sockets on the loopback interface. Or each is on a machine of its own, for a path of yours:
 //
 //	transfer                      32 MiB, 60 ms round trip, 5% of the datagrams lost each way
 //	transfer -loss 20 -fec 10/3   a worse link, with forward error correction
 //	transfer -udp -file PATH      a file of yours over real sockets
+//
+//	transfer -listen :4000                   receives at one machine, and keeps nothing
+//	transfer -dial HOST:4000 -size 100MiB    sends at the other
 //
 // It shows its progress while it runs, and at the end what the protocol did.
 package main

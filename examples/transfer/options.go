@@ -23,6 +23,8 @@ type options struct {
 	seed        uint64
 	udp         bool
 
+	listen, dial string // addresses; one end alone
+
 	size int64 // bytes
 	file string
 
@@ -31,10 +33,18 @@ type options struct {
 	window, mtu  int // segments, bytes
 }
 
+const (
+	defaultRTT       = 60 * time.Millisecond
+	defaultBandwidth = 5_000_000
+)
+
+// emulated says whether the link is an emulated one.
+func (o *options) emulated() bool { return !o.udp && o.listen == "" && o.dial == "" }
+
 // parse reads the flags. An error names the flag and the values that it takes.
 func parse(args []string) (options, error) {
 	o := options{
-		rtt: 60 * time.Millisecond, loss: 5, bandwidth: 5e6,
+		rtt: defaultRTT, loss: 5, bandwidth: defaultBandwidth,
 		size: 32 << 20, mtu: kcp.IKCP_MTU_DEF,
 	}
 	f := flag.NewFlagSet("transfer", flag.ContinueOnError)
@@ -46,11 +56,13 @@ func parse(args []string) (options, error) {
 	f.Uint64Var(&o.seed, "seed", 1, "`number` that the link's fates and the random payload follow from")
 	f.BoolVar(&o.udp, "udp", false, "use real sockets on loopback instead of the emulated link")
 	f.Func("size", "`bytes` to send, random ones (default 32MiB)", bytesVar(&o.size))
-	f.StringVar(&o.file, "file", "", "send the file at this `path` instead; with go -C DIR run, a relative one starts in DIR")
+	f.Func("listen", "only receive one transfer, at this `address`, such as :4000", textVar(&o.listen, "an address"))
+	f.Func("dial", "only send, to the receiver at this `address`, such as host:4000", textVar(&o.dial, "an address"))
+	f.Func("file", "send the file at this `path` instead; with go -C DIR run, a relative one starts in DIR", textVar(&o.file, "a path"))
 	f.Func("fec", "forward error correction with so many `data/parity` shards a group, such as 10/3 (default none)", shardsVar(&o.data, &o.parity))
 	f.StringVar(&o.crypt, "crypt", "none", "`name` of the cipher: "+cipherNames())
 	f.StringVar(&o.key, "key", "it's no secret", "`passphrase` that the cipher's key is derived from")
-	f.Func("window", "`segments` in flight at most (default what fills the link)", intVar(&o.window, 1, math.MaxUint16))
+	f.Func("window", "`segments` in flight at most (default as many as the link carries)", intVar(&o.window, 1, math.MaxUint16))
 	f.Func("mtu", "`bytes` of the longest datagram (default 1400)", intVar(&o.mtu, 128, 1500))
 
 	f.SetOutput(io.Discard) // an error is one line; a list of the flags would hide it
@@ -87,9 +99,22 @@ func (o *options) check() error {
 func exclusive(f *flag.FlagSet) error {
 	given := make(map[string]bool)
 	f.Visit(func(f *flag.Flag) { given[f.Name] = f.Value.String() != "false" })
-	for _, name := range []string{"rtt", "jitter", "loss", "bandwidth", "queue"} {
-		if given["udp"] && given[name] {
-			return fmt.Errorf("-%s describes the emulated link, which -udp does without", name)
+	if given["listen"] && given["dial"] {
+		return errors.New("-listen and -dial are two programs: leave out both to run them in one")
+	}
+	for _, real := range []string{"udp", "listen", "dial"} {
+		for _, name := range []string{"rtt", "jitter", "loss", "bandwidth", "queue"} {
+			if given[real] && given[name] {
+				return fmt.Errorf("-%s describes the emulated link, which -%s does without", name, real)
+			}
+		}
+	}
+	if given["udp"] && (given["listen"] || given["dial"]) {
+		return errors.New("-udp is for both ends in one program: -listen and -dial use real sockets anyway")
+	}
+	for _, name := range []string{"size", "file", "seed"} {
+		if given["listen"] && given[name] {
+			return fmt.Errorf("-%s is the sender's: give it to the one with -dial", name)
 		}
 	}
 	if given["file"] && given["size"] {
@@ -114,13 +139,23 @@ func bytesVar(v *int64) func(string) error {
 				continue
 			}
 			n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-			if err != nil || !(n >= 0 && n*u.size <= 1<<50) {
+			if err != nil || !(n >= 0 && n*u.size <= sizeMost) {
 				break
 			}
 			*v = int64(n * u.size)
 			return nil
 		}
 		return errors.New("want bytes from 0 to 1 PiB, such as 1500, 32MiB or 2.5MB")
+	}
+}
+
+func textVar(v *string, what string) func(string) error {
+	return func(s string) error {
+		if s == "" {
+			return fmt.Errorf("want %s", what)
+		}
+		*v = s
+		return nil
 	}
 }
 

@@ -10,13 +10,13 @@ import (
 	"github.com/xtaci/kcp-go/v5"
 )
 
-// progress shows the progress of a transfer. The receiver adds to received; one goroutine calls the
-// methods.
+// progress shows the progress of a transfer. The receiver adds to moved, or the sender where it is
+// alone; one goroutine calls the methods.
 type progress struct {
-	received atomic.Int64 // bytes that have arrived in order
-	total    int64        // bytes to be transferred
-	segment  int          // bytes of payload in a full segment
-	srtt     func() int32 // in ms
+	moved   atomic.Int64 // bytes that have arrived in order, or that the sender's session has taken
+	total   int64        // bytes to be transferred
+	segment int          // bytes of payload in a full segment
+	srtt    func() int32 // in ms
 
 	out   io.Writer
 	width func() int // of the terminal in columns, 0 if out is none
@@ -60,7 +60,7 @@ func (p *progress) show() {
 	}
 }
 
-func (p *progress) sample() sample { return sample{time.Now(), p.received.Load()} }
+func (p *progress) sample() sample { return sample{time.Now(), p.moved.Load()} }
 
 // print adds a sample and prints a line for it, in place of the last line on a terminal.
 func (p *progress) print(now sample) {
@@ -126,7 +126,7 @@ func (p *progress) line() (share float64, line string) {
 
 // resent returns retransmissions as a share of all segments sent with payload.
 func (p *progress) resent() float64 {
-	needed := float64(p.received.Load())/float64(p.segment) + 1
+	needed := float64(p.moved.Load())/float64(p.segment) + 1
 	again := float64(kcp.DefaultSnmp.Copy().RetransSegs)
 	return again / (again + needed)
 }

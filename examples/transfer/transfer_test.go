@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"io"
@@ -48,12 +49,67 @@ func TestTransfer(t *testing.T) {
 	}
 }
 
+// What others do is told of paths like those that it was measured on.
+func TestComparison(t *testing.T) {
+	for flags, want := range map[string]bool{
+		"": true, "-loss 1": true, "-loss 10": true, "-loss 0": false, "-loss 20": false,
+		"-rtt 10ms": false, "-bandwidth 1MB": false, "-jitter 1ms": false, "-udp": false,
+		"-dial :1": false, "-listen :1": false,
+	} {
+		o, err := parse(strings.Fields(flags))
+		if err != nil || o.comparable() != want {
+			t.Errorf("%q: %v, %v, want %v", flags, o.comparable(), err, want)
+		}
+	}
+}
+
+// Two programs make a transfer, each with one end.
+func TestTwoPrograms(t *testing.T) {
+	receiver, err := parse(strings.Fields("-listen 127.0.0.1:0 -crypt aes-128-gcm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, write := io.Pipe()
+	received := make(chan error, 1)
+	go func() {
+		received <- run(t.Context(), receiver, write, func() int { return 0 })
+		write.Close()
+	}()
+	lines, addr := bufio.NewScanner(read), ""
+	for addr == "" && lines.Scan() {
+		if link, ok := strings.CutPrefix(lines.Text(), "link"); ok {
+			addr = strings.TrimPrefix(strings.TrimSpace(link), "at ")
+		}
+	}
+	there := make(chan string, 1)
+	go func() {
+		rest, _ := io.ReadAll(read)
+		there <- string(rest)
+	}()
+	sender, err := parse([]string{"-dial", addr, "-crypt", "aes-128-gcm", "-size", "300KiB"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var here strings.Builder
+	if err := run(t.Context(), sender, &here, func() int { return 0 }); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-received; err != nil {
+		t.Fatal(err)
+	}
+	_, sent, _ := strings.Cut(here.String(), "SHA-256 matches: ")
+	_, got, _ := strings.Cut(<-there, "SHA-256 matches: ")
+	if sent == "" || got != sent {
+		t.Errorf("sent %q, received %q", sent, got)
+	}
+}
+
 // A line must fit into its terminal, or it could not be redrawn in place.
 func TestProgressFits(t *testing.T) {
 	for width := 1; width < 200; width++ {
 		var out strings.Builder
 		p := newProgress(&out, func() int { return width }, 1e9, 1400, func() int32 { return 60 })
-		p.received.Store(5e8)
+		p.moved.Store(5e8)
 		p.show()
 		line := strings.TrimSuffix(strings.TrimPrefix(out.String(), "\r"), "\x1b[K")
 		if n := utf8.RuneCountInString(line); n > width-1 {
@@ -135,6 +191,14 @@ func TestBadFlags(t *testing.T) {
 		{"-mtu 1501", "-mtu: want 128 to 1500"},
 		{"-udp -loss 1", "-loss describes the emulated link, which -udp does without"},
 		{"-file x -size 1", "-size is of random bytes, which -file does without"},
+		{"-listen :1 -dial :2", "-listen and -dial are two programs"},
+		{"-listen :1 -loss 1", "-loss describes the emulated link, which -listen does without"},
+		{"-dial :1 -rtt 1ms", "-rtt describes the emulated link, which -dial does without"},
+		{"-dial :1 -udp", "-udp is for both ends in one program"},
+		{"-listen :1 -size 1", "-size is the sender's"},
+		{"-file=", "-file: want a path"},
+		{"-listen=", "-listen: want an address"},
+		{"-dial=", "-dial: want an address"},
 		{"-nonsense", "-nonsense"},
 		{"x", `unexpected argument "x"`},
 	} {
