@@ -1,4 +1,4 @@
-package deployed
+package unmarked
 
 import (
 	"crypto/aes"
@@ -26,7 +26,7 @@ type Envelope interface {
 	Open(datagram []byte) ([]byte, error)
 }
 
-var errEnvelope = errors.New("deployed: a datagram that was not sealed with this key")
+var errEnvelope = errors.New("unmarked: a datagram that was not sealed with this key")
 
 const (
 	nonceSize = 16

@@ -1,4 +1,4 @@
-package deployed
+package unmarked
 
 import (
 	"encoding/binary"
@@ -222,12 +222,13 @@ func (s *Session) waitLocked() error {
 }
 
 // SetDeadline sets the time from which on Read and Write do not wait, rounded up to the timer's next
-// run.
-func (s *Session) SetDeadline(t time.Time) {
+// run. The error is nil.
+func (s *Session) SetDeadline(t time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.until = t
 	s.changed.Broadcast()
+	return nil
 }
 
 // SendOOB sends an out-of-band datagram, which needs FEC.

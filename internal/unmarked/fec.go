@@ -1,4 +1,4 @@
-package deployed
+package unmarked
 
 import (
 	"encoding/binary"
@@ -29,7 +29,7 @@ type code struct {
 func newCode(data, parity int) code {
 	rs, err := reedsolomon.New(data, parity)
 	if err != nil {
-		panic(fmt.Sprintf("deployed: FEC of %d and %d shards: %v", data, parity, err))
+		panic(fmt.Sprintf("unmarked: FEC of %d and %d shards: %v", data, parity, err))
 	}
 	return code{rs, uint32(data), uint32(parity)}
 }

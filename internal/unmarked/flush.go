@@ -1,4 +1,4 @@
-package deployed
+package unmarked
 
 // packer packs segments into datagrams, as many as fit.
 type packer struct {

@@ -1,4 +1,4 @@
-package deployed
+package unmarked
 
 import (
 	"encoding/binary"

@@ -1,4 +1,4 @@
-// Package deployed is a peer as there are many in the field: it speaks the protocol of sections 2 to
+// Package unmarked is a peer as there are many in the field: it speaks the protocol of sections 2 to
 // 8 and 13 of docs/protocol.md and none of the extensions. It is for tests, and written from the
 // description of the wire alone: it shares no code with the package under test, so that a mistake
 // made there is not made here again.
@@ -15,7 +15,7 @@
 //   - Close sends what the window allows once, and is silent from then on.
 //
 // Everything keeps time by package time, and so runs in a testing/synctest bubble.
-package deployed
+package unmarked
 
 import (
 	"cmp"
@@ -57,9 +57,9 @@ const (
 
 var (
 	// ErrClosed is the error of what Close has ended.
-	ErrClosed = errors.New("deployed: closed")
+	ErrClosed = errors.New("unmarked: closed")
 	// ErrTimeout is the error of a Read or Write beyond its deadline.
-	ErrTimeout = errors.New("deployed: deadline passed")
+	ErrTimeout = errors.New("unmarked: deadline passed")
 )
 
 // complete fills in the defaults.
