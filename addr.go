@@ -18,7 +18,7 @@ type peerAddr struct {
 
 func peerAddrOf(addr net.Addr) peerAddr {
 	if addr == nil {
-		return peerAddr{} // an unnamed peer, to whom nothing can be sent
+		return peerAddr{} // the one peer of its PacketConn
 	}
 	if a, ok := addr.(*net.UDPAddr); ok && a != nil {
 		return peerAddr{udp: unmap(a.AddrPort())}
@@ -39,9 +39,9 @@ type destination struct {
 	plain uint32 // atomic: set when the path refuses segmentation offload
 }
 
-// netAddr returns the address for people and for WriteTo.
+// netAddr returns the address for people and for WriteTo, nil where there is none.
 func (d *destination) netAddr() net.Addr {
-	if d.addr != nil {
+	if d.addr != nil || !d.udp.IsValid() {
 		return d.addr
 	}
 	return net.UDPAddrFromAddrPort(d.udp)

@@ -61,6 +61,10 @@ func NewConn(raddr string, block BlockCrypt, dataShards, parityShards int, conn 
 
 // NewConn2 is NewConn with an address as the PacketConn's WriteTo takes it. Datagrams from other
 // addresses are dropped.
+//
+// A PacketConn that is no *net.UDPConn may do without: raddr can be nil or anything else, is what
+// WriteTo is called with, and the first datagram of the conversation tells what ReadFrom calls the
+// peer. With nil, datagrams count whatever their address.
 func NewConn2(raddr net.Addr, block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*UDPSession, error) {
 	return NewConn3(randomConv(), raddr, block, dataShards, parityShards, conn)
 }
@@ -202,15 +206,28 @@ func (d *Dialer) await(ctx context.Context, s *UDPSession) error {
 	return nil
 }
 
-// dialConn starts a session to raddr over conn.
-func (c *config) dialConn(conv uint32, raddr net.Addr, ownConn bool, conn net.PacketConn) (*UDPSession, error) {
-	switch {
-	case isNil(raddr):
-		return nil, errNoRemote
-	case isNil(conn):
-		return nil, errNoConn
+// remoteOf returns the address to send to over conn, as raddr says.
+func remoteOf(conn net.PacketConn, raddr net.Addr) (net.Addr, error) {
+	_, udp := conn.(*net.UDPConn)
+	if isNil(raddr) {
+		if udp {
+			return nil, errNoRemote
+		}
+		return raddr, nil
 	}
 	addr, err := completeAddr(raddr)
+	if err != nil && !udp {
+		return raddr, nil // it is the PacketConn's affair
+	}
+	return addr, err
+}
+
+// dialConn starts a session to raddr over conn.
+func (c *config) dialConn(conv uint32, raddr net.Addr, ownConn bool, conn net.PacketConn) (*UDPSession, error) {
+	if isNil(conn) {
+		return nil, errNoConn
+	}
+	addr, err := remoteOf(conn, raddr)
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +243,12 @@ func (c *config) dialConn(conv uint32, raddr net.Addr, ownConn bool, conn net.Pa
 
 // dial starts a session to addr over sock.
 func (c *config) dial(conv uint32, addr net.Addr, sock *socket) *UDPSession {
-	s := newSession(c, sock, nil, conv, sock.destination(peerAddrOf(addr), addr))
+	var from peerAddr
+	if !isNil(addr) {
+		from = peerAddrOf(addr)
+	}
+	s := newSession(c, sock, nil, conv, sock.destination(from, addr))
+	s.source = sourceOf(sock, &s.to)
 	c.snmp.opened(&c.snmp.ActiveOpens)
 	sock.start(s)
 	return s

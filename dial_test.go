@@ -15,6 +15,7 @@ func TestConstructorErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	plain := udp(t, "127.0.0.1:0") // where other PacketConns may do without an address
 	addr := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}
 	const local = "127.0.0.1:0"
 	for _, tt := range []struct {
@@ -26,8 +27,9 @@ func TestConstructorErrors(t *testing.T) {
 		{"typed nil conn", func() (any, error) { return NewConn3(1, addr, nil, 0, 0, (*net.UDPConn)(nil)) }, "PacketConn"},
 		{"nil conn of NewConn", func() (any, error) { return NewConn("127.0.0.1:1", nil, 0, 0, nil) }, "PacketConn"},
 		{"nil conn to serve", func() (any, error) { return ServeConn(nil, 0, 0, nil) }, "PacketConn"},
-		{"nil address", func() (any, error) { return NewConn2(nil, nil, 0, 0, conn) }, "address"},
-		{"typed nil address", func() (any, error) { return NewConn4(1, (*net.UDPAddr)(nil), nil, 0, 0, true, conn) }, "address"},
+		{"nil address of a UDP socket", func() (any, error) { return NewConn2(nil, nil, 0, 0, plain) }, "address"},
+		{"typed nil address of a UDP socket", func() (any, error) { return NewConn4(1, (*net.UDPAddr)(nil), nil, 0, 0, true, plain) }, "address"},
+		{"no port at a UDP socket", func() (any, error) { return NewConn2(&net.UDPAddr{IP: net.IPv4zero}, nil, 0, 0, plain) }, "port"},
 		{"negative data shards", func() (any, error) { return DialWithOptions(local, nil, -1, 3) }, "-1/3"},
 		{"negative parity shards", func() (any, error) { return ListenWithOptions(local, nil, 10, -3) }, "10/-3"},
 		{"too many shards", func() (any, error) { return ServeConn(nil, 200, 57, conn) }, "256"},

@@ -25,6 +25,8 @@ type UDPSession struct {
 	to    destination
 	task  *timedTask // runs onTimer
 
+	source source // the reader's alone; of a dialled session
+
 	// mu guards all below. Drivers spin on it (lockSpinning), so what lies in the same cache line is
 	// what its holder rarely writes.
 	mu        sync.Mutex
@@ -62,6 +64,13 @@ type UDPSession struct {
 	armed      int64 // the latest time that task is armed for, never for none
 	inBatch    bool  // part of a reader's batch that has not been driven yet
 	postponed  uint8 // times in a row that onTimer has waited for the reader
+}
+
+// source is where the datagrams of a dialled session come from. After the start it belongs to the
+// reader of its socket.
+type source struct {
+	addr    *peerAddr // nil for anywhere
+	unknown bool      // addr is not known yet
 }
 
 // A sessionOwner is the listener of an accepted session, whose socket is the listener's.
@@ -103,8 +112,14 @@ func (s *UDPSession) opError(op string, err error) error {
 // LocalAddr returns the socket's local address.
 func (s *UDPSession) LocalAddr() net.Addr { return s.sock.conn.LocalAddr() }
 
-// RemoteAddr returns the peer's address.
-func (s *UDPSession) RemoteAddr() net.Addr { return s.to.netAddr() }
+// RemoteAddr returns the peer's address, as it was given to the constructor. It is never nil: of a
+// session that was made without an address it is a nil *net.UDPAddr, which prints as <nil>.
+func (s *UDPSession) RemoteAddr() net.Addr {
+	if addr := s.to.netAddr(); !isNil(addr) {
+		return addr
+	}
+	return (*net.UDPAddr)(nil)
+}
 
 // GetConv returns the conversation id.
 func (s *UDPSession) GetConv() uint32 { return s.conv }

@@ -3,20 +3,44 @@ package kcp
 // receive takes a batch of datagrams for a dialled session from its socket's reader.
 func (s *UDPSession) receive(batch []inbound) {
 	now := clock()
-	peer := &s.to.peerAddr
-	if s.sock.connected {
-		peer = nil // the kernel passes no other's
-	}
-	if batch = s.cfg.env.openAll(batch, peer, s.cfg.snmp); len(batch) == 0 {
+	if batch = s.cfg.env.openAll(batch, s.source.addr, s.cfg.snmp); len(batch) == 0 {
 		return
 	}
 	lockSpinning(&s.mu)
 	for _, d := range batch {
 		c, ok := parseContents(d.data)
+		if s.source.unknown && !s.source.learn(s, d.from, &c) {
+			s.count.InErrs++
+			continue
+		}
 		s.datagramLocked(now, d.data, &c, ok)
 	}
 	s.driveLocked(now, false)
 	s.unlockAndSend(false)
+}
+
+// sourceOf returns where datagrams come from that are of a session to the given destination. Only a
+// UDP socket, whose addresses are the kernel's, is known to report the address that it sends to. A
+// PacketConn may be given a dummy, or name its peer otherwise when it reads (the TCP of a raw socket
+// that sends to UDP addresses); without an address it knows its peer by itself.
+func sourceOf(sock *socket, to *destination) source {
+	switch {
+	case sock.connected, to.peerAddr == peerAddr{}:
+		return source{} // the kernel, or the PacketConn, passes no other's
+	case sock.udp != nil:
+		return source{addr: &to.peerAddr}
+	}
+	return source{unknown: true}
+}
+
+// learn takes the address of the first datagram of the session's conversation for the peer's. It says
+// whether the datagram counts.
+func (src *source) learn(s *UDPSession, from peerAddr, c *contents) bool {
+	if !c.hasConv || c.conv != s.conv {
+		return from == s.to.peerAddr
+	}
+	*src = source{addr: &from}
+	return true
 }
 
 // datagramLocked takes an opened datagram b and what parseContents has made of it.
