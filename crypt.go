@@ -228,6 +228,9 @@ func (noneCrypt) Decrypt(dst, src []byte) { copy(dst[:len(src)], src) }
 // same in the shape of the interface.
 type aeadCrypt struct {
 	cipher.AEAD // nil after NewAEADCrypt(nil)
+	// apart says that Seal may write elsewhere than it reads. All are to, by cipher.AEAD's contract,
+	// but programs have some that work in place only.
+	apart bool
 }
 
 // NewAESGCMCrypt returns AES-GCM (SP 800-38D: https://csrc.nist.gov/pubs/sp/800/38/d/final) with
@@ -245,12 +248,13 @@ func NewAESGCMCrypt(key []byte) (BlockCrypt, error) {
 	if err != nil {
 		return nil, errors.Wrap(err, "kcp: AES-GCM")
 	}
-	return NewAEADCrypt(aead), nil
+	return &aeadCrypt{aead, true}, nil
 }
 
 // NewAEADCrypt returns a BlockCrypt that seals each datagram with aead, such as ChaCha20-Poly1305
 // from golang.org/x/crypto: nonce, ciphertext, tag, and no checksum. aead must be safe for
-// concurrent use, as those of the standard library are. With a nil aead there is nothing to encrypt
+// concurrent use, as those of the standard library are. It is only ever asked to work in place, and
+// may return new memory all the same. With a nil aead there is nothing to encrypt
 // with: sessions and listeners refuse the result with an error, and its Encrypt and Decrypt write
 // zeros.
 //
@@ -261,10 +265,10 @@ func NewAESGCMCrypt(key []byte) (BlockCrypt, error) {
 // behind the nonce becomes zeros. A datagram that is too short for nonce and tag becomes zeros as a
 // whole.
 func NewAEADCrypt(aead cipher.AEAD) BlockCrypt {
-	return &aeadCrypt{aead}
+	return &aeadCrypt{AEAD: aead}
 }
 
-// prepare copies the nonce to dst and returns its length and where the room for the tag begins.
+// prepare copies src to dst and returns the nonce's length and where the room for the tag begins.
 // Without an AEAD, or when src is too short, it clears dst instead, as no plaintext may pass, and
 // ok is false.
 func (c *aeadCrypt) prepare(dst, src []byte) (nonce, tag int, ok bool) {
@@ -275,7 +279,7 @@ func (c *aeadCrypt) prepare(dst, src []byte) (nonce, tag int, ok bool) {
 		clear(dst)
 		return 0, 0, false
 	}
-	copy(dst, src[:nonce])
+	copy(dst, src)
 	return nonce, tag, true
 }
 
@@ -283,7 +287,7 @@ func (c *aeadCrypt) prepare(dst, src []byte) (nonce, tag int, ok bool) {
 func (c *aeadCrypt) Encrypt(dst, src []byte) {
 	dst = dst[:len(src):len(src)]
 	if nonce, tag, ok := c.prepare(dst, src); ok {
-		c.Seal(dst[nonce:nonce], dst[:nonce], src[nonce:tag], nil)
+		copy(dst[nonce:], c.Seal(dst[nonce:nonce], dst[:nonce], dst[nonce:tag], nil))
 	}
 }
 
@@ -294,8 +298,10 @@ func (c *aeadCrypt) Decrypt(dst, src []byte) {
 	if !ok {
 		return
 	}
-	if _, err := c.Open(dst[nonce:nonce], dst[:nonce], src[nonce:], nil); err != nil {
+	plaintext, err := c.Open(dst[nonce:nonce], dst[:nonce], dst[nonce:], nil)
+	if err != nil {
 		tag = nonce
 	}
+	copy(dst[nonce:tag], plaintext)
 	clear(dst[tag:])
 }

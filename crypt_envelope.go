@@ -22,6 +22,7 @@ const sealPiece = gsoMaxPayload / IKCP_MTU_DEF / cfbLanes * cfbLanes
 type envelope struct {
 	block   BlockCrypt  // nil for none
 	aead    cipher.AEAD // set instead of block
+	apart   bool        // aead need not work in place
 	entropy Entropy
 	head    int // bytes in front of the payload
 	tail    int // bytes behind it
@@ -38,7 +39,7 @@ func newEnvelope(block BlockCrypt) (envelope, error) {
 		if c == nil || c.AEAD == nil {
 			return e, errNoAEAD
 		}
-		e.aead, e.head, e.tail = c.AEAD, c.NonceSize(), c.Overhead()
+		e.aead, e.apart, e.head, e.tail = c.AEAD, c.apart, c.NonceSize(), c.Overhead()
 	default:
 		e.block, e.head = block, blockHeaderSize
 	}
@@ -82,7 +83,7 @@ func (e *envelope) plain() bool { return e.aead == nil && e.block == nil }
 func (e *envelope) sealOne(o *outbound) {
 	switch {
 	case e.plain():
-	case e.aead != nil && !o.inPacket():
+	case e.apart && !o.inPacket():
 		nonce := o.p.mem[:e.head]
 		e.entropy.Fill(nonce)
 		o.data = e.aead.Seal(nonce, nonce, o.data[e.head:], nil)

@@ -26,7 +26,7 @@ var (
 
 // meet makes a session of ours and its peer, which speak: dialled says that ours is the one that
 // dials. The peer's counts and cipher are those of cfg.
-func (w *world) meet(cfg *config, dialled bool, theirs unmarked.Config) (s *UDPSession, peer *unmarked.Session) {
+func (w *world) meet(cfg *config, conv uint32, dialled bool, theirs unmarked.Config) (s *UDPSession, peer *unmarked.Session) {
 	w.Helper()
 	hello := []byte("hello")
 	say := func(a, b end) error {
@@ -37,8 +37,8 @@ func (w *world) meet(cfg *config, dialled bool, theirs unmarked.Config) (s *UDPS
 		return err
 	}
 	if dialled {
-		l := unmarked.Listen(theirs, w.bind("10.0.0.2:2000"))
-		s = cfg.dial(w.convs.next(), l.Addr(), newSocket(w.bind("10.0.0.1:0"), true))
+		l := unmarked.Listen(theirs, w.bind("10.0.0.2:0"))
+		s = cfg.dial(conv, l.Addr(), newSocket(w.bind("10.0.0.1:0"), true))
 		s.Write(hello)
 		var err error
 		peer, err = l.Accept()
@@ -50,7 +50,7 @@ func (w *world) meet(cfg *config, dialled bool, theirs unmarked.Config) (s *UDPS
 		return s, peer
 	}
 	l := w.listen(cfg, "10.0.0.2:2000")
-	peer = unmarked.Dial(theirs, w.bind("10.0.0.1:0"), l.Addr(), w.convs.next())
+	peer = unmarked.Dial(theirs, w.bind("10.0.0.1:0"), l.Addr(), conv)
 	peer.Write(hello)
 	s, err := l.AcceptKCP()
 	w.check(err)
@@ -197,7 +197,7 @@ var oursOf = []func(s *UDPSession){
 }
 
 func (in *interop) run(w *world) {
-	s, peer := w.meet(w.config(newCrypt(w.T, in.crypt), in.fec[0], in.fec[1]), in.dialled, in.theirs)
+	s, peer := w.meet(w.config(newCrypt(w.T, in.crypt), in.fec[0], in.fec[1]), w.convs.next(), in.dialled, in.theirs)
 	oursOf[in.row%len(oursOf)](s)
 	s.SetStreamMode(in.theirs.Stream)
 	for _, e := range []end{s, peer} {

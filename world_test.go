@@ -159,8 +159,8 @@ func patience() time.Duration {
 }
 
 // exchange carries size bytes in both directions at once.
-func exchange(a, b *UDPSession, size int) error {
-	for _, s := range []*UDPSession{a, b} {
+func exchange(a, b end, size int) error {
+	for _, s := range []end{a, b} {
 		s.SetDeadline(time.Now().Add(patience()))
 		defer s.SetDeadline(time.Time{})
 	}
