@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -232,4 +233,64 @@ func (in *interop) run(w *world) {
 	in.rebuilt[0] += int(w.snmp.Copy().FECRecovered)
 	in.rebuilt[1] += peer.Counts().Rebuilt
 	closeAll(s, peer)
+}
+
+// A reader that pauses until the window is full, and longer than a probe takes, gets the rest when it
+// goes on. The window update is lost, so that only a probe finds out.
+func TestInteropPause(t *testing.T) {
+	for _, reader := range []string{"ours", "peer"} {
+		for _, dialled := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s pauses, dialled=%t", reader, dialled), func(t *testing.T) {
+				virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+					s, peer := w.meet(w.config(nil, 0, 0), 7, dialled, unmarked.Config{SendWindow: 256})
+					s.SetWindowSize(256, 32)
+					var from, to end = peer, s
+					if reader == "peer" {
+						from, to = s, peer
+					}
+					data := random(1, 100*plainMSS)
+					failed := make(chan error, 1)
+					go func() {
+						_, err := from.Write(data)
+						failed <- err
+					}()
+					start := time.Now()
+					w.sleep(60 * time.Second) // the sender has probed at 7, 17.5 and 33 s
+					w.watch(func(_, _ netip.AddrPort, b []byte) bool {
+						h := segmentsOf(b)
+						return h[0].cmd != IKCP_CMD_WINS || time.Since(start) > 75*time.Second
+					})
+					to.SetDeadline(time.Now().Add(patience()))
+					got := make([]byte, len(data))
+					if n, err := io.ReadFull(to, got); err != nil || !bytes.Equal(got, data) {
+						t.Errorf("%d of %d bytes: %v", n, len(data), err)
+					}
+					w.check(<-failed)
+					if c := peer.Counts(); c.Rejected > 0 || reader == "ours" && c.Told < 4 || reader == "peer" && c.Asked < 4 {
+						t.Errorf("%+v", c)
+					}
+					closeAll(s, peer)
+				})
+			})
+		}
+	}
+}
+
+// The first datagram may be an out-of-band one: peers' listeners make a session of it.
+func TestInteropOOBFirst(t *testing.T) {
+	virtual(t, netem.Path{Delay: time.Millisecond}, func(w *world) {
+		heard := make(chan string, 1)
+		theirs := unmarked.Config{DataShards: 1, ParityShards: 1, OOB: func(b []byte) { heard <- string(b) }}
+		l := unmarked.Listen(theirs, w.bind("10.0.0.2:2000"))
+		s := w.config(nil, 1, 1).dial(7, l.Addr(), newSocket(w.bind("10.0.0.1:0"), true))
+		w.check(s.SendOOB([]byte("first")))
+		peer, err := l.Accept()
+		w.check(err)
+		if got := <-heard; got != "first" {
+			t.Errorf("heard %q", got)
+		}
+		w.check(exchange(s, peer, 50_000))
+		s.Close()
+		l.Kill()
+	})
 }
