@@ -189,6 +189,7 @@ func (k *KCP) Send(b []byte) int {
 	}
 	if fill > 0 {
 		tail.data = append(tail.data, b[:fill]...)
+		k.snd.bytesQueued += fill
 		b = b[fill:]
 	}
 	for i := count - 1; i >= 0; i-- {

@@ -19,6 +19,9 @@ const (
 	// batchSlack is how many segments more may be in flight, for hosts that send and acknowledge
 	// in batches: 0.7 MB of full ones, which fit in a processor's cache.
 	batchSlack = 512
+	// restMax is how much of a Write that has begun is queued beyond sendLimit, in segments: 4 MB of
+	// full ones.
+	restMax = 3072
 	// autoResend is the number of later acknowledgements that declare a segment lost until NoDelay
 	// is called (RFC 5681, section 3.2: https://www.rfc-editor.org/rfc/rfc5681#section-3.2).
 	autoResend = 3

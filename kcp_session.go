@@ -90,7 +90,18 @@ func (k *KCP) contradicted() bool              { return k.peer.asking }
 // queue queues up to limit segments of b while fewer than sendLimit are unacknowledged, and
 // returns how many bytes.
 func (k *KCP) queue(b []byte, limit int) (n int) {
-	for ; limit > 0 && n < len(b) && k.WaitSnd() < k.sendLimit(); limit-- {
+	return k.queueBelow(k.sendLimit(), b, limit)
+}
+
+// queueRest queues what is left of a Write that has begun, up to restMax segments beyond sendLimit,
+// and returns how many bytes.
+func (k *KCP) queueRest(b []byte) (n int) {
+	return k.queueBelow(k.sendLimit()+restMax, b, math.MaxInt)
+}
+
+// queueBelow queues up to limit segments of b while fewer than most are unacknowledged.
+func (k *KCP) queueBelow(most int, b []byte, limit int) (n int) {
+	for limit = min(limit, most-k.WaitSnd()); limit > 0 && n < len(b); limit-- {
 		m := len(b) - n
 		if m > k.mss { // else it is one message, in two segments if need be
 			m = k.dataRoom()
@@ -229,7 +240,8 @@ func (k *KCP) fill(st *Stats) {
 	st.SendWindow, st.PeerWindow, st.ReceiveWindow = int(k.flow.sendWnd), int(k.flow.peerWnd), int(k.rcv.wnd)
 	st.Spurious, st.Copies = k.loss.spurious, k.dup.sent
 	st.InFlight, st.BytesInFlight = k.snd.inFlight.n, k.snd.bytesInFlight
-	st.Unacknowledged, st.Unread = k.WaitSnd(), int(k.rcv.nxt-k.rcv.head)
+	st.Unacknowledged, st.BytesQueued = k.WaitSnd(), k.snd.bytesQueued
+	st.Unread = int(k.rcv.nxt - k.rcv.head)
 	st.PeerExtended, st.PeerFIN = k.caps.peerMarked(), k.caps.bothTakeFIN()
 	if k.cc != nil {
 		st.PacingRate = k.cc.PacingRate()

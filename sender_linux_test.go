@@ -250,7 +250,7 @@ func TestAbortFullSocket(t *testing.T) {
 	c := cfg.dial(1, letter("far"), near)
 	c.SetNoDelay(1, 10, 2, 1)
 	written := make(chan error, 1)
-	tr.shut(t, func() { _, err := c.Write(make([]byte, 1<<20)); written <- err })
+	tr.shut(t, func() { _, err := c.Write(make([]byte, 8<<20)); written <- err })
 	defer tr.gate.Unlock()
 	c.SetLinger(0)
 	within(t, time.Second, "Close", func() {

@@ -689,7 +689,7 @@ func TestAbortBesideSender(t *testing.T) {
 				c.SetNoDelay(1, 10, 2, 1)
 				v.shut(takes)
 				written := make(chan error, 1)
-				go func() { _, err := c.Write(make([]byte, 1<<20)); written <- err }()
+				go func() { _, err := c.Write(make([]byte, 8<<20)); written <- err }()
 				w.sleep(50 * time.Millisecond)
 				w.check(c.SetLinger(0))
 				start := time.Now()

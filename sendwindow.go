@@ -89,6 +89,7 @@ type sendWindow struct {
 	nxt  uint32        // serial number of the first segment that was never sent
 	end  uint32        // serial number of the next segment to be queued
 
+	bytesQueued   int                   // data of the segments that were never sent
 	inFlight      snList                // in order of last transmission
 	bytesInFlight int                   // sum of their sizes
 	lost          snList                // in the order in which they were declared lost
@@ -119,6 +120,7 @@ func (w *sendWindow) push(p *packet) {
 	}
 	*w.at(w.end) = sendSegment{p: p}
 	w.end++
+	w.bytesQueued += len(p.data)
 }
 
 func (w *sendWindow) grow() {
@@ -170,9 +172,11 @@ func (w *sendWindow) markSent(sn uint32, now int64, ts uint32) {
 	if s.state == segLost {
 		w.remove(&w.lost, linkOrder, sn)
 		s.resent = true
+	} else {
+		s.length = uint16(len(s.p.data))
+		w.bytesQueued -= int(s.length)
 	}
 	s.state, s.sentAt, s.ts, s.duplicated = segInFlight, now, ts, false
-	s.length = uint16(len(s.p.data))
 	w.bytesInFlight += s.size()
 	w.add(&w.inFlight, linkOrder, sn)
 	w.add(&w.timers[s.backoff], linkTimer, sn)

@@ -142,6 +142,7 @@ func wantWindow(t testing.TB, w *sendWindow) {
 	states := map[segState]int{}
 	levels := [backoffLevels]int{}
 	owned := make(map[*packet]bool)
+	queued := 0
 	for sn := w.una; sn != w.end; sn++ {
 		s := w.at(sn)
 		states[s.state]++
@@ -154,7 +155,12 @@ func wantWindow(t testing.TB, w *sendWindow) {
 		owned[s.p] = true
 		if s.state == segInFlight {
 			levels[s.backoff]++
+		} else if s.state == segQueued {
+			queued += len(s.p.data)
 		}
+	}
+	if queued != w.bytesQueued {
+		t.Fatalf("%d bytes are queued, and %d counted", queued, w.bytesQueued)
 	}
 	if w.una != w.nxt && w.at(w.una).state == segAcked {
 		t.Fatalf("una %d is acknowledged", w.una)

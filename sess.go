@@ -53,7 +53,8 @@ type UDPSession struct {
 	limitCharged int // datagrams of the FEC group that the rate limit has counted
 
 	readable, writable waitQueue
-	writing            bool // a Write is under way; others wait for their turn
+	writing            bool  // a Write is under way; others wait for their turn
+	restAt             int64 // when that queues its rest, room or not; never for not yet
 
 	count Snmp // events since they were last folded into total and the process's counters
 	total Snmp // events since the session began
@@ -155,6 +156,7 @@ type closing struct {
 
 	linger      time.Duration // 0 to reset, negative for Close to wait
 	lingerUntil int64         // when a closed session gives up
+	lingerFor   int           // unacknowledged segments when that was set
 
 	cause    error    // why it had failed when it was closed, or errClosed
 	timeWait timeWait // while draining: answers what comes

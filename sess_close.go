@@ -3,7 +3,8 @@ package kcp
 // Close ends the session. Reads and writes, blocked ones too, fail with net.ErrClosed from now on,
 // and what the peer sends is thrown away. What was written before is still delivered, in the
 // background, for up to the linger time (see SetLinger), and then the end of the stream: the
-// peer's Read returns io.EOF. Data of the peer's that nobody has read, or that comes later, is
+// peer's Read returns io.EOF. While more is left than the send window holds, which a large Write has
+// queued, the linger time starts again with each 64 segments that the peer has acknowledged. Data of the peer's that nobody has read, or that comes later, is
 // answered with a reset: its Write fails with syscall.ECONNRESET. A peer without these extensions
 // of the protocol is told nothing, and delivering is all that happens. The socket, if it belongs to
 // the session, is closed when the peer has closed, too, or the linger time is over; Done tells
@@ -25,7 +26,7 @@ func (s *UDPSession) Close() error {
 		c.lingerUntil = never
 		s.driveLocked(now, true)
 	default:
-		c.lingerUntil = later(now, int64(c.linger))
+		c.lingerUntil, c.lingerFor = later(now, int64(c.linger)), s.core.WaitSnd()
 		s.driveLocked(now, true)
 	}
 	linger := c.linger

@@ -266,7 +266,7 @@ func TestAbort(t *testing.T) {
 				w.awaitIdle()
 				var writeErr error
 				done := make(chan bool)
-				go func() { _, writeErr = peer.Write(make([]byte, 100_000)); close(done) }() // fills the window
+				go func() { _, writeErr = peer.Write(make([]byte, 8<<20)); close(done) }() // fills the queue
 				w.awaitIdle()
 				s.Write(make([]byte, 100)) // is under way before the reset, and arrives before it
 				w.check(s.SetLinger(0))

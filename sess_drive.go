@@ -45,11 +45,14 @@ func (s *UDPSession) driveLocked(now int64, flush bool) {
 		s.core.readable() || s.core.finReceived() || now >= s.readable.deadline) {
 		s.wakeLocked(&s.readable)
 	}
-	if s.writable.waiting > 0 && (s.core.WaitSnd() <= s.lowWaterLocked() || now >= s.writable.deadline) {
+	if s.writable.waiting > 0 &&
+		(s.core.WaitSnd() <= s.lowWaterLocked() || now >= s.restAt || now >= s.writable.deadline) {
 		s.wakeLocked(&s.writable)
 	}
-	if s.closing.state == stateClosing && s.doneLocked(now) {
-		s.endLocked(now)
+	if s.closing.state == stateClosing {
+		if s.lingerOnLocked(now); s.doneLocked(now) {
+			s.endLocked(now)
+		}
 	}
 	s.cfg.snmp.foldBoth(&s.count, &s.total)
 	s.scheduleLocked(now)
@@ -82,6 +85,9 @@ func (s *UDPSession) scheduleLocked(woken int64) {
 			s.tx.spare != nil || s.pool.free != nil {
 			at = min(at, s.core.trimAt())
 		}
+	}
+	if s.writable.waiting > 0 && s.restAt > woken {
+		at = min(at, s.restAt)
 	}
 	for _, q := range [...]*waitQueue{&s.readable, &s.writable} {
 		if q.waiting > 0 && q.deadline > woken {
@@ -258,7 +264,7 @@ func newSession(cfg *config, sock *socket, owner sessionOwner, conv uint32, to d
 	s := &UDPSession{
 		cfg: cfg, sock: sock, conv: conv, owner: owner, to: to,
 		writeDelay: cfg.writeDelay,
-		flushBy:    never, armed: never, created: clock(),
+		restAt:     never, flushBy: never, armed: never, created: clock(),
 		closing:   closing{linger: cfg.linger},
 		capsProbe: capsProbe{at: never},
 		keepalive: keepalive{idle: cfg.idle, user: cfg.user},

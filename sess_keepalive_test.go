@@ -124,7 +124,7 @@ func TestUserTimeout(t *testing.T) {
 		s.SetWindowSize(32, 32)
 		peer.SetWindowSize(32, 32)
 		w.check(s.SetUserTimeout(30 * time.Second))
-		data := random(1, 200_000)
+		data := random(1, 200_000+restMax*plainMSS) // more than is queued
 		done := make(chan error, 1)
 		go func() {
 			_, err := s.Write(data)
@@ -194,7 +194,7 @@ func TestDeadPeer(t *testing.T) {
 					errs := make(chan error, 1)
 					start := time.Now()
 					go func() {
-						_, err := s.Write(random(1, 1<<20))
+						_, err := s.Write(random(1, 8<<20))
 						errs <- err
 					}()
 					b := make([]byte, 20)

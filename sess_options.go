@@ -228,9 +228,9 @@ func (s *UDPSession) SetUserTimeout(d time.Duration) error {
 }
 
 // SetLinger sets what Close does with data that is not acknowledged yet. As with net.TCPConn, sec
-// above 0 is how many seconds it is delivered in the background (by default 5), and 0 discards it
-// and resets the session at once; then a socket of its own is closed when Close returns. Negative
-// makes Close itself wait until all has been acknowledged or the session fails.
+// above 0 is how many seconds it is delivered in the background (by default 5; see Close), and 0
+// discards it and resets the session at once; then a socket of its own is closed when Close
+// returns. Negative makes Close itself wait until all has been acknowledged or the session fails.
 func (s *UDPSession) SetLinger(sec int) error {
 	return s.configure(func() error {
 		s.closing.linger = time.Duration(min(int64(sec), math.MaxInt64/int64(time.Second))) * time.Second

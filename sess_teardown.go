@@ -10,6 +10,21 @@ import (
 // closingMaxRTO is the longest RTO of a closed session: the time it has left is short.
 const closingMaxRTO = int64(time.Second)
 
+// lingerSegments is how many segments of what lies beyond the send window have to be acknowledged
+// within the linger time for that to start again: 88 KB of full ones.
+const lingerSegments = 64
+
+// lingerOnLocked starts the linger time again while the peer takes what a large Write has queued
+// beyond the send window. So the window's worth that is left then has the whole linger time, as if
+// Write had waited for it.
+func (s *UDPSession) lingerOnLocked(now int64) {
+	c := &s.closing
+	left := s.core.WaitSnd()
+	if c.lingerFor > s.core.sendLimit() && c.lingerFor-left >= lingerSegments {
+		c.lingerUntil, c.lingerFor = later(now, int64(c.linger)), left
+	}
+}
+
 // endStreamLocked queues the FIN of a stream that was ended, once the peer is known to take it.
 func (s *UDPSession) endStreamLocked(now int64) {
 	c, p := &s.closing, &s.capsProbe

@@ -9,7 +9,10 @@ import (
 // Write queues b and sends as much of it as the windows allow, at once unless SetWriteDelay holds
 // it back. On a path with a round trip below a millisecond, a small write behind much that is in
 // flight goes with the next ones or an acknowledgement. Write blocks while the send window is
-// full, or the socket takes nothing, until the write deadline; n says how much was queued.
+// full, or the socket takes nothing, until the write deadline; n says how much was queued. Once it
+// has begun, up to 3,072 segments of it, 4 MB of full ones, are queued without waiting for room, on
+// a path with a round trip below 5 ms after waiting for that long: so a program may write a request
+// of that size before it reads, to a peer that answers as it reads. Stats tells how much is queued.
 func (s *UDPSession) Write(b []byte) (n int, err error) {
 	return s.writeBuffers([][]byte{b})
 }
@@ -35,10 +38,10 @@ func (s *UDPSession) writeBuffers(v [][]byte) (n int, err error) {
 		small := s.smallLocked(v)
 		for i := 0; i < len(v) && err == nil; i++ {
 			var m int
-			m, err = s.writeLocked(v[i], small)
+			m, err = s.writeLocked(v[i], small, n > 0)
 			n += m
 		}
-		s.writing = false
+		s.writing, s.restAt = false, never
 		s.wakeLocked(&s.writable)
 		if n > 0 {
 			s.total.BytesSent += uint64(n)
@@ -50,15 +53,20 @@ func (s *UDPSession) writeBuffers(v [][]byte) (n int, err error) {
 	return n, s.opError("write", err)
 }
 
-// writeLocked queues b, as the send window has room for it and the socket takes what is sent. small
-// says that it is part of a write that may be gathered.
-func (s *UDPSession) writeLocked(b []byte, small bool) (n int, err error) {
+// writeLocked queues b, as the send window has room for it and the socket takes what is sent, and
+// what is left of a write that has begun also without room. small says that b is part of a write that
+// may be gathered, begun that something of that is queued.
+func (s *UDPSession) writeLocked(b []byte, small, begun bool) (n int, err error) {
+	rest := false // the rest was queued, as far as it may be, since there was room
 	for {
 		if err := s.writeErrLocked(); err != nil {
 			return n, err
 		}
 		if !s.tx.crowded() {
-			n += s.core.queue(b[n:], s.gatherRoomLocked(small))
+			if m := s.core.queue(b[n:], s.gatherRoomLocked(small)); m > 0 {
+				n += m
+				begun, rest, s.restAt = true, false, never
+			}
 		}
 		if n == len(b) {
 			return n, nil
@@ -67,9 +75,36 @@ func (s *UDPSession) writeLocked(b []byte, small bool) (n int, err error) {
 		if !s.windowFullLocked() && !s.tx.crowded() || s.sendLocked(never) {
 			continue
 		}
+		if begun && !rest && s.restDueLocked() {
+			rest, s.restAt = true, never
+			if n += s.core.queueRest(b[n:]); n == len(b) {
+				return n, nil
+			}
+		}
 		s.tx.deferRest() // before the wait
 		s.waitLocked(&s.writable)
 	}
+}
+
+// restWait is how long a Write that has begun waits for room before it queues its rest, on a path
+// with a shorter round trip. Where there is room at once a long queue would be nothing but memory to
+// be fetched again.
+const restWait = int64(5 * time.Millisecond)
+
+// restDueLocked says whether a Write that has begun, and finds no room, is to queue its rest. If not
+// yet, it makes restAt the time for that.
+func (s *UDPSession) restDueLocked() bool {
+	if s.tx.crowded() {
+		return false
+	}
+	if !s.core.shortPath(restWait) {
+		return true
+	}
+	now := clock()
+	if s.restAt == never {
+		s.restAt = now + restWait
+	}
+	return now >= s.restAt
 }
 
 // flushWrittenLocked flushes what was written, leaves it to the timer, or lets it gather.

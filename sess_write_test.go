@@ -74,18 +74,22 @@ func TestWritesGather(t *testing.T) {
 	}
 }
 
-// A write larger than all windows says how much of it was queued when it is given up.
+// A write larger than what is queued of one says how much was queued when it is given up: a window's
+// worth, and then restMax segments, whatever time there is.
 func TestWriteInterrupted(t *testing.T) {
 	virtual(t, netem.Path{Delay: time.Millisecond}, func(w *world) {
 		c, s := w.pair(w.config(nil, 0, 0))
 		c.SetWindowSize(32, 32)
 		s.SetWindowSize(32, 32)
 		c.SetWriteDeadline(time.Now().Add(time.Minute))
-		data := random(1, 1<<20)
+		data := random(1, 8<<20)
 		n, err := c.Write(data)
 		wantTimeout(t, err)
-		if n == 0 || n > 70*plainMSS {
+		if segments := n / plainMSS; n%plainMSS != 0 || segments < restMax || segments > restMax+70 {
 			t.Errorf("%d bytes were queued, with windows of 32 segments", n)
+		}
+		if st := c.Stats(); st.Unacknowledged > restMax+32 || st.BytesQueued != (st.Unacknowledged-st.InFlight)*plainMSS {
+			t.Errorf("%d segments are unacknowledged, %d in flight, and %d bytes queued", st.Unacknowledged, st.InFlight, st.BytesQueued)
 		}
 		c.SetWriteDeadline(time.Time{})
 		done := make(chan error, 1)

@@ -77,6 +77,8 @@ type Stats struct {
 	PacingRate int64
 	// Unacknowledged is the number of segments that were written and not acknowledged.
 	Unacknowledged int
+	// BytesQueued is the number of bytes that were written and never sent yet.
+	BytesQueued int
 	// Unread is the number of segments that were received in order and not read.
 	Unread int
 
