@@ -138,8 +138,22 @@ func (s *checkedSink) wantOwners() {
 	for sn := k.snd.una; sn != k.snd.end; sn++ {
 		own("send window", k.snd.at(sn).p)
 	}
-	for _, p := range k.rcv.ring {
-		own("receive window", p)
+	shared := make(map[*packet]uint16)
+	for _, r := range k.rcv.ring {
+		if r.kind != recvSmall || r.p != nil && shared[r.p] == 0 {
+			own("receive window", r.p)
+		}
+		if r.kind == recvSmall && r.p != nil {
+			shared[r.p]++
+		}
+	}
+	for p, n := range shared {
+		if p.shared != n {
+			s.Fatalf("a packet is shared by %d segments, and counts %d", n, p.shared)
+		}
+	}
+	if p := k.rcv.small; p != nil && shared[p] == 0 {
+		s.Fatal("the packet for small segments has none")
 	}
 	for _, held := range s.sent.held {
 		for _, p := range held {
@@ -162,8 +176,8 @@ func wantCore(t testing.TB, k *KCP, now int64) {
 	wantWindow(t, &k.snd)
 	r := &k.rcv
 	held := 0
-	for _, p := range r.ring {
-		if p != nil {
+	for _, s := range r.ring {
+		if s.kind != recvNothing {
 			held++
 		}
 	}
@@ -175,18 +189,18 @@ func wantCore(t testing.TB, k *KCP, now int64) {
 	}
 	whole := 0
 	for sn := r.head; sn != r.nxt; sn++ {
-		p := *r.at(sn)
-		if p == nil || p.fin {
+		s := r.at(sn)
+		if s.kind != recvWhole && s.kind != recvSmall {
 			t.Fatalf("segment %d of %d…%d is missing", sn, r.head, r.nxt)
 		}
-		if p.frg == 0 {
+		if s.frg == 0 {
 			whole++
 		}
 	}
 	if whole != r.whole {
 		t.Fatalf("%d messages are counted of %d", r.whole, whole)
 	}
-	if len(r.ring) > held && *r.at(r.nxt) != nil {
+	if len(r.ring) > held && r.at(r.nxt).kind != recvNothing {
 		t.Fatalf("segment %d has arrived and is not in order", r.nxt)
 	}
 	if uint32(r.free()) > r.wnd {

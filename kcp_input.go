@@ -225,10 +225,7 @@ func (k *KCP) onData(now int64, h *header, body []byte) {
 	}
 	k.peer.proven = k.peer.proven || k.snd.nxt == 0
 	if !k.deliverDirect(h, body) {
-		p := k.pool.get()
-		p.data = p.mem[:copy(p.mem[:], body)]
-		p.frg, p.fin = h.frg, h.cmd == cmdFIN
-		k.rcv.insert(h.sn, p, k.pool)
+		k.rcv.insert(h, body, k.pool)
 	}
 	k.tuneReceiveWindow(now, h.sn)
 	if k.rcv.fin || k.rcv.gap() {

@@ -137,10 +137,10 @@ func (k *KCP) read(b []byte) int {
 // take moves packets out of the receive window to to, outside stream mode of one message only.
 func (k *KCP) take(to []*packet) (n int) {
 	for n < len(to) && k.rcv.head != k.rcv.nxt && !k.unproven() {
-		p := k.rcv.pop()
+		p, last := k.rcv.pop(k.pool)
 		to[n] = p
 		n++
-		if p.frg == 0 && !k.stream {
+		if last && !k.stream {
 			break
 		}
 	}

@@ -280,9 +280,9 @@ func TestPacketsComeBack(t *testing.T) {
 				seen[p] = true
 			}
 		}
-		for _, p := range n.rcv.ring {
-			if p != nil {
-				seen[p] = true
+		for _, s := range n.rcv.ring {
+			if s.p != nil {
+				seen[s.p] = true
 			}
 		}
 	}

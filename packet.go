@@ -2,14 +2,15 @@ package kcp
 
 import "sync"
 
-// packet is a pooled buffer for the data of one segment in a window, one shard of a FEC group, or
-// one datagram on its way out. Whoever holds the pointer owns it, and either hands it over or puts
+// packet is a pooled buffer for the data of one segment in a window, or of several small ones, one
+// shard of a FEC group, or one datagram on its way out. Whoever holds the pointer owns it, and either hands it over or puts
 // it back, once.
 type packet struct {
-	data []byte // what it holds, within mem
-	frg  uint8  // of a segment: fragments of the message that follow
-	fin  bool   // of a segment: it is a FIN, without data
-	mem  [mtuLimit]byte
+	data   []byte // what it holds, within mem
+	frg    uint8  // of a segment to be sent: fragments of the message that follow
+	fin    bool   // of a segment to be sent: it is a FIN, without data
+	shared uint16 // the small segments in the receive window whose data it holds
+	mem    [mtuLimit]byte
 }
 
 // startsAt says whether the data starts at mem[at].
@@ -38,6 +39,7 @@ func (pp *packetPool) get() *packet {
 	return p
 }
 
+// take is get that leaves everything as it is.
 func (pp *packetPool) take() *packet {
 	if last := len(pp.free) - 1; last >= 0 {
 		p := pp.free[last]

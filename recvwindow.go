@@ -1,21 +1,55 @@
 package kcp
 
+// recvSegment is one slot of the receive window: 16 bytes, whatever the segment carries.
+type recvSegment struct {
+	p      *packet // that holds the data; nil without data
+	at     uint16  // where the data starts in p
+	length uint16  // of the data, 0 for a FIN
+	frg    uint8   // fragments of the message that follow
+	kind   recvKind
+}
+
+// recvKind is what a slot of the receive window holds.
+type recvKind uint8
+
+const (
+	recvNothing recvKind = iota
+	recvWhole            // a segment, whose packet is its own
+	recvSmall            // a segment that shares its packet with others, if it has one
+	recvFIN
+)
+
+// data returns what can be read of the segment.
+func (s *recvSegment) data() []byte {
+	if s.p == nil {
+		return nil
+	}
+	return s.p.mem[s.at:][:s.length]
+}
+
+// recvSmallMax is the most data of a segment that shares its packet with others. So what is held is
+// in proportion to what has come, and not to the number of segments.
+const recvSmallMax = mtuLimit / 3
+
 // recvWindow holds the segments that have arrived and were not read, in one ring indexed by serial
 // number. Those in [head, nxt) are in order and can be read. Those beyond nxt wait for a gap to be
 // filled.
 type recvWindow struct {
-	ring []*packet // length a power of two, 0 while never used; nil where nothing has arrived
-	head uint32    // serial number of the first segment that was not read
-	nxt  uint32    // serial number of the first segment that has not arrived in order
-	wnd  uint32    // size of the window in segments
-	held int       // packets in the ring
-	fin  bool      // the peer's FIN has arrived in order; its number is nxt
+	ring []recvSegment // length a power of two, 0 while never used
+	head uint32        // serial number of the first segment that was not read
+	nxt  uint32        // serial number of the first segment that has not arrived in order
+	wnd  uint32        // size of the window in segments
+	held int           // segments in the ring
+	fin  bool          // the peer's FIN has arrived in order; its number is nxt
 
 	whole int // segments in [head, nxt) that end a message: the whole messages that can be read
+
+	small     *packet // that the next small segment goes to, nil for none
+	smallUsed int     // bytes of it
 }
 
 // at returns the slot of segment sn.
-func (w *recvWindow) at(sn uint32) **packet { return &w.ring[sn&uint32(len(w.ring)-1)] }
+func (w *recvWindow) at(sn uint32) *recvSegment { return &w.ring[sn&uint32(len(w.ring)-1)] }
 
 // free returns the number of free slots, which is the window that is advertised to the peer.
 func (w *recvWindow) free() uint16 {
@@ -43,17 +77,61 @@ func (w *recvWindow) has(sn uint32) bool {
 	if before(sn, w.una()) {
 		return true
 	}
-	return sn-w.head < uint32(len(w.ring)) && *w.at(sn) != nil
+	return sn-w.head < uint32(len(w.ring)) && w.at(sn).kind != recvNothing
 }
 
-// insert takes p as segment sn, which is inside and has not arrived before.
-func (w *recvWindow) insert(sn uint32, p *packet, pool *packetPool) {
-	for sn-w.head >= uint32(len(w.ring)) {
+// insert takes a PUSH or FIN, which is inside and has not arrived before.
+func (w *recvWindow) insert(h *header, body []byte, pool *packetPool) {
+	for h.sn-w.head >= uint32(len(w.ring)) {
 		w.grow()
 	}
-	*w.at(sn) = p
+	s := w.at(h.sn)
+	switch {
+	case h.cmd == cmdFIN:
+		*s = recvSegment{kind: recvFIN}
+	case len(body) > recvSmallMax:
+		p := pool.take()
+		*s = recvSegment{p: p, length: uint16(copy(p.mem[:], body)), frg: h.frg, kind: recvWhole}
+	default:
+		*s = recvSegment{frg: h.frg, kind: recvSmall}
+		w.share(s, body, pool)
+	}
 	w.held++
 	w.advance(pool)
+}
+
+// share copies the data of a small segment to the packet that it shares with those that came before
+// and after it.
+func (w *recvWindow) share(s *recvSegment, body []byte, pool *packetPool) {
+	if len(body) == 0 {
+		return
+	}
+	if w.small == nil || len(body) > len(w.small.mem)-w.smallUsed {
+		w.small, w.smallUsed = pool.take(), 0
+		w.small.shared = 0
+	}
+	s.p, s.at, s.length = w.small, uint16(w.smallUsed), uint16(len(body))
+	w.smallUsed += copy(w.small.mem[w.smallUsed:], body)
+	w.small.shared++
+}
+
+// clear gives back what a segment holds, and empties its slot.
+func (w *recvWindow) clear(s *recvSegment, pool *packetPool) {
+	p, kind := s.p, s.kind
+	*s = recvSegment{}
+	w.held--
+	if p == nil {
+		return
+	}
+	if kind == recvSmall {
+		if p.shared--; p.shared > 0 {
+			return
+		}
+		if p == w.small {
+			w.small = nil
+		}
+	}
+	pool.put(p)
 }
 
 // pass marks segment nxt as arrived and read, without inserting it. Nothing before it may be left
@@ -66,12 +144,15 @@ func (w *recvWindow) pass(pool *packetPool) {
 
 // advance moves nxt over the segments that have arrived.
 func (w *recvWindow) advance(pool *packetPool) {
-	for w.nxt-w.head < uint32(len(w.ring)) && *w.at(w.nxt) != nil {
-		if (*w.at(w.nxt)).fin {
+	for w.nxt-w.head < uint32(len(w.ring)) {
+		s := w.at(w.nxt)
+		switch {
+		case s.kind == recvNothing:
+			return
+		case s.kind == recvFIN:
 			w.finish(pool)
 			return
-		}
-		if (*w.at(w.nxt)).frg == 0 {
+		case s.frg == 0:
 			w.whole++
 		}
 		w.nxt++
@@ -83,17 +164,15 @@ func (w *recvWindow) advance(pool *packetPool) {
 func (w *recvWindow) finish(pool *packetPool) {
 	w.fin = true
 	for sn := w.nxt; sn-w.head < uint32(len(w.ring)); sn++ {
-		if at := w.at(sn); *at != nil {
-			pool.put(*at)
-			*at = nil
-			w.held--
+		if s := w.at(sn); s.kind != recvNothing {
+			w.clear(s, pool)
 		}
 	}
 }
 
 func (w *recvWindow) grow() {
 	old := *w
-	w.ring = make([]*packet, max(8, 2*len(old.ring)))
+	w.ring = make([]recvSegment, max(8, 2*len(old.ring)))
 	for i := range uint32(len(old.ring)) {
 		*w.at(w.head + i) = *old.at(w.head + i)
 	}
@@ -116,9 +195,9 @@ func (w *recvWindow) peek() int {
 	}
 	size := 0
 	for sn := w.head; sn != w.nxt; sn++ {
-		p := *w.at(sn)
-		size += len(p.data)
-		if p.frg == 0 {
+		s := w.at(sn)
+		size += int(s.length)
+		if s.frg == 0 {
 			return size
 		}
 	}
@@ -129,14 +208,15 @@ func (w *recvWindow) peek() int {
 // their end into pool. It stops at the end of the first message, unless stream is set.
 func (w *recvWindow) read(b []byte, stream bool, pool *packetPool) (n int) {
 	for w.head != w.nxt {
-		p := *w.at(w.head)
-		m := copy(b[n:], p.data)
+		s := w.at(w.head)
+		m := copy(b[n:], s.data())
 		n += m
-		if m < len(p.data) {
-			p.data = p.data[m:]
+		if m < int(s.length) {
+			s.at += uint16(m)
+			s.length -= uint16(m)
 			return n
 		}
-		last := p.frg == 0
+		last := s.frg == 0
 		w.drop(pool)
 		if last && !stream {
 			return n
@@ -147,29 +227,38 @@ func (w *recvWindow) read(b []byte, stream bool, pool *packetPool) (n int) {
 
 // drop discards the first segment, which is in order, to pool.
 func (w *recvWindow) drop(pool *packetPool) {
-	pool.put(w.pop())
-}
-
-// pop takes the first segment, which is in order, out of the window.
-func (w *recvWindow) pop() *packet {
-	at := w.at(w.head)
-	p := *at
-	if p.frg == 0 {
+	s := w.at(w.head)
+	if s.frg == 0 {
 		w.whole--
 	}
-	*at = nil
-	w.held--
 	w.head++
-	return p
+	w.clear(s, pool)
+}
+
+// pop takes the first segment, which is in order, out of the window in a packet of its own, and says
+// whether it ends a message.
+func (w *recvWindow) pop(pool *packetPool) (p *packet, last bool) {
+	s := w.at(w.head)
+	last = s.frg == 0
+	if s.kind == recvWhole {
+		p = s.p
+		p.data = s.data()
+		s.p = nil
+	} else {
+		p = pool.get()
+		p.data = p.mem[:copy(p.mem[:], s.data())]
+	}
+	w.drop(pool)
+	return p, last
 }
 
 // release puts all packets into pool.
 func (w *recvWindow) release(pool *packetPool) {
-	for _, p := range w.ring {
-		if p != nil {
-			pool.put(p)
+	for i := range w.ring {
+		if s := &w.ring[i]; s.kind != recvNothing {
+			w.clear(s, pool)
 		}
 	}
-	w.ring, w.held, w.whole = nil, 0, 0
+	w.ring, w.whole = nil, 0
 	w.head = w.nxt
 }
