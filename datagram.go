@@ -66,6 +66,14 @@ func (c *contents) kind() uint16 {
 	return 0
 }
 
+// number returns the session number that the segments begin with, 0 if they do not.
+func (c *contents) number() uint32 {
+	if c.kind() == fecTypeOOB {
+		return 0
+	}
+	return leadingNumber(c.body)
+}
+
 const (
 	// gsoMaxSegments is how many datagrams every kernel takes in one send with segmentation
 	// offload (UDP_MAX_SEGMENTS before Linux 6.9).

@@ -171,7 +171,7 @@ func (s *UDPSession) receives(datagrams ...[]byte) {
 func (s *UDPSession) kept() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := len(s.pool.free) + len(s.tx.queue) + len(s.tx.batch.list)
+	n := len(s.pool.free) + len(s.tx.queue) + len(s.tx.oob) + len(s.tx.batch.list)
 	for _, held := range s.tx.inPlace.held {
 		n += len(held)
 	}

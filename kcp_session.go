@@ -70,6 +70,12 @@ func (k *KCP) sentSegments() int { return k.snd.inFlight.n }
 // shortPath says whether the smoothed round trip is known and less than rtt.
 func (k *KCP) shortPath(rtt int64) bool { return k.rtt.srtt > 0 && k.rtt.srtt < rtt }
 
+// timedOutTwice says whether data has timed out twice in a row, and nothing was acknowledged since.
+func (k *KCP) timedOutTwice() bool {
+	w := &k.snd
+	return w.armed>>2 != 0 || w.lost.n > 0 && w.at(w.lost.head).backoff >= 2
+}
+
 // peerKnown says whether it is known what the peer can do, peerTakesFIN whether it takes FIN and
 // RST as this end does, and capsUnknown whether a window probe has to find out: the peer has sent
 // data, and its mark was lost, or it has none.

@@ -133,7 +133,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 }
 
 // AcceptKCP waits for the next session, until the deadline. A session is there when the first data
-// of a peer has arrived.
+// of a peer has arrived, or with FEC its first out-of-band datagram.
 func (l *Listener) AcceptKCP() (*UDPSession, error) { return l.AcceptContext(context.Background()) }
 
 // AcceptContext is AcceptKCP that also gives up when ctx is over; then the error is ctx's.

@@ -183,7 +183,7 @@ func TestListenerSeveralConvs(t *testing.T) {
 	})
 }
 
-// Only data that a new session takes makes one.
+// Only data that a new session takes makes one, or an out-of-band datagram.
 func TestListenerWhatOpens(t *testing.T) {
 	push := func(sn uint32) []byte { return segment(7, IKCP_CMD_PUSH, sn, []byte("x")) }
 	long := push(0)
@@ -218,8 +218,9 @@ func TestListenerWhatOpens(t *testing.T) {
 		{"FEC size too small", unsized, false},
 		{"FEC size too large", oversized, false},
 		{"parity", framed(3, fecTypeParity, push(0)), false},
-		{"out of band", framed(oobSeqid, fecTypeOOB, oob), false},
-		{"out of band that looks like a PUSH", framed(oobSeqid, fecTypeOOB, push(0)), false},
+		{"out of band", framed(oobSeqid, fecTypeOOB, oob), true},
+		{"out of band that looks like a PUSH", framed(oobSeqid, fecTypeOOB, push(0)), true},
+		{"out of band with a seqid", framed(3, fecTypeOOB, oob), false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			virtual(t, netem.Path{}, func(w *world) {

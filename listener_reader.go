@@ -82,9 +82,9 @@ func (l *listenerReader) route(d inbound, c *contents, ok bool, now int64) *UDPS
 	}
 	key := sessionKey{d.from, c.conv}
 	s := sh.sessions[key]
-	if s == nil && c.kind() != fecTypeOOB {
-		s = l.openLocked(sh, key, l.sock, l.sock.destination(d.from, d.addr), c.body, now)
-	} else if n := leadingNumber(c.body); n != 0 && sh.timeWaits.ended(key, n, now) {
+	if s == nil {
+		s = l.openLocked(sh, key, l.sock, l.sock.destination(d.from, d.addr), c, now)
+	} else if n := c.number(); n != 0 && sh.timeWaits.ended(key, n, now) {
 		return nil // a late copy
 	}
 	if s != nil && c.kind() == fecTypeData && sh.lastFEC[d.from] != s {
@@ -96,11 +96,16 @@ func (l *listenerReader) route(d inbound, c *contents, ok bool, now int64) *UDPS
 	return s
 }
 
-// openLocked makes the session of key for its first datagram, if that is one: only a PUSH that the
-// new session's window takes makes a session.
-func (l *Listener) openLocked(sh *demuxShard, key sessionKey, sock *socket, to destination, segments []byte, now int64) *UDPSession {
-	ok, first := opensSession(key.conv, segments, uint32(l.cfg.receiveWindow()))
-	if !ok || sh.timeWaits.straggler(key, leadingNumber(segments), first, now) {
+// openLocked makes the session of key for its first datagram, if that is one: a PUSH that the new
+// session's window takes makes a session, and an out-of-band datagram where there is FEC.
+func (l *Listener) openLocked(sh *demuxShard, key sessionKey, sock *socket, to destination, c *contents, now int64) *UDPSession {
+	var ok, first bool
+	if c.kind() == fecTypeOOB {
+		ok = l.cfg.fec != nil && c.fec.seqid == oobSeqid
+	} else {
+		ok, first = opensSession(key.conv, c.body, uint32(l.cfg.receiveWindow()))
+	}
+	if !ok || sh.timeWaits.straggler(key, c.number(), first, now) {
 		return nil
 	}
 	return l.admit(func() *UDPSession {
@@ -210,7 +215,7 @@ func (l *listenerReader) replyOf(key sessionKey, c *contents, now int64) *packet
 	if sh.sessions[key] != nil {
 		return nil // a late copy of an older session of the same key
 	}
-	if end, in := sh.timeWaits.find(key, now); in != nil && end.isOf(c.body) {
+	if end, in := sh.timeWaits.find(key, now); in != nil && end.isOf(c) {
 		p := end.reply(l.cfg, key.conv, c)
 		in[key] = end
 		return p

@@ -21,6 +21,9 @@ const (
 // and sends them in order. Its owner's lock guards it; send releases the lock while it sends.
 //
 //	write ─▶ queue ─begin─▶ batch ─send─▶ socket
+//	           oob ───┘
+//
+// Out-of-band datagrams go behind all that is queued when the batch begins.
 //
 // Drivers only send what the socket takes at once, and not for long. What is left is deferred to the
 // socket's write loop (write_loop.go); until that has sent it, drivers only queue. So a socket that is
@@ -37,6 +40,7 @@ type sender struct {
 	inPlace  inPlaceBatches
 	current  outbound   // the datagram being written
 	queue    []outbound // written, not in a batch yet
+	oob      []outbound // out-of-band datagrams, likewise
 	batch    outBatch   // begun; while busy as it was before
 	spare    []outbound // an empty slice to take queue's place
 	busy     bool       // the batch is being sent, without the lock
@@ -69,15 +73,28 @@ func (t *sender) finish(n int) outbound {
 
 // enqueue appends a datagram and so many copies of it, to be sealed, to what is to be sent.
 func (t *sender) enqueue(o outbound, copies int) {
-	t.queue = append(t.queue, o)
-	for range copies {
-		p := t.pool.get()
-		t.queue = append(t.queue, outbound{p.mem[:copy(p.mem[:], o.data)], p, o.to})
-	}
+	t.queue = t.appendCopies(t.queue, o, copies)
 }
 
+// enqueueOOB is enqueue for an out-of-band datagram.
+func (t *sender) enqueueOOB(o outbound, copies int) {
+	t.oob = t.appendCopies(t.oob, o, copies)
+}
+
+func (t *sender) appendCopies(to []outbound, o outbound, copies int) []outbound {
+	to = append(to, o)
+	for range copies {
+		p := t.pool.get()
+		to = append(to, outbound{p.mem[:copy(p.mem[:], o.data)], p, o.to})
+	}
+	return to
+}
+
+// written says whether something is to go in the next batch.
+func (t *sender) written() bool { return len(t.queue) > 0 || len(t.oob) > 0 }
+
 // pending says whether something is to be sent.
-func (t *sender) pending() bool { return len(t.queue) > 0 || t.batch.left() > 0 }
+func (t *sender) pending() bool { return t.written() || t.batch.left() > 0 }
 
 // crowded says that what is sent is not taken fast enough, by the socket or the cipher, and that
 // enough waits.
@@ -90,7 +107,7 @@ func (t *sender) crowded() bool {
 // that the socket did not take is the write loop's. own says that the driver has written what is
 // queued.
 func (t *sender) begin(own bool) bool {
-	if t.busy || t.deferred || !t.sock.sendsAtOnce(own) || t.batch.left() > 0 || len(t.queue) == 0 {
+	if t.busy || t.deferred || !t.sock.sendsAtOnce(own) || t.batch.left() > 0 || !t.written() {
 		return false
 	}
 	t.beginBatch()
@@ -99,6 +116,11 @@ func (t *sender) begin(own bool) bool {
 
 func (t *sender) beginBatch() {
 	t.inPlace.begin()
+	if len(t.oob) > 0 {
+		t.queue = append(t.queue, t.oob...)
+		clear(t.oob)
+		t.oob = t.oob[:0]
+	}
 	t.batch = outBatch{list: t.queue}
 	t.queue, t.spare = t.spare, nil
 	t.busy = true
@@ -152,7 +174,7 @@ func (t *sender) deferRest() {
 // resume is the write loop's turn to send, until the time until. What is left then stays
 // deferred; full says that the socket takes no more.
 func (t *sender) resume(until int64) (refused int, full bool, err error) {
-	if t.batch.left() == 0 && len(t.queue) > 0 {
+	if t.batch.left() == 0 && t.written() {
 		t.beginBatch()
 	}
 	if t.batch.left() > 0 {
@@ -165,12 +187,12 @@ func (t *sender) resume(until int64) (refused int, full bool, err error) {
 
 // discard drops what is to be sent. Nobody may be sending.
 func (t *sender) discard() {
-	for _, o := range t.queue {
+	for _, o := range append(t.queue, t.oob...) {
 		if o.p != nil {
 			t.pool.put(o.p)
 		}
 	}
-	t.queue = nil
+	t.queue, t.oob = nil, nil
 	t.batch.next = len(t.batch.list)
 	t.end()
 	t.inPlace.begin() // the batch that the queue would have been
@@ -181,6 +203,9 @@ func (t *sender) discard() {
 // trim gives memory back after a pause.
 func (t *sender) trim() {
 	t.spare = nil
+	if len(t.oob) == 0 {
+		t.oob = nil
+	}
 	t.inPlace.trim()
 }
 

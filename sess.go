@@ -56,6 +56,8 @@ type UDPSession struct {
 	writing            bool  // a Write is under way; others wait for their turn
 	restAt             int64 // when that queues its rest, room or not; never for not yet
 
+	oobDropped uint64 // out-of-band datagrams that SendOOB dropped
+
 	count Snmp // events since they were last folded into total and the process's counters
 	total Snmp // events since the session began
 
@@ -217,9 +219,14 @@ func (s *UDPSession) failLocked(err error) {
 
 // enqueueLocked appends a datagram, to be sealed, to what is to be sent.
 func (s *UDPSession) enqueueLocked(o outbound) {
-	s.total.OutPkts += uint64(1 + s.copies)
-	s.total.OutBytes += uint64((1 + s.copies) * (len(o.data) + s.cfg.env.tail))
+	s.countQueuedLocked(len(o.data))
 	s.tx.enqueue(o, s.copies)
+}
+
+// countQueuedLocked counts a datagram of that size, to be sealed, and its copies.
+func (s *UDPSession) countQueuedLocked(size int) {
+	s.total.OutPkts += uint64(1 + s.copies)
+	s.total.OutBytes += uint64((1 + s.copies) * (size + s.cfg.env.tail))
 }
 
 // countRefusedLocked counts datagrams that the socket did not take.

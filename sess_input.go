@@ -45,7 +45,7 @@ func (src *source) learn(s *UDPSession, from peerAddr, c *contents) bool {
 
 // datagramLocked takes an opened datagram b and what parseContents has made of it.
 func (s *UDPSession) datagramLocked(now int64, b []byte, c *contents, ok bool) {
-	if number := leadingNumber(c.body); s.owner != nil && number != 0 && s.core.othersNumber(number) {
+	if number := c.number(); s.owner != nil && number != 0 && s.core.othersNumber(number) {
 		s.keepBackLocked(b, number)
 	}
 	switch {

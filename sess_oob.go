@@ -10,6 +10,9 @@ import (
 // and counted in InErrs.
 const oobQueueMax = 256
 
+// oobSendMax bounds the out-of-band datagrams that wait for the socket, copies included.
+const oobSendMax = 64
+
 // oobLocked queues an out-of-band payload for the handler.
 func (s *UDPSession) oobLocked(c *contents) {
 	if !c.hasConv || c.conv != s.conv {
@@ -75,8 +78,12 @@ func (s *UDPSession) oobMaxLocked() int {
 }
 
 // SendOOB sends b, at most GetOOBMaxSize bytes, as a datagram beside the stream: at once,
-// unordered, and without repair if it is lost. When the socket takes nothing it is dropped, and
-// counted in OutErrs. The session needs FEC, whose framing it uses; the peer needs a handler.
+// unordered, and without repair if it is lost. The stream's datagrams go first. It is dropped, as
+// the path might drop it, where 64 wait for the socket already, the socket does not take even the
+// stream's, or these have timed out twice in a row, as the path carries less than is sent; then the
+// result is nil, and Stats.OOBDropped and OutErrs count it. The session needs FEC, whose framing it
+// uses; the peer needs a handler. A first datagram that is out-of-band makes the session at a
+// listener with FEC.
 func (s *UDPSession) SendOOB(b []byte) error {
 	s.mu.Lock()
 	if err := s.sendOOBLocked(b); err != nil {
@@ -97,7 +104,8 @@ func (s *UDPSession) sendOOBLocked(b []byte) error {
 		return errOOBNeedsFEC
 	case len(b) > most:
 		return errors.Errorf("kcp: out-of-band payload of %d bytes: at most %d", len(b), most)
-	case s.tx.crowded():
+	case s.tx.crowded(), len(s.tx.oob) >= oobSendMax, s.core.timedOutTwice():
+		s.oobDropped++
 		s.countRefusedLocked(1)
 		return nil
 	}
@@ -108,14 +116,22 @@ func (s *UDPSession) sendOOBLocked(b []byte) error {
 	binary.LittleEndian.PutUint16(p.data[at+fecShardStart:], uint16(fecSizeField+convSize+len(b)))
 	binary.LittleEndian.PutUint32(p.data[at+fecHeaderSize:], s.conv)
 	copy(p.data[at+fecHeaderSize+convSize:], b)
-	s.enqueueLocked(outbound{p.data, p, &s.to})
+	s.countQueuedLocked(len(p.data))
+	s.tx.enqueueOOB(outbound{p.data, p, &s.to}, s.copies)
 	return nil
 }
 
 // SetOOBHandler sets the function that is called with the payload of each out-of-band datagram
 // that arrives, one at a time, nil to drop them. It is called from a goroutine of its own, and may
 // block: up to 256 payloads wait for it, further ones are dropped and counted in InErrs. It may
-// call any method of the session.
+// call any method of the session. A session without FEC, which cannot answer, returns an error, an
+// errors.ErrUnsupported.
 func (s *UDPSession) SetOOBHandler(callback OOBCallBackType) error {
-	return s.configure(func() error { s.oob.handler = callback; return nil })
+	return s.configure(func() error {
+		if s.enc == nil {
+			return errOOBNeedsFEC
+		}
+		s.oob.handler = callback
+		return nil
+	})
 }

@@ -225,15 +225,16 @@ func TestOOB(t *testing.T) {
 
 func TestOOBRefused(t *testing.T) {
 	virtual(t, netem.Path{}, func(w *world) {
-		c, s := w.join(w.config(nil, 0, 0), w.config(nil, 3, 2))
+		var heard string // it hears what the peer sends all the same
+		plain := w.config(nil, 0, 0)
+		plain.oobHandler = func(_ *UDPSession, b []byte) { heard = string(b) }
+		c, s := w.join(plain, w.config(nil, 3, 2))
 		if err := c.SendOOB([]byte("x")); err == nil || !strings.Contains(err.Error(), "FEC") {
 			t.Errorf("without FEC: %v", err)
 		}
 		if n := c.GetOOBMaxSize(); n != 0 {
 			t.Errorf("at most %d bytes without FEC", n)
 		}
-		var heard string // it hears what the peer sends all the same
-		c.SetOOBHandler(func(b []byte) { heard = string(b) })
 		w.check(s.SendOOB([]byte("hear")))
 		w.awaitIdle()
 		if heard != "hear" {

@@ -78,7 +78,7 @@ func (l *Listener) succeed(s *UDPSession, next *successor) {
 	var made *UDPSession
 	for _, p := range next.datagrams {
 		if c, ok := parseContents(p.data); made == nil && ok && sh.sessions[key] == nil {
-			made = l.openLocked(sh, key, s.sock, s.to, c.body, now)
+			made = l.openLocked(sh, key, s.sock, s.to, &c, now)
 		}
 	}
 	sh.mu.Unlock()

@@ -42,6 +42,8 @@ type Stats struct {
 	FECRecovered uint64
 	// FECWasted counts the parity shards received that rebuilt nothing.
 	FECWasted uint64
+	// OOBDropped counts the out-of-band datagrams that SendOOB dropped; see there.
+	OOBDropped uint64
 	// InvalidInputs counts the datagrams that were not understood.
 	InvalidInputs uint64
 

@@ -51,10 +51,10 @@ func (t *timeWait) replaces(old *timeWait) {
 	}
 }
 
-// isOf says whether a datagram's segments may be of the session that ended: they do not begin with
-// the number of another one.
-func (t *timeWait) isOf(segments []byte) bool {
-	number := leadingNumber(segments)
+// isOf says whether a datagram may be of the session that ended: it does not begin with the number of
+// another one.
+func (t *timeWait) isOf(c *contents) bool {
+	number := c.number()
 	return number == 0 || t.peers[0] == 0 || slices.Contains(t.peers[:], number)
 }
 
