@@ -72,8 +72,9 @@ func (s *UDPSession) SetACKNoDelay(nodelay bool) {
 	s.configure(func() error { s.core.setACKNoDelay(nodelay); return nil })
 }
 
-// SetWriteDelay holds writes back until the interval is over or the send window is full, so that
-// small ones share datagrams (in stream mode, segments).
+// SetWriteDelay holds writes back until the next tick of SetNoDelay's interval, which runs freely
+// from the time when the session was made, or until the send window is full, so that small ones
+// share datagrams (in stream mode, segments): for half an interval on average, and one at most.
 func (s *UDPSession) SetWriteDelay(delay bool) {
 	s.configure(func() error {
 		s.writeDelay = delay

@@ -58,12 +58,14 @@ func TestSetWriteDelay(t *testing.T) {
 	for _, stream := range []bool{false, true} {
 		t.Run(fmt.Sprintf("stream=%t", stream), func(t *testing.T) {
 			virtual(t, netem.Path{Delay: 100 * time.Millisecond}, func(w *world) {
+				made := time.Now()
 				c, s := w.pair(w.config(nil, 0, 0))
 				c.SetNoDelay(1, int(interval.Milliseconds()), 2, 1)
 				c.SetWindowSize(1024, 1024)
 				c.SetStreamMode(stream)
 				c.SetWriteDelay(true)
 				w.awaitIdle()
+				w.sleep(interval - (time.Since(made)-interval/2)%interval) // to a tick
 				start := time.Now()
 				var sent []time.Duration
 				segs := 0

@@ -111,7 +111,7 @@ func (s *UDPSession) restDueLocked() bool {
 func (s *UDPSession) flushWrittenLocked(small bool) {
 	now := clock()
 	if s.writeDelay && !s.windowFullLocked() {
-		s.flushBy = min(s.flushBy, now+s.core.holdTime())
+		s.flushBy = min(s.flushBy, s.nextTick(now))
 		s.core.cork(true)
 		s.scheduleLocked(math.MinInt64)
 		return
@@ -121,6 +121,19 @@ func (s *UDPSession) flushWrittenLocked(small bool) {
 		return
 	}
 	s.driveLocked(now, true)
+}
+
+// nextTick returns when the interval of delayed writes ends next after now: it runs freely, as if
+// there were a timer, from half an interval after the session was made. A peer's session, which our
+// first delayed datagram has made, ticks half an interval later, and an answer that it delays meets
+// the next tick here.
+func (s *UDPSession) nextTick(now int64) int64 {
+	interval := s.core.holdTime()
+	first := s.created + interval/2
+	if now < first {
+		return first
+	}
+	return now + interval - (now-first)%interval
 }
 
 // writeErrLocked returns why nothing can be written.

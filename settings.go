@@ -46,7 +46,7 @@ type Settings struct {
 	StreamMode bool
 	// ACKNoDelay acknowledges each arrival at once, whatever the profile says.
 	ACKNoDelay bool
-	// WriteDelay holds small writes back for the interval.
+	// WriteDelay holds small writes back until the next tick of the interval; see SetWriteDelay.
 	WriteDelay bool
 
 	// KeepAlive is how long nothing is heard before the peer is probed, at least 10 ms. Default:
