@@ -167,6 +167,16 @@ func (s *UDPSession) receives(datagrams ...[]byte) {
 	s.driveLocked(clock(), false)
 }
 
+// receivesAndFails makes s take an opened datagram, and fail before anybody sees it.
+func (s *UDPSession) receivesAndFails(err error, b []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := parseContents(b)
+	s.datagramLocked(clock(), b, &c, ok)
+	s.failLocked(err)
+	s.driveLocked(clock(), false)
+}
+
 // kept is how many packets a session refers to, beside its windows.
 func (s *UDPSession) kept() int {
 	s.mu.Lock()

@@ -174,6 +174,8 @@ type keepalive struct {
 	probes   int   // sent since anything was heard
 	probedAt int64 // when the last of them was
 
+	readerUntil int64 // until when the reader has a turn before the peer is given up
+
 	awaitingReply bool  // the peer has to answer something, and was not heard since
 	awaitingSince int64 // since when
 }

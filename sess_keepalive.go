@@ -41,7 +41,9 @@ func (s *UDPSession) checkLivenessLocked(now int64) {
 		a.probedAt = now
 		return
 	}
-	s.failLocked(timeout)
+	if !s.readerBehindLocked(now) {
+		s.failLocked(timeout)
+	}
 }
 
 // answeredLocked says whether the peer has done since awaitingSince what was waited for. Data that it
@@ -52,6 +54,23 @@ func (s *UDPSession) answeredLocked() bool {
 		return s.core.acknowledgedAt() > s.keepalive.awaitingSince
 	}
 	return s.core.heardAt() > s.keepalive.awaitingSince
+}
+
+// readerBehindLocked says whether the reader is to have a turn before the peer is given up: the
+// process has not run for a while, as this comes late, or something waits in the socket. What has
+// arrived then counts, and is read before any error.
+func (s *UDPSession) readerBehindLocked(now int64) bool {
+	a := &s.keepalive
+	switch {
+	case now < a.readerUntil:
+		return true
+	case a.readerUntil > s.core.heardAt(): // it had its turn
+		return false
+	case now-s.livenessAtLocked() < readerSlack && !s.sock.pollUnread(now):
+		return false
+	}
+	a.readerUntil = now + readerSlack
+	return true
 }
 
 // noteAwaitingLocked notes since when the peer owes an answer: to data that its window takes, to a
@@ -71,7 +90,7 @@ func (s *UDPSession) noteAwaitingLocked(now int64) {
 // livenessAtLocked returns when checkLivenessLocked has something to do.
 func (s *UDPSession) livenessAtLocked() int64 {
 	a := &s.keepalive
-	return min(a.userAt(), a.idleAt(s.core.heardAt()), s.probeAtLocked())
+	return max(a.readerUntil, min(a.userAt(), a.idleAt(s.core.heardAt()), s.probeAtLocked()))
 }
 
 // userAt is when the user timeout is over.

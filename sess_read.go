@@ -8,7 +8,8 @@ import (
 // Read reads what has arrived in order. In stream mode it fills b as far as it can. Otherwise it
 // ends with the message (of a peer's session: with the data of one segment), of which the next
 // Read returns the rest if b was too short. It blocks while there is nothing to be read, until the
-// read deadline. It returns io.EOF after the last byte of a peer that has ended its stream.
+// read deadline. It returns io.EOF after the last byte of a peer that has ended its stream, and why
+// the session has failed after the last byte that arrived before.
 func (s *UDPSession) Read(b []byte) (n int, err error) {
 	s.mu.Lock()
 	for n == 0 && err == nil { // a message may be empty
@@ -35,7 +36,8 @@ func (s *UDPSession) awaitDataLocked(b []byte) (n int, err error) {
 		switch {
 		case err != nil:
 			return 0, err
-		case s.core.readable() && s.core.directRead() == 0: // else another Read has what came before
+		case s.core.directRead() > 0: // another Read has what came before, and wakes this one
+		case s.core.readable():
 			return 0, nil
 		case s.core.finished():
 			return 0, io.EOF
