@@ -46,9 +46,10 @@
 //   - syscall.ETIMEDOUT, in a *[PeerTimeoutError], when the peer was not heard of any more,
 //   - syscall.ECONNRESET when the peer closed and threw away what it had not read,
 //   - syscall.EPIPE when CloseWrite was called,
-//   - syscall.ECONNABORTED, and the cause, when the socket failed.
+//   - syscall.ECONNABORTED, and the cause, when the socket failed; a read error of a PacketConn of
+//     the caller's, or a read deadline that was set on it, is the cause then.
 //
-// Timeout() is true for the second and third. Read returns io.EOF after the last byte of a peer
+// Timeout() is true for the second and third, and for the last if it is the cause's. Read returns io.EOF after the last byte of a peer
 // that has closed. Constructors and setters return plain errors that name the setting and its
 // bound; what cannot be done on a socket is an errors.ErrUnsupported.
 //

@@ -9,5 +9,5 @@ var transientErrors = []error{
 	syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EHOSTUNREACH, syscall.ENETUNREACH,
 	syscall.ENETDOWN, syscall.EHOSTDOWN, syscall.EADDRNOTAVAIL, syscall.ENOBUFS,
 	syscall.ENOMEM, syscall.EAGAIN, syscall.EINTR, syscall.EPERM, syscall.EACCES,
-	syscall.EMSGSIZE,
+	syscall.EMSGSIZE, syscall.EPROTO, syscall.ENOPROTOOPT,
 }

@@ -48,23 +48,30 @@ func (closedError) Is(target error) bool {
 	return target == net.ErrClosed || target == io.ErrClosedPipe
 }
 
-// brokenError is the failure of a PacketConn: syscall.ECONNABORTED and the cause to errors.Is.
+// brokenError is the failure of a PacketConn: syscall.ECONNABORTED and the cause to errors.Is. Timeout
+// is the cause's: a program may have set a read deadline on its PacketConn. There is no Temporary: a
+// server that accepts again after such errors would do so for ever.
 type brokenError struct{ cause error }
 
 func (e brokenError) Error() string { return e.cause.Error() }
 
-// Unwrap leaves out causes that would look like the end of the stream or the session's deadline.
+// Timeout says whether the cause is a timeout.
+func (e brokenError) Timeout() bool {
+	var t interface{ Timeout() bool }
+	return errors.As(e.cause, &t) && t.Timeout()
+}
+
+// Unwrap leaves out io.EOF: a stream that was cut off must not look like one that has ended.
 func (e brokenError) Unwrap() []error {
-	for _, misleading := range []error{io.EOF, os.ErrDeadlineExceeded} {
-		if errors.Is(e.cause, misleading) {
-			return []error{errAborted}
-		}
+	if errors.Is(e.cause, io.EOF) {
+		return []error{errAborted}
 	}
 	return []error{errAborted, e.cause}
 }
 
 // PeerTimeoutError is the error of a session that failed because nothing was heard from the peer, or
-// what was sent was not acknowledged: see SetUserTimeout, SetIdleTimeout and SetKeepAlive. errors.Is finds syscall.ETIMEDOUT in it.
+// what was sent was not acknowledged: see SetUserTimeout, SetIdleTimeout and SetKeepAlive. errors.Is
+// finds syscall.ETIMEDOUT in it.
 type PeerTimeoutError struct {
 	// Silent is how long nothing had been heard from the peer when the session failed.
 	Silent time.Duration

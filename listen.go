@@ -36,7 +36,8 @@ func ListenWithOptions(laddr string, block BlockCrypt, dataShards, parityShards 
 
 // ServeConn listens on a PacketConn of the caller's, which stays the caller's: it is not closed,
 // and nothing else may read from it until the listener and its sessions are closed; Done tells
-// when. The other arguments are those of ListenWithOptions.
+// when. An error of its ReadFrom ends the listener and its sessions, as it does a session: see
+// [NewConn]. The other arguments are those of ListenWithOptions.
 func ServeConn(block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*Listener, error) {
 	lc := ListenConfig{Settings: Settings{Block: block, DataShards: dataShards, ParityShards: parityShards}}
 	return lc.ListenConn(conn)

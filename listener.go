@@ -173,7 +173,7 @@ func (l *Listener) AcceptContext(ctx context.Context) (*UDPSession, error) {
 }
 
 func (l *Listener) opError(op string, err error) error {
-	return &net.OpError{Op: op, Net: "udp", Addr: l.Addr(), Err: err}
+	return &net.OpError{Op: op, Net: "udp", Addr: l.socks[0].localAddr(), Err: err}
 }
 
 // Close stops accepting: Accept fails with net.ErrClosed, and sessions that nobody has accepted are

@@ -12,22 +12,26 @@ func (s *socket) start(r receiver) {
 
 // readLoop reads until the socket is closed, stopped or broken.
 func (s *socket) readLoop(r receiver) {
-	defer r.readEnded()
-	defer close(s.done)
-	var err error
 	if s.batch != nil {
-		err = s.readBatches(r)
+		s.endReading(r, s.readBatches(r))
 	} else {
-		err = s.readEach(r)
+		s.endReading(r, s.readEach(r))
 	}
+}
+
+// endReading ends what start began, once: reading has failed with err, or it was stopped. A failure
+// breaks what lives on the socket, be it the program's own, as a read deadline that it has set is.
+// Only the deadline by which close wakes the reader is told apart, by stopping, and taken back.
+func (s *socket) endReading(r receiver, err error) {
 	s.ended.Store(true)
-	if s.stopping.Load() {
-		if !s.owned {
-			s.conn.SetReadDeadline(time.Time{}) // undo what close did to wake us
-		}
-		return
+	switch {
+	case !s.stopping.Load():
+		r.readFailed(err)
+	case !s.owned:
+		s.setReadDeadline(time.Time{})
 	}
-	r.readFailed(err)
+	close(s.done)
+	r.readEnded()
 }
 
 const (

@@ -14,8 +14,9 @@ import (
 // The errors of its methods are *net.OpErrors, in which errors.Is finds net.ErrClosed after Close;
 // os.ErrDeadlineExceeded when a deadline has passed; syscall.ETIMEDOUT, in a *[PeerTimeoutError],
 // when the peer vanished; syscall.ECONNRESET when the peer discarded data; syscall.EPIPE after
-// CloseWrite; and syscall.ECONNABORTED with the cause when the socket failed. Setters that return
-// an error return net.ErrClosed after Close; the others have no effect then.
+// CloseWrite; and syscall.ECONNABORTED with the cause (but io.EOF, which means the end of the stream)
+// when the socket failed. Setters that return an error return net.ErrClosed after Close; the others
+// have no effect then.
 type UDPSession struct {
 	// These do not change.
 	cfg   *config
@@ -109,7 +110,7 @@ func (s *UDPSession) opError(op string, err error) error {
 	case nil, io.EOF, io.ErrUnexpectedEOF:
 		return err
 	}
-	return &net.OpError{Op: op, Net: "udp", Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: err}
+	return &net.OpError{Op: op, Net: "udp", Source: s.sock.localAddr(), Addr: s.RemoteAddr(), Err: err}
 }
 
 // LocalAddr returns the socket's local address.

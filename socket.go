@@ -110,14 +110,45 @@ func (s *socket) close() error {
 	s.stopping.Store(true)
 	if s.owned {
 		err := net.ErrClosed
-		s.closeOnce.Do(func() { err = s.conn.Close() })
+		s.closeOnce.Do(func() { err = optional(s.conn.Close) })
 		return err
 	}
-	err := s.conn.SetReadDeadline(time.Unix(1, 0))
+	if s.ended.Load() { // there is nobody to wake, and the deadline, if there is one, is not ours
+		return nil
+	}
+	err := s.setReadDeadline(time.Unix(1, 0))
 	if s.ended.Load() { // perhaps before, and then nobody else undoes that
-		return s.conn.SetReadDeadline(time.Time{})
+		return s.setReadDeadline(time.Time{})
 	}
 	return err
+}
+
+// Of a PacketConn of the caller's, ReadFrom is called on the reader's goroutine and WriteTo on the
+// write loop's; these it must have. Close and SetReadDeadline are called when a session or a listener
+// leaves it, on whatever goroutine that happens, and LocalAddr for the text of errors: where a panic
+// would surprise, or cannot be recovered. These three may be missing. Everything else is called by
+// whoever asks for it: the constructors, setters, LocalAddr and Addr.
+
+// setReadDeadline sets the PacketConn's read deadline, if it has any.
+func (s *socket) setReadDeadline(t time.Time) error {
+	return optional(func() error { return s.conn.SetReadDeadline(t) })
+}
+
+// localAddr returns the PacketConn's local address, nil if it has none.
+func (s *socket) localAddr() (addr net.Addr) {
+	optional(func() error { addr = s.conn.LocalAddr(); return nil })
+	return addr
+}
+
+// optional calls a method that a PacketConn may not have: it panics, say because it is that of an
+// embedded net.PacketConn that is nil.
+func optional(method func() error) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = errNotSupported
+		}
+	}()
+	return method()
 }
 
 // awaitReader waits until the reader of a socket that is not owned has ended, so that the socket
@@ -245,12 +276,16 @@ const (
 	readFailures = 256
 	// readPause is the pause before each further read.
 	readPause = 10 * time.Millisecond
+	// readFailuresMost in a row, 10 seconds of them, are the end of what is no UDP socket.
+	readFailuresMost = readFailures + int(10*time.Second/readPause)
 )
 
 // retryRead says whether reading can go on after err, the failures-th in a row: a UDP socket
-// reports failures of earlier sends this way. One that goes on failing is asked again more slowly.
+// reports failures of earlier sends this way, one of the caller's as one of our own, and so does a
+// PacketConn around one. One that goes on failing is asked again more slowly; if it is no UDP socket,
+// whose errors are the kernel's, that has an end.
 func (s *socket) retryRead(err error, failures int) bool {
-	if s.stopping.Load() || !transient(err) {
+	if s.stopping.Load() || !transient(err) || s.udp == nil && failures > readFailuresMost {
 		return false
 	}
 	if failures > readFailures {

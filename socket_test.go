@@ -166,10 +166,11 @@ func TestPassingErrors(t *testing.T) {
 		&net.OpError{Op: "read", Net: "udp", Err: os.NewSyscallError("recvfrom", syscall.ECONNREFUSED)},
 		fmt.Errorf("wrapped: %w", syscall.EPERM),
 	}
+	path := []error{syscall.EPROTO, syscall.ENOPROTOOPT, syscall.EHOSTDOWN, syscall.ENETDOWN}
 	virtual(t, netem.Path{}, func(w *world) {
 		offices := newPostOffices("a", "b")
 		for _, o := range offices {
-			o.readErr = passing
+			o.readErr = append(path, passing...)
 			o.writeErr = passing
 		}
 		cfg := w.config(nil, 0, 0)

@@ -152,5 +152,10 @@ func (b *txBatch) send(fd uintptr) {
 // reported says whether errno may be a report of the path (ICMP) about an earlier datagram on a
 // connected socket. The kernel has not tried to send this one then.
 func reported(errno syscall.Errno) bool {
-	return errno == unix.ECONNREFUSED || errno == unix.EHOSTUNREACH || errno == unix.ENETUNREACH
+	switch errno {
+	case unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EHOSTDOWN, unix.ENONET, unix.EPROTO,
+		unix.ENOPROTOOPT:
+		return true
+	}
+	return false
 }
