@@ -314,3 +314,39 @@ func TestCounters(t *testing.T) {
 		}
 	})
 }
+
+// Where the two ends have different keys, each counts what it cannot open.
+func TestDifferentKeys(t *testing.T) {
+	for name, crypt := range map[string]func([]byte) (BlockCrypt, error){"gcm": NewAESGCMCrypt, "cfb": NewAESBlockCrypt} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+				here, err := crypt(random(1, 16))
+				w.check(err)
+				there, err := crypt(random(2, 16))
+				w.check(err)
+				l := w.listen(w.config(there, 0, 0), "10.0.0.2:2000")
+				a := w.dial(w.config(here, 0, 0), l)
+				a.Write([]byte("hello"))
+				// A dialled session whose peer is one with another key, too.
+				near, far := w.bind("10.0.0.3:0"), w.bind("10.0.0.4:0")
+				b := w.config(here, 0, 0).dial(1, far.LocalAddr(), newSocket(near, true))
+				c := w.config(there, 0, 0).dial(1, near.LocalAddr(), newSocket(far, true))
+				b.Write([]byte("hello"))
+				w.awaitIdle()
+				if n := l.Stats().InvalidInputs; n == 0 || n != a.Stats().DatagramsSent {
+					t.Errorf("the listener counts %d of %d", n, a.Stats().DatagramsSent)
+				}
+				if n := c.Stats().InvalidInputs; n == 0 || n != b.Stats().DatagramsSent {
+					t.Errorf("the session counts %d of %d", n, b.Stats().DatagramsSent)
+				}
+				if n, want := w.snmp.Copy().InCsumErrors, l.Stats().InvalidInputs+c.Stats().InvalidInputs; n != want {
+					t.Errorf("the process counts %d of %d", n, want)
+				}
+				for _, s := range []*UDPSession{a, b, c} {
+					s.Abort()
+				}
+				l.Close()
+			})
+		})
+	}
+}

@@ -129,10 +129,11 @@ func (e *envelope) open(b []byte) (payload []byte, ok bool) {
 }
 
 // openAll opens a batch, without any lock, and counts it. It returns the contents of those that
-// open and are from peer, from anyone if that is nil, at the front of the batch.
-func (e *envelope) openAll(batch []inbound, peer *peerAddr, snmp *Snmp) []inbound {
+// open and are from peer, from anyone if that is nil, at the front of the batch, and how many of
+// these did not open.
+func (e *envelope) openAll(batch []inbound, peer *peerAddr, snmp *Snmp) (opened []inbound, failed uint64) {
 	var count Snmp
-	opened := batch[:0]
+	opened = batch[:0]
 	for _, d := range batch {
 		count.InPkts++
 		count.InBytes += uint64(len(d.data))
@@ -148,6 +149,7 @@ func (e *envelope) openAll(batch []inbound, peer *peerAddr, snmp *Snmp) []inboun
 		d.data = payload
 		opened = append(opened, d)
 	}
+	failed = count.InCsumErrors
 	snmp.fold(&count)
-	return opened
+	return opened, failed
 }

@@ -103,8 +103,10 @@ type Dialer struct {
 	// Control, if not nil, is called with the socket before it is bound: see net.Dialer.
 	Control func(network, address string, c syscall.RawConn) error
 	// WaitForPeer makes dialling wait until the peer has answered a window probe, so that a dead
-	// address fails: at the end of Timeout or of the context, else of the user timeout. This costs
-	// a round trip. Listeners of this package answer without making a session; those of deployed
+	// address fails: at the end of Timeout or of the context, else of the user timeout; and at once
+	// with syscall.ECONNREFUSED where the peer's machine says that nobody listens (ICMP), which the
+	// kernel tells of sockets that are connected, as those that Dial makes are. This costs a round
+	// trip. Listeners of this package answer without making a session; those of deployed
 	// peers may take the probe for the beginning of a session.
 	WaitForPeer bool
 	// OwnConn makes DialConn's PacketConn the session's, which closes it.

@@ -168,6 +168,7 @@ func (c *collector) receive(batch []inbound) {
 
 func (c *collector) readEnded() {}
 
+func (c *collector) refused()         {}
 func (c *collector) readFailed(error) {}
 
 // TestOffloadOnSockets sends datagrams of every mix of sizes through the kernel, with offload as

@@ -31,7 +31,8 @@ type Listener struct {
 	reading  int           // readers that have not ended
 	done     chan struct{} // closed when there are none
 
-	shut atomic.Bool // closed, for whoever holds a session's lock
+	shut    atomic.Bool   // closed, for whoever holds a session's lock
+	invalid atomic.Uint64 // datagrams that did not open
 }
 
 // onTimer wakes Accept, and forgets sessions that ended long ago.
@@ -92,6 +93,9 @@ func (l *Listener) sessionEnded() {
 
 // answersStragglers says whether the listener answers for sessions that have ended.
 func (l *Listener) answersStragglers() bool { return !l.shut.Load() }
+
+// refused is nothing to a listener, whose sockets are not connected.
+func (l *Listener) refused() {}
 
 // readFailed breaks the listener and its sessions when a socket is of no use any more.
 func (l *Listener) readFailed(err error) {
@@ -278,6 +282,13 @@ func (l *Listener) SetWriteBuffer(bytes int) error {
 // its address, and returns the first error. The connections are not to be read, written or closed.
 func (l *Listener) Control(f func(conn net.PacketConn) error) error {
 	return l.eachSocket(func(sock *socket) error { return f(sock.conn) })
+}
+
+// Stats returns the listener's statistics, also those of one that was closed.
+func (l *Listener) Stats() ListenerStats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return ListenerStats{Sessions: l.open, Backlog: len(l.backlog), InvalidInputs: l.invalid.Load()}
 }
 
 // remove takes a session that has ended out of the table, and remembers it.

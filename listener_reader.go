@@ -31,7 +31,11 @@ func (l *listenerReader) receive(batch []inbound) {
 		now     = clock()
 		current *UDPSession // locked
 	)
-	for _, d := range l.cfg.env.openAll(batch, nil, l.cfg.snmp) {
+	batch, failed := l.cfg.env.openAll(batch, nil, l.cfg.snmp)
+	if failed > 0 {
+		l.invalid.Add(failed)
+	}
+	for _, d := range batch {
 		c, ok := parseContents(d.data)
 		if current == nil || !ok || !current.expects(d.from, &c) {
 			if current != nil {

@@ -18,7 +18,7 @@ func (s *socket) readEach(in receiver) error {
 		d := &batch[0]
 		n, err := s.readOne(buf, d)
 		if err != nil {
-			if failures++; s.retryRead(err, failures) {
+			if failures++; s.retryRead(in, err, failures) {
 				continue
 			}
 			return err

@@ -119,7 +119,7 @@ func (s *socket) readBatches(in receiver) error {
 			err = os.NewSyscallError("recvmmsg", errno)
 		}
 		if err != nil {
-			if failures++; s.retryRead(err, failures) {
+			if failures++; s.retryRead(in, err, failures) {
 				continue
 			}
 			return err

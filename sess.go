@@ -188,6 +188,7 @@ type capsProbe struct {
 	at       int64 // when to probe again, never for not at all
 	next     int64 // the earliest time for the next probe
 	count    int   // probes sent
+	refused  int   // reports that the peer's port is closed, while dialling
 }
 
 // OOBCallBackType is called with the payload of each out-of-band datagram, valid until it returns.

@@ -1,12 +1,20 @@
 package kcp
 
+import "syscall"
+
 // receive takes a batch of datagrams for a dialled session from its socket's reader.
 func (s *UDPSession) receive(batch []inbound) {
 	now := clock()
-	if batch = s.cfg.env.openAll(batch, s.source.addr, s.cfg.snmp); len(batch) == 0 {
+	batch, failed := s.cfg.env.openAll(batch, s.source.addr, s.cfg.snmp)
+	if len(batch) == 0 && failed == 0 {
 		return
 	}
 	lockSpinning(&s.mu)
+	s.total.InCsumErrors += failed
+	if len(batch) == 0 {
+		s.mu.Unlock()
+		return
+	}
 	for _, d := range batch {
 		c, ok := parseContents(d.data)
 		if s.source.unknown && !s.source.learn(s, d.from, &c) {
@@ -107,6 +115,22 @@ func (s *UDPSession) segmentsLocked(now int64, b []byte, regular bool) {
 	if s.core.input(now, b, regular) < 0 {
 		s.count.KCPInErrors++
 	}
+}
+
+// refused ends the wait for the peer when it comes twice. The first time the peer is asked again, at
+// once: the report may be about what was sent from the same port before. It ends nothing else, as it
+// may be forged, and a peer that restarts comes back.
+func (s *UDPSession) refused() {
+	s.mu.Lock()
+	if p := &s.capsProbe; p.dialling && !s.core.peerKnown() {
+		now := clock()
+		p.next = now
+		if p.refused++; p.refused > 1 {
+			s.failLocked(syscall.ECONNREFUSED)
+		}
+		s.driveLocked(now, false)
+	}
+	s.unlockAndSend(false)
 }
 
 // readFailed breaks a dialled session whose socket is of no use any more.

@@ -260,7 +260,7 @@ func (s *UDPSession) Stats() Stats {
 		Resent: n.RetransSegs, LostFast: n.FastRetransSegs, LostEarly: n.EarlyRetransSegs, LostTimeout: n.LostSegs,
 		Duplicates: n.RepeatSegs, FECRecovered: n.FECRecovered,
 		FECWasted:     n.FECParityShards - min(n.FECRecovered, n.FECParityShards),
-		InvalidInputs: n.KCPInErrors + n.FECErrs, OOBDropped: s.oobDropped,
+		InvalidInputs: n.InCsumErrors + n.KCPInErrors + n.FECErrs, OOBDropped: s.oobDropped,
 		LastHeard: time.Duration(now - s.core.heardAt()), Age: time.Duration(now - s.created),
 	}
 	s.core.fill(&st)

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -114,5 +116,73 @@ func TestWaitForPeerVirtual(t *testing.T) {
 			}
 			s.Close()
 		}
+	})
+}
+
+// Where nobody listens, the kernel says so on a connected socket, and waiting for the peer ends at
+// once: when it has said so twice, as one report may be of something else.
+func TestWaitForPeerRefused(t *testing.T) {
+	watchdog(t)
+	closed := udp(t, "127.0.0.1:0")
+	closed.Close()
+	d := Dialer{WaitForPeer: true}
+	start := time.Now()
+	c, err := d.DialContext(t.Context(), "udp", closed.LocalAddr().String())
+	if err == nil {
+		c.Close()
+	}
+	if runtime.GOOS == "windows" { // which keeps it to itself
+		t.Skip(err)
+	}
+	wantError(t, "dial", err, syscall.ECONNREFUSED)
+	var ne net.Error
+	if !errors.As(err, &ne) || ne.Timeout() {
+		t.Errorf("%v is a timeout", err)
+	}
+	if took := time.Since(start); took > userTimeout/2 {
+		t.Errorf("after %v", took)
+	}
+}
+
+// One refusal ends nothing: neither the wait for a peer that is there, nor a session that has begun.
+func TestRefusedOnce(t *testing.T) {
+	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+		cfg := w.config(nil, 0, 0)
+		l := w.listen(cfg, "10.0.0.2:2000")
+		c := w.dial(cfg, l)
+		known := make(chan error, 1)
+		go func() { known <- c.awaitPeer(context.Background()) }()
+		w.sleep(time.Millisecond)
+		c.refused()
+		w.check(<-known)
+		go echo(l)
+		for range 3 {
+			c.refused()
+			w.check(ask(c, "still here"))
+		}
+		closeAll(c, l)
+	})
+}
+
+// A refusal makes the dialler ask again at once, not after a timeout, and the second ends the wait.
+func TestRefusedTwice(t *testing.T) {
+	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+		asked := 0
+		w.watch(func(_, _ netip.AddrPort, b []byte) bool { asked++; return true })
+		c := w.config(nil, 0, 0).dial(1, &net.UDPAddr{IP: net.IPv4(10, 0, 0, 2), Port: 2000}, newSocket(w.bind("10.0.0.1:0"), true))
+		start := time.Now()
+		known := make(chan error, 1)
+		go func() { known <- c.awaitPeer(context.Background()) }()
+		for range 2 {
+			w.sleep(20 * time.Millisecond)
+			c.refused()
+		}
+		if err := <-known; !errors.Is(err, syscall.ECONNREFUSED) || time.Since(start) != 40*time.Millisecond {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		if asked != 2 {
+			t.Errorf("asked %d times", asked)
+		}
+		c.Abort()
 	})
 }

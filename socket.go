@@ -265,6 +265,8 @@ func (s *socket) checkReach(addr net.Addr) error {
 type receiver interface {
 	// receive takes a batch, which is the receiver's until it returns.
 	receive(batch []inbound)
+	// refused takes a report that the peer's port is closed (ICMP port unreachable).
+	refused()
 	// readFailed ends the reading with an error that is not transient.
 	readFailed(err error)
 	// readEnded is the last call.
@@ -280,13 +282,16 @@ const (
 	readFailuresMost = readFailures + int(10*time.Second/readPause)
 )
 
-// retryRead says whether reading can go on after err, the failures-th in a row: a UDP socket
+// retryRead says whether reading into r can go on after err, the failures-th in a row: a UDP socket
 // reports failures of earlier sends this way, one of the caller's as one of our own, and so does a
 // PacketConn around one. One that goes on failing is asked again more slowly; if it is no UDP socket,
 // whose errors are the kernel's, that has an end.
-func (s *socket) retryRead(err error, failures int) bool {
+func (s *socket) retryRead(r receiver, err error, failures int) bool {
 	if s.stopping.Load() || !transient(err) || s.udp == nil && failures > readFailuresMost {
 		return false
+	}
+	if s.connected && errors.Is(err, syscall.ECONNREFUSED) {
+		r.refused()
 	}
 	if failures > readFailures {
 		time.Sleep(readPause)

@@ -44,7 +44,9 @@ type Stats struct {
 	FECWasted uint64
 	// OOBDropped counts the out-of-band datagrams that SendOOB dropped; see there.
 	OOBDropped uint64
-	// InvalidInputs counts the datagrams that were not understood.
+	// InvalidInputs counts the datagrams that were not understood. Those that do not open, because
+	// the peer has another cipher or key, are counted by a dialled session here, and otherwise by
+	// the listener.
 	InvalidInputs uint64
 
 	// FECDataShards is the number of data shards of the FEC groups sent now, 0 without FEC.
@@ -93,4 +95,15 @@ type Stats struct {
 	PeerExtended bool
 	// PeerFIN says that the peer is told of the end of the stream.
 	PeerFIN bool
+}
+
+// ListenerStats is what a listener has done and where it stands.
+type ListenerStats struct {
+	// Sessions is the number of its sessions that have not ended.
+	Sessions int
+	// Backlog is the number of those that wait for Accept.
+	Backlog int
+	// InvalidInputs counts the datagrams that did not open: they were damaged, or their sender has
+	// another cipher or key.
+	InvalidInputs uint64
 }
