@@ -26,6 +26,22 @@ func peerAddrOf(addr net.Addr) peerAddr {
 	return peerAddr{other: addr.Network() + " " + addr.String()}
 }
 
+// prefix returns what one machine may have of the addresses around a: an IPv4 address, or an IPv6 /64
+// (RFC 4291, section 2.5.1: https://www.rfc-editor.org/rfc/rfc4291#section-2.5.1). A shorter one would
+// be many customers'. Of another network it is the address.
+func (a peerAddr) prefix() peerAddr {
+	if a.other != "" {
+		return a
+	}
+	ip := a.udp.Addr()
+	if ip.Is6() {
+		if p, err := ip.WithZone("").Prefix(64); err == nil {
+			ip = p.Addr()
+		}
+	}
+	return peerAddr{udp: netip.AddrPortFrom(ip, 0)}
+}
+
 func unmap(ap netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }

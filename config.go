@@ -34,6 +34,8 @@ type config struct {
 	congestion                     func() CongestionControl // nil for the default
 	redundancy                     int                      // percent
 	keepAlive, idle, user          int64                    // 0 for never
+	unproven                       int64                    // the same, of accepted sessions
+	maxSessions, maxPerPrefix      int                      // of a listener, 0 for no limit
 	linger                         time.Duration            // negative for Close to wait
 	oobHandler                     func(*UDPSession, []byte)
 	socket                         socketOptions
@@ -59,7 +61,7 @@ func (s Settings) resolve() (*config, error) {
 		stream: s.StreamMode, writeDelay: s.WriteDelay, congestion: s.Congestion, rate: s.RateLimit,
 		redundancy: redundancyOf(s.Redundancy), oobHandler: s.OOBHandler,
 		keepAlive: int64(s.KeepAlive), idle: int64(s.IdleTimeout), user: userTimeoutOf(s.UserTimeout),
-		linger: s.CloseTimeout, socket: socketOptions{s.DSCP, s.ReadBuffer, s.WriteBuffer},
+		unproven: int64(unprovenTimeout), linger: s.CloseTimeout, socket: socketOptions{s.DSCP, s.ReadBuffer, s.WriteBuffer},
 		sndWnd: s.SendWindow, rcvWnd: s.ReceiveWindow, mtu: s.MTU,
 	}
 	if c.linger == 0 {

@@ -119,8 +119,8 @@
 //   - sess_*.go: what a session does. sess.go is its state, all types of it. Above sess_drive.go
 //     stand the ways in: sess_read.go, sess_write.go, sess_copy.go, sess_oob.go, sess_close.go,
 //     sess_options.go and sess_input.go. Below it stands what driving has to see to:
-//     sess_teardown.go, sess_keepalive.go, sess_gather.go, and sess_restart.go, for a peer that was
-//     restarted.
+//     sess_teardown.go, sess_keepalive.go, sess_unproven.go, sess_gather.go, and sess_restart.go, for
+//     a peer that was restarted.
 //   - sender.go: datagrams on their way to the socket. inplace.go: the zero-copy contract.
 //   - kcp_*.go: what the core does. It is a state machine that takes the time as an argument, does
 //     no I/O and reports its next deadline. kcp_session.go is the session's view of it and

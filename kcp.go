@@ -45,6 +45,7 @@ type KCP struct {
 
 	pendingRead pendingRead
 	corked      bool // new data waits until the session flushes
+	finHeld     bool // a lost FIN waits until something is heard, see holdFIN
 	out         datagramWriter
 	pool        *packetPool
 

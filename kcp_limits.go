@@ -42,7 +42,7 @@ func (k *KCP) mayRetransmit() bool {
 func (k *KCP) nextLost() (sn uint32, ok bool) {
 	s := &k.snd
 	switch {
-	case s.lost.n == 0 || k.flow.peerWnd == 0:
+	case s.lost.n == 0 || k.flow.peerWnd == 0 || k.finHeld && s.waiting() == 1:
 	case s.lost.head-s.una < k.flow.peerWnd:
 		return s.lost.head, true
 	case s.at(s.una).state == segLost:

@@ -85,6 +85,12 @@ func (k *KCP) capsUnknown() bool {
 	return k.caps.own != 0 && k.flow.peerKnown && !k.caps.peerKnown && k.WaitSnd() == 0
 }
 
+// peerProven says whether the peer has acknowledged something: it exists, and hears us.
+func (k *KCP) peerProven() bool { return k.snd.una != 0 || k.rtt.srtt != 0 }
+
+// holdFIN keeps a FIN that is all that is unacknowledged from being repeated, or ends that.
+func (k *KCP) holdFIN(on bool) { k.finHeld = on }
+
 // wasReset says whether the peer has reset the session, or does not have it any more.
 func (k *KCP) wasReset() bool { return k.caps.reset || k.peer.gone }
 
@@ -224,7 +230,7 @@ func (k *KCP) limitSpend(n int) { k.limitPacer.spend(n) }
 func (k *KCP) closingTimeWait(reset bool) timeWait {
 	return timeWait{
 		una: k.rcv.una(), caps: k.caps.own, peer: k.caps.peer, fin: k.rcv.fin, reset: reset,
-		confirmed: k.snd.una != 0, number: k.peer.own, peers: [peersKept]uint32{k.peer.peer},
+		confirmed: k.peerProven(), number: k.peer.own, peers: [peersKept]uint32{k.peer.peer},
 	}
 }
 

@@ -4,6 +4,9 @@ import (
 	"context"
 	"net"
 	"syscall"
+	"time"
+
+	"github.com/pkg/errors"
 )
 
 // Listen listens on the UDP address laddr ("host:port", the host empty for all of the machine's,
@@ -53,13 +56,46 @@ type ListenConfig struct {
 	Control func(network, address string, c syscall.RawConn) error
 	// OwnConn makes ListenConn's PacketConn the listener's, which closes it.
 	OwnConn bool
+
+	// UnprovenTimeout is how long a session is kept whose peer has sent its first datagram and
+	// nothing else, as that may be forged. The peer is probed meanwhile, as far as three times the
+	// bytes that came allow, and any peer that is there answers. Then Read and Write fail with a
+	// *PeerTimeoutError. Default: 30 seconds. Negative means for ever.
+	UnprovenTimeout time.Duration
+	// MaxSessions is the most sessions at a time, those that wait for Accept, or are closed and
+	// still delivering, included. What would make one more is dropped, and its sender tries again.
+	// Default: no limit.
+	MaxSessions int
+	// MaxSessionsPerPrefix is the most sessions at a time with one IPv4 address, or with the
+	// addresses of one IPv6 /64, which a single machine may have. Default: no limit, as thousands of
+	// clients may be behind one address (NAT). It bounds what one machine can take, not what one that
+	// forges addresses can.
+	MaxSessionsPerPrefix int
+}
+
+// resolve checks the settings and fills in the defaults.
+func (lc *ListenConfig) resolve() (*config, error) {
+	c, err := lc.Settings.resolve()
+	switch {
+	case err != nil:
+		return nil, err
+	case lc.MaxSessions < 0:
+		return nil, errors.Errorf("kcp: MaxSessions %d: must be above 0, or 0 for no limit", lc.MaxSessions)
+	case lc.MaxSessionsPerPrefix < 0:
+		return nil, errors.Errorf("kcp: MaxSessionsPerPrefix %d: must be above 0, or 0 for no limit", lc.MaxSessionsPerPrefix)
+	}
+	c.maxSessions, c.maxPerPrefix = lc.MaxSessions, lc.MaxSessionsPerPrefix
+	if lc.UnprovenTimeout != 0 {
+		c.unproven = max(0, int64(lc.UnprovenTimeout))
+	}
+	return c, nil
 }
 
 // Listen makes a listener, a *Listener, at address ("host:port", as for [Listen]) on the network
 // "udp", "udp4" or "udp6"; "tcp", "tcp4" and "tcp6" mean the same. The context ends the name's
 // resolution only.
 func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (net.Listener, error) {
-	cfg, err := lc.Settings.resolve()
+	cfg, err := lc.resolve()
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +121,7 @@ func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (ne
 
 // ListenConn makes a listener over a PacketConn of the caller's: see [ServeConn].
 func (lc *ListenConfig) ListenConn(conn net.PacketConn) (*Listener, error) {
-	cfg, err := lc.Settings.resolve()
+	cfg, err := lc.resolve()
 	switch {
 	case err != nil:
 		return nil, err

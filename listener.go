@@ -21,11 +21,13 @@ type Listener struct {
 	task  *timedTask // runs onTimer
 	table sessionTable
 
-	mu       sync.Mutex    // guards all below; may be taken while a shard is locked
-	backlog  []*UDPSession // not accepted yet
-	open     int           // sessions in the shards
-	arrived  sync.Cond     // Accept waits for it
-	acceptBy int64         // deadline, never for none
+	mu       sync.Mutex       // guards all below; may be taken while a shard is locked
+	backlog  []*UDPSession    // not accepted yet
+	open     int              // sessions in the shards
+	from     map[peerAddr]int // how many of them each prefix has, where that is limited
+	rejected uint64           // first datagrams that made no session, as a limit was reached
+	arrived  sync.Cond        // Accept waits for it
+	acceptBy int64            // deadline, never for none
 	closed   bool
 	err      error         // why the socket broke
 	reading  int           // readers that have not ended
@@ -57,15 +59,27 @@ func (l *Listener) scheduleLocked(sh *demuxShard) {
 	}
 }
 
-// admit makes a session with open, unless the listener is closed or broken or its backlog full.
-func (l *Listener) admit(open func() *UDPSession) *UDPSession {
+// admit makes a session with open, unless the listener is closed or broken, its backlog full, or a
+// limit of sessions reached, of all or of those around the address.
+func (l *Listener) admit(from peerAddr, open func() *UDPSession) *UDPSession {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || l.err != nil || len(l.backlog) >= acceptBacklog {
+	if l.closed || l.err != nil {
+		return nil
+	}
+	prefix := from.prefix()
+	if !l.roomLocked() || l.cfg.maxPerPrefix > 0 && l.from[prefix] >= l.cfg.maxPerPrefix {
+		l.rejected++
 		return nil
 	}
 	s := open()
 	l.open++
+	if l.cfg.maxPerPrefix > 0 {
+		if l.from == nil {
+			l.from = make(map[peerAddr]int)
+		}
+		l.from[prefix]++
+	}
 	l.backlog = append(l.backlog, s)
 	l.cfg.snmp.opened(&l.cfg.snmp.PassiveOpens)
 	l.arrived.Signal()
@@ -76,14 +90,24 @@ func (l *Listener) admit(open func() *UDPSession) *UDPSession {
 func (l *Listener) admits() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.closed && len(l.backlog) < acceptBacklog
+	return !l.closed && l.roomLocked()
 }
 
-// sessionEnded notes that a session has left the table. The last one of a closed listener closes
-// the sockets.
-func (l *Listener) sessionEnded() {
+// roomLocked says whether there may be one more session.
+func (l *Listener) roomLocked() bool {
+	return len(l.backlog) < acceptBacklog && (l.cfg.maxSessions == 0 || l.open < l.cfg.maxSessions)
+}
+
+// sessionEnded notes that a session with the peer at from has left the table. The last one of a
+// closed listener closes the sockets.
+func (l *Listener) sessionEnded(from peerAddr) {
 	l.mu.Lock()
 	l.open--
+	if prefix := from.prefix(); l.from[prefix] > 1 {
+		l.from[prefix]--
+	} else {
+		delete(l.from, prefix)
+	}
 	last := l.closed && l.open == 0
 	l.mu.Unlock()
 	if last {
@@ -288,7 +312,9 @@ func (l *Listener) Control(f func(conn net.PacketConn) error) error {
 func (l *Listener) Stats() ListenerStats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return ListenerStats{Sessions: l.open, Backlog: len(l.backlog), InvalidInputs: l.invalid.Load()}
+	return ListenerStats{
+		Sessions: l.open, Backlog: len(l.backlog), Refused: l.rejected, InvalidInputs: l.invalid.Load(),
+	}
 }
 
 // remove takes a session that has ended out of the table, and remembers it.
@@ -302,5 +328,5 @@ func (l *Listener) remove(s *UDPSession) {
 	sh.remove(key, s, end)
 	l.scheduleLocked(sh)
 	sh.mu.Unlock()
-	l.sessionEnded()
+	l.sessionEnded(key.from)
 }

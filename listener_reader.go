@@ -112,7 +112,7 @@ func (l *Listener) openLocked(sh *demuxShard, key sessionKey, sock *socket, to d
 	if !ok || sh.timeWaits.straggler(key, c.number(), first, now) {
 		return nil
 	}
-	return l.admit(func() *UDPSession {
+	return l.admit(key.from, func() *UDPSession {
 		s := newSession(l.cfg, sock, l, key.conv, to)
 		if sh.sessions == nil {
 			sh.sessions = make(map[sessionKey]*UDPSession)

@@ -32,11 +32,13 @@ func (s *UDPSession) checkLivenessLocked(now int64) {
 	switch {
 	case now >= a.userAt():
 		timeout.Unacknowledged = time.Duration(now - a.awaitingSince)
-	case now >= a.idleAt(heard):
+	case now >= a.idleAt(heard), now >= s.unprovenAtLocked():
 	case now < s.probeAtLocked():
 		return
 	case a.probes < keepAliveProbes:
-		s.core.probeWindow()
+		if s.mayProbeLocked() {
+			s.core.probeWindow()
+		}
 		a.probes++
 		a.probedAt = now
 		return
@@ -90,7 +92,7 @@ func (s *UDPSession) noteAwaitingLocked(now int64) {
 // livenessAtLocked returns when checkLivenessLocked has something to do.
 func (s *UDPSession) livenessAtLocked() int64 {
 	a := &s.keepalive
-	return max(a.readerUntil, min(a.userAt(), a.idleAt(s.core.heardAt()), s.probeAtLocked()))
+	return max(a.readerUntil, min(a.userAt(), a.idleAt(s.core.heardAt()), s.unprovenAtLocked(), s.probeAtLocked()))
 }
 
 // userAt is when the user timeout is over.
@@ -113,14 +115,15 @@ func (a *keepalive) idleAt(heard int64) int64 {
 // a probe's work.
 func (s *UDPSession) probeAtLocked() int64 {
 	a := &s.keepalive
-	if a.period == 0 || s.core.WaitSnd() > 0 {
+	period := s.probePeriodLocked()
+	if period == 0 || s.core.WaitSnd() > 0 {
 		return never
 	}
 	since := s.core.heardAt()
 	if a.probes > 0 {
 		since = max(since, a.probedAt)
 	}
-	return later(since, a.period)
+	return later(since, period)
 }
 
 // probeCapsLocked sends a window probe, whose reply carries the peer's capabilities if it has any,
@@ -128,7 +131,9 @@ func (s *UDPSession) probeAtLocked() int64 {
 func (s *UDPSession) probeCapsLocked(now int64) {
 	p := &s.capsProbe
 	if now >= p.next {
-		s.core.probeWindow()
+		if s.keepalive.probes+p.count == 0 || s.mayRepeatLocked() {
+			s.core.probeWindow()
+		}
 		p.next = now + s.core.retransmitAfter(p.count)
 		p.count++
 	}

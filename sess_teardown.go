@@ -32,7 +32,9 @@ func (s *UDPSession) endStreamLocked(now int64) {
 	switch {
 	case p.dialling && !s.core.peerKnown():
 		s.probeCapsLocked(now)
-	case !c.writeClosed || c.finSent:
+	case !c.writeClosed:
+	case c.finSent:
+		s.core.holdFIN(!s.mayRepeatLocked())
 	case s.core.peerTakesFIN():
 		c.finSent, c.finAcksPeer = true, s.core.finReceived()
 		s.core.sendFIN()
@@ -59,10 +61,13 @@ func (s *UDPSession) endLocked(now int64) {
 		c.lingerUntil = later(now, int64(closeTimeout))
 	}
 	reset := s.resetsLocked()
-	s.core.writeClosing(now, reset)
+	s.core.writeClosing(now, reset && s.mayResetLocked())
 	c.state = stateDraining
 	c.timeWait = s.core.closingTimeWait(reset)
 	c.leaveAt = s.drainUntilLocked(now)
+	if reset { // it goes out, if the socket takes it
+		c.lingerUntil = max(c.lingerUntil, later(now, int64(readerExit)))
+	}
 	s.wakeLocked(&s.writable)
 	s.task.disarm()
 	if c.leaveAt > now {

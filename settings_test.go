@@ -33,6 +33,14 @@ func TestSettingsRefused(t *testing.T) {
 			}
 		}
 	}
+	for want, lc := range map[string]ListenConfig{
+		"MaxSessions -1: must be above 0, or 0 for no limit":          {MaxSessions: -1},
+		"MaxSessionsPerPrefix -2: must be above 0, or 0 for no limit": {MaxSessionsPerPrefix: -2},
+	} {
+		if _, err := lc.Listen(context.Background(), "udp", "127.0.0.1:0"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
 	for _, network := range []string{"tcp5", "unix", "", "ip"} {
 		_, derr := new(Dialer).Dial(network, "127.0.0.1:1")
 		_, lerr := new(ListenConfig).Listen(context.Background(), network, "127.0.0.1:0")

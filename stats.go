@@ -103,6 +103,9 @@ type ListenerStats struct {
 	Sessions int
 	// Backlog is the number of those that wait for Accept.
 	Backlog int
+	// Refused counts the first datagrams that made no session, as the backlog was full or a limit of
+	// ListenConfig was reached. Their senders try again.
+	Refused uint64
 	// InvalidInputs counts the datagrams that did not open: they were damaged, or their sender has
 	// another cipher or key.
 	InvalidInputs uint64
