@@ -78,6 +78,13 @@ func (e *envelope) check(b []byte) {
 // plain says whether there is no cipher.
 func (e *envelope) plain() bool { return e.aead == nil && e.block == nil }
 
+// authentic says whether whoever sends what opens has the key. A BlockCrypt has a checksum under
+// its cipher.
+func (e *envelope) authentic() bool {
+	_, none := e.block.(noneCrypt)
+	return !e.plain() && !none
+}
+
 // sealOne seals a datagram. One that lies in a segment is sealed into a packet of its own, as the
 // segment may have to be sent again.
 func (e *envelope) sealOne(o *outbound) {

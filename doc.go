@@ -131,8 +131,8 @@
 //     pacer.go, datagram_writer.go.
 //   - congestion.go: the interface of congestion controllers; cc_*.go: those there are.
 //   - crypt_envelope.go, crypt*.go, entropy.go, segment.go, packet.go: what a datagram is made of.
-//     fec.go: the format and the codes of FEC, with fec_encoder.go, fec_adapt.go, fec_decoder.go
-//     and fec_cache.go.
+//     fec.go: the format and the codes of FEC, with fec_encoder.go, fec_adapt.go, fec_cache.go,
+//     fec_decoder.go, fec_shape.go and fec_lagrange.go.
 //   - tx*.go, write_loop.go, readloop*.go, gso_linux.go, mmsg_*.go, socket.go, addr*.go and
 //     reuseport_*.go: sockets.
 //   - timedsched.go, clock.go, spinlock.go: time and waiting. stats.go, snmp.go: counters.

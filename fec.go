@@ -63,24 +63,26 @@ func putFECHeader(b []byte, seqid uint32, kind uint16) {
 	binary.LittleEndian.PutUint16(b[4:], kind)
 }
 
-// fecCode is a Reed–Solomon code over GF(2^8) with data and parity shards in each group, and the
-// default matrix of github.com/klauspost/reedsolomon. It is immutable, and sessions share it.
-type fecCode struct {
-	data, parity int
-	limit        uint32 // seqid wraps to 0 here: the last multiple of the group size
-	rs           reedsolomon.Encoder
-}
+// fecCounts is the number of data shards and of parity shards in a group.
+type fecCounts struct{ data, parity int }
 
-func (c *fecCode) shards() uint32    { return uint32(c.data + c.parity) }
-func (c *fecCode) counts() fecCounts { return fecCounts{c.data, c.parity} }
+func (c fecCounts) shards() uint32 { return uint32(c.data + c.parity) }
+
+// limit is where seqid wraps to 0: the last multiple of the group size.
+func (c fecCounts) limit() uint32 { return 0xffffffff / c.shards() * c.shards() }
 
 // fits says whether seqid is the number of a data shard, for isData true, or of a parity shard.
-func (c *fecCode) fits(seqid uint32, isData bool) bool {
+func (c fecCounts) fits(seqid uint32, isData bool) bool {
 	return (seqid%c.shards() < uint32(c.data)) == isData
 }
 
-// fecCounts is the number of data shards and of parity shards in a group.
-type fecCounts struct{ data, parity int }
+// fecCode is a Reed–Solomon code over GF(2^8) with data and parity shards in each group, and the
+// default matrix of github.com/klauspost/reedsolomon. It is immutable, and sessions share it.
+type fecCode struct {
+	fecCounts
+	limit uint32 // fecCounts.limit
+	rs    reedsolomon.Encoder
+}
 
 // fecStraggler is the most seqids that an overtaken shard may be behind the newest one; one so late
 // is of no use. A shard that is further behind was not overtaken: either the peer has started

@@ -2,6 +2,7 @@ package kcp
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 )
 
@@ -38,7 +39,7 @@ func BenchmarkFECDecode(b *testing.B) {
 					group = append(group, bytes.Clone(p.data))
 				}
 			}
-			dec := fecDecoder{code: code, pool: new(packetPool), count: new(Snmp)}
+			dec := newFECDecoder(code, false, new(packetPool), new(Snmp))
 			deliver := func([]byte) {}
 			base, i := uint32(0), 0
 			add := func(group [][]byte) {
@@ -63,6 +64,48 @@ func BenchmarkFECDecode(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				add(group)
+			}
+		})
+	}
+}
+
+// BenchmarkFECHostile is the cost for each datagram of what a peer may send to make work: large
+// groups with a random half missing, in shards of a header each, one of them as long as can be; and
+// shards that nothing can be made of.
+func BenchmarkFECHostile(b *testing.B) {
+	for _, c := range []fecCounts{{10, 3}, {64, 64}, {128, 128}} {
+		for _, longest := range []int{26, benchFECSize} {
+			b.Run(fmt.Sprintf("Halves/%d+%d/%d", c.data, c.parity, longest), func(b *testing.B) {
+				code := mustFECCode(b, c.data, c.parity)
+				d, _, next := provenDecoder(b, code)
+				shards := attackGroup(b, code, 1)
+				shards[code.data] = append(shards[code.data], make([]byte, longest-26)...)
+				rnd := seeded(1, 1)
+				for i := 0; i < b.N; {
+					for _, pos := range rnd.Perm(len(shards))[:code.data] {
+						kind := uint16(fecTypeData)
+						if pos >= code.data {
+							kind = fecTypeParity
+						}
+						d.add(fecHeader{next + uint32(pos), kind, 0}, shards[pos], func([]byte) {})
+						i++
+					}
+					next += code.shards()
+				}
+			})
+		}
+	}
+	for _, c := range []struct {
+		name string
+		span uint32
+		kind uint32
+	}{{"Anywhere", 0xfffffffe, 2}, {"Near", 4000, 2}, {"NearData", 4000, 1}} {
+		b.Run("Random/"+c.name, func(b *testing.B) {
+			d := newFECDecoder(mustFECCode(b, 128, 128), false, new(packetPool), new(Snmp))
+			rnd := seeded(1, 1)
+			shard := make([]byte, 26)
+			for range b.N {
+				d.add(fecHeader{rnd.Uint32N(c.span), uint16(fecTypeData + rnd.Uint32N(c.kind)), 26}, shard, func([]byte) {})
 			}
 		})
 	}

@@ -43,7 +43,7 @@ func (cc *fecCodeCache) find(key fecCounts) *fecCode {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
 	for i, c := range cc.codes {
-		if c.counts() == key {
+		if c.fecCounts == key {
 			copy(cc.codes[1:], cc.codes[:i])
 			cc.codes[0] = c
 			return c
@@ -52,36 +52,19 @@ func (cc *fecCodeCache) find(key fecCounts) *fecCode {
 	return nil
 }
 
-// fecPatternsMax is how many patterns of loss a code may have for their matrices to be kept: some
-// 100 bytes each of 10/3, which has 377. A larger code would keep memory without bound.
-const fecPatternsMax = 1000
-
-// patterns returns how many patterns of loss can be repaired, or fecPatternsMax + 1 for more.
-func (c fecCounts) patterns() int {
-	n, sum := 1, 0
-	for lost := range c.parity { // n is the number of ways to lose so many and one more
-		n = n * (c.data + c.parity - lost) / (lost + 1)
-		if sum += n; sum > fecPatternsMax {
-			return fecPatternsMax + 1
-		}
-	}
-	return sum
-}
-
 // make makes the code with valid counts, and keeps it.
 func (cc *fecCodeCache) make(key fecCounts) (*fecCode, error) {
 	// A shard is far too small to be worth several goroutines.
 	rs, err := reedsolomon.New(key.data, key.parity, reedsolomon.WithMaxGoroutines(1),
-		reedsolomon.WithInversionCache(key.patterns() <= fecPatternsMax))
+		reedsolomon.WithInversionCache(false)) // it only encodes
 	if err != nil {
 		return nil, errors.Wrapf(err, "kcp: FEC shards %d/%d", key.data, key.parity)
 	}
-	n := uint32(key.data + key.parity)
-	c := &fecCode{data: key.data, parity: key.parity, limit: 0xffffffff / n * n, rs: rs}
+	c := &fecCode{fecCounts: key, limit: key.limit(), rs: rs}
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
 	for _, other := range cc.codes { // made meanwhile
-		if other.counts() == key {
+		if other.fecCounts == key {
 			return other, nil
 		}
 	}

@@ -14,22 +14,43 @@ const fecWindow = 4
 //
 // A datagram that was rebuilt under wrong counts can look like the peer's: the code maps equal
 // bytes to themselves, and conv, cmd and len are equal in most datagrams. So the decoder rebuilds
-// nothing before the counts are proven, whether they were expected or inferred. Two conditions
-// prove them: no other counts explain the kinds of the shards seen, and a group of which one shard
-// more than needed is there is a codeword. One condition alone is not enough. A codeword of 9/4 is
-// one of 10/3, too, and with 10/2 a peer sends the first group of 10/3 but for one shard; and a
-// datagram that is not the peer's can rule out the right counts. Groups wait for the proof as long
-// as they are in the window. So the cost, where both ends have the same counts, is that a datagram
-// lost at first is rebuilt about a group later, or its segments are retransmitted.
+// nothing before the counts are proven: no others explain the shards seen, by their kinds or by
+// their bytes. What counts explain is never ruled out by a shard of the peer's own, whatever is
+// lost. So that is proof when nobody else can have sent the shards, which a cipher sees to, and for
+// the counts that this end has as well, as long as no shard has contradicted another. Everything
+// else takes a group of which one shard more than needed is there, and is a codeword: otherwise a
+// few forged datagrams could rule out the right counts. Groups wait for the proof as long as they
+// are in the window.
 type fecDecoder struct {
-	code    *fecCode // the peer's, as far as is known; nil while it is unknown
-	pool    *packetPool
-	count   *Snmp
-	groups  [fecWindow]fecGroup // by number of the group, modulo fecWindow
-	newest  uint32              // seqid of the newest shard
-	proven  bool                // code is known to be the peer's
-	shape   fecShape            // evidence for the counts; empty once they are proven
-	scratch [][]byte            // argument of the code's methods
+	expected     fecCounts // this end's own, zero for none
+	authentic    bool      // nobody but the peer can have sent the shards
+	pool         *packetPool
+	count        *Snmp
+	counts       fecCounts           // the peer's, as far as is known; zero while they are unknown
+	limit        uint32              // of counts
+	groups       [fecWindow]fecGroup // by number of the group, modulo fecWindow
+	newest       uint32              // seqid of the newest shard
+	proven       bool                // counts are known to be the peer's
+	contradicted bool                // two shards were not of one peer and one choice of counts
+	shape        fecShape            // evidence for the counts; empty once they are proven
+	credit       int                 // work that may be done for the proof, see spend
+}
+
+const (
+	// fecCredit is the work that each datagram pays for while the counts are not proven, and
+	// fecCreditMax what may be saved: enough for the proof of any counts. One is a few nanoseconds.
+	fecCredit    = 64
+	fecCreditMax = 1 << 17
+)
+
+// newFECDecoder returns one that expects the counts of this end's code, nil for none.
+func newFECDecoder(code *fecCode, authentic bool, pool *packetPool, count *Snmp) *fecDecoder {
+	d := &fecDecoder{authentic: authentic, pool: pool, count: count, credit: fecCreditMax}
+	if code != nil {
+		d.expected = code.fecCounts
+		d.follow(d.expected)
+	}
+	return d
 }
 
 // fecGroup holds the shards of one group that have arrived.
@@ -50,7 +71,7 @@ func (d *fecDecoder) add(h fecHeader, shard []byte, deliver func([]byte)) {
 	if !isData {
 		d.count.FECParityShards++
 	}
-	if len(shard) > mtuLimit || d.code != nil && h.seqid >= d.code.limit {
+	if len(shard) > mtuLimit || d.counts.data > 0 && h.seqid >= d.limit {
 		d.count.FECErrs++
 		return
 	}
@@ -64,7 +85,7 @@ func (d *fecDecoder) add(h fecHeader, shard []byte, deliver func([]byte)) {
 	if !d.track(h.seqid, isData) {
 		return
 	}
-	n := d.code.shards()
+	n := d.counts.shards()
 	pos := h.seqid % n
 	g := d.group(h.seqid-pos, n)
 	if g == nil || g.done || g.shards[pos] != nil {
@@ -79,7 +100,7 @@ func (d *fecDecoder) add(h fecHeader, shard []byte, deliver func([]byte)) {
 	}
 	if d.proven {
 		d.finish(g, deliver)
-	} else if d.prove() {
+	} else if d.prove(h.seqid) {
 		for i := range d.groups {
 			d.finish(&d.groups[i], deliver)
 		}
@@ -88,10 +109,10 @@ func (d *fecDecoder) add(h fecHeader, shard []byte, deliver func([]byte)) {
 
 // finish rebuilds the missing data shards of g once enough shards are there.
 func (d *fecDecoder) finish(g *fecGroup, deliver func([]byte)) {
-	if !g.used || g.done || g.have < d.code.data {
+	if !g.used || g.done || g.have < d.counts.data {
 		return
 	}
-	if g.data < d.code.data {
+	if g.data < d.counts.data {
 		d.rebuild(g, deliver)
 	}
 	g.done = true
@@ -100,69 +121,156 @@ func (d *fecDecoder) finish(g *fecGroup, deliver func([]byte)) {
 
 // doubt resets proven, and drops all shards held and all evidence for the counts.
 func (d *fecDecoder) doubt() {
-	d.release()
-	d.proven, d.shape = false, fecShape{}
+	d.contradicted = d.contradicted || d.proven || d.shape.seen > 0
+	d.follow(d.counts)
+	d.proven = false
+	d.shape.clear()
+}
+
+// follow sets the counts, zero for unknown, and drops all shards held.
+func (d *fecDecoder) follow(counts fecCounts) {
+	for i := range d.groups {
+		g := &d.groups[i]
+		d.drop(g)
+		g.used, g.done = false, false
+	}
+	if d.counts = counts; counts.data > 0 {
+		d.limit = counts.limit()
+	}
+}
+
+// spend says whether so much work may be done for the proof now. Shards without an end that prove
+// nothing cost no more than their number pays for; evidence that is not looked at counts as lost.
+func (d *fecDecoder) spend(work int) bool {
+	if d.credit < work {
+		return false
+	}
+	d.credit -= work
+	return true
 }
 
 // track says whether seqid is the number of a data shard, for isData true, or of a parity shard,
-// under the code. A code that is not proven is corrected by the shard first.
+// under the counts. Counts that are not proven are corrected by the shard first.
 func (d *fecDecoder) track(seqid uint32, isData bool) bool {
 	if d.proven {
-		d.proven = d.code.fits(seqid, isData)
-		return d.proven // if false, the counts have changed, or the shard is not the peer's
+		if !d.counts.fits(seqid, isData) { // they have changed, or the shard is not the peer's
+			d.proven, d.contradicted = false, true
+		}
+		return d.proven
 	}
-	if len(d.shape.left) == 0 {
-		d.shape = newFECShape()
+	if d.counts.data > 0 && !d.counts.fits(seqid, isData) {
+		d.follow(fecCounts{})
 	}
-	d.shape.observe(seqid, isData)
-	if d.code != nil && !d.code.fits(seqid, isData) {
-		d.release()
-		d.code = nil
+	d.credit = min(d.credit+fecCredit, fecCreditMax)
+	s := &d.shape
+	switch {
+	case len(s.left) == 0 && d.spend(2*fecShardsMax):
+		s.start()
+		s.observe(seqid, isData)
+	case len(s.left) > 0 && d.spend(len(s.left)):
+		s.observe(seqid, isData)
+		d.contradicted = d.contradicted || len(s.left) == 0
 	}
-	if counts, ok := d.shape.counts(); ok && d.code == nil {
-		d.code = fecCodes.request(counts) // nil while it is being made
+	if n := len(s.left); n > 0 && n <= fecFew && !s.explains(d.counts) {
+		d.follow(s.left[n-1].counts())
 	}
-	return d.code != nil && d.code.fits(seqid, isData)
+	return d.counts.data > 0 && d.counts.fits(seqid, isData)
 }
 
-// prove says whether the code is proven now. It checks every group that has more shards than
-// needed.
-func (d *fecDecoder) prove() bool {
-	if _, ok := d.shape.counts(); !ok {
+// prove says whether the counts are proven now that the shard at seqid is held.
+func (d *fecDecoder) prove(seqid uint32) bool {
+	d.weighBytes(seqid)
+	c, ok := d.shape.sole()
+	switch {
+	case !ok || c.least != c.most:
+		return false
+	case c.counts() != d.counts:
+		d.follow(c.counts())
 		return false
 	}
+	proven := d.authentic || d.counts == d.expected && !d.contradicted
 	for i := range d.groups {
 		g := &d.groups[i]
-		if g.have <= d.code.data {
+		if g.have <= d.counts.data {
 			continue
 		}
-		if d.proven = d.isCodeword(g); !d.proven { // a shard that was seen was not the peer's
+		switch independent, known := d.independent(g.shards, d.counts.data+1); {
+		case !known:
+			return false
+		case independent: // a shard that was seen was not the peer's
 			d.count.FECErrs++
 			d.doubt()
 			return false
 		}
+		proven = true
 	}
-	if d.proven {
+	if d.proven = proven; proven {
 		d.shape = fecShape{}
 	}
-	return d.proven
+	return proven
 }
 
-// isCodeword says whether the shards of g, one more than needed or several, belong to one codeword.
-// It is called a few times a session.
-func (d *fecDecoder) isCodeword(g *fecGroup) bool {
-	length := g.pad()
-	shards := make([][]byte, len(g.shards))
-	for i, p := range g.shards {
-		if p != nil {
-			shards[i] = p.mem[:length]
+// fecFew is the number of sizes from which on the bytes of shards have to tell which is right.
+const fecFew = 4
+
+// weighBytes rules out counts that do not explain the bytes of the shards that are held of the
+// group, under these counts, of the shard at seqid: shards of which none follows from the others
+// are no more than there are data shards.
+func (d *fecDecoder) weighBytes(seqid uint32) {
+	s := &d.shape
+	if c, ok := s.sole(); len(s.left) > fecFew || ok && c.least == c.most {
+		return
+	}
+	left := s.left[:0]
+	for _, c := range s.left {
+		if d.credit > fecCreditMax/2 && d.spend(int(c.size)) { // the kinds go first
+			var shards [fecShardsMax]*packet
+			n := d.regroup(seqid-seqid%uint32(c.size), shards[:c.size])
+			if n == int(c.most) && c.least < c.most || n == int(c.most)+1 {
+				if independent, known := d.independent(shards[:c.size], n); known && independent {
+					c.least = uint16(n)
+				}
+			}
+		}
+		if c.least <= c.most {
+			left = append(left, c)
 		}
 	}
-	if err := d.code.rs.Reconstruct(shards); err != nil {
-		return false
+	s.left = left
+	d.contradicted = d.contradicted || len(left) == 0
+}
+
+// regroup fills shards, all nil, with those that are held from seqid base on, and returns their
+// number.
+func (d *fecDecoder) regroup(base uint32, shards []*packet) (n int) {
+	for i := range d.groups {
+		g := &d.groups[i]
+		for pos, p := range g.shards {
+			if at := g.base + uint32(pos) - base; p != nil && at < uint32(len(shards)) {
+				shards[at] = p
+				n++
+			}
+		}
 	}
-	ok, err := d.code.rs.Verify(shards)
-	return ok && err == nil
+	return n
+}
+
+// independent says whether none of the first n shards that are there follows from the others.
+// known is false when finding out is too much work for now.
+func (d *fecDecoder) independent(shards []*packet, n int) (independent, known bool) {
+	if !d.spend(n * (n + 32)) {
+		return false, false
+	}
+	var points fecPoints
+	p := d.pool.get()
+	sum := p.mem[:points.choose(shards, n)]
+	clear(sum)
+	points.difference(shards, sum)
+	for _, b := range sum {
+		independent = independent || b != 0
+	}
+	d.pool.put(p)
+	return independent, true
 }
 
 // group returns the group of n shards that starts at base, nil if a newer one has taken its place.
@@ -174,69 +282,46 @@ func (d *fecDecoder) group(base, n uint32) *fecGroup {
 	if g.used && g.base-base < fecStraggler {
 		return nil
 	}
-	if g.used && !g.done && g.data < d.code.data {
+	if g.used && !g.done && g.data < d.counts.data {
 		d.count.FECShortShards++
 	}
 	d.drop(g)
-	if uint32(len(g.shards)) != n {
+	if uint32(cap(g.shards)) < n {
 		g.shards = make([]*packet, n)
 	}
+	g.shards = g.shards[:n]
 	g.used, g.done, g.base = true, false, base
 	return g
 }
 
 // rebuild computes the missing data shards of g, which has enough shards for that.
 func (d *fecDecoder) rebuild(g *fecGroup, deliver func([]byte)) {
-	length := g.pad()
-	d.scratch = d.scratch[:0]
-	for i, p := range g.shards {
-		switch {
-		case p != nil:
-			d.scratch = append(d.scratch, p.mem[:length])
-		case i < d.code.data:
-			p = d.pool.get()
-			g.shards[i] = p
-			d.scratch = append(d.scratch, p.mem[:0]) // room for the result
-		default:
-			d.scratch = append(d.scratch, nil)
+	var points fecPoints
+	length := points.choose(g.shards, d.counts.data)
+	p := d.pool.get()
+	shard := p.mem[:length]
+	for pos, held := range g.shards[:d.counts.data] {
+		if held != nil {
+			continue
 		}
-	}
-	if err := d.code.rs.ReconstructData(d.scratch); err != nil {
-		d.count.FECErrs++
-		return
-	}
-	for i, p := range g.shards[:d.code.data] {
-		if p.data != nil {
-			continue // it had arrived
-		}
-		shard := d.scratch[i]
+		clear(shard)
+		points.interpolate(g.shards, uint8(pos), shard)
 		size := int(shard[0]) | int(shard[1])<<8
-		if size < fecSizeField || size > len(shard) {
+		if size < fecSizeField || size > length {
 			d.count.FECErrs++
 			continue
 		}
 		d.count.FECRecovered++
 		deliver(shard[fecSizeField:size])
 	}
-}
-
-// pad pads the shards of g with zeros to the length of the longest, and returns that length.
-func (g *fecGroup) pad() (length int) {
-	for _, p := range g.shards {
-		if p != nil {
-			length = max(length, len(p.data))
-		}
-	}
-	for _, p := range g.shards {
-		if p != nil {
-			clear(p.mem[len(p.data):length]) // data starts at mem[0]
-		}
-	}
-	return length
+	d.pool.put(p)
 }
 
 // drop puts the shards of g back into the pool.
 func (d *fecDecoder) drop(g *fecGroup) {
+	if g.have == 0 {
+		return
+	}
 	for i, p := range g.shards {
 		if p != nil {
 			d.pool.put(p)
@@ -247,13 +332,12 @@ func (d *fecDecoder) drop(g *fecGroup) {
 }
 
 // release gives back the memory of all groups. It does not count them as given up, as a missing
-// shard may not have been sent yet. The code, proven and the evidence for the counts stay.
+// shard may not have been sent yet. The counts, proven and the evidence for them stay.
 func (d *fecDecoder) release() {
 	for i := range d.groups {
 		d.drop(&d.groups[i])
 		d.groups[i] = fecGroup{}
 	}
-	d.scratch = nil
 }
 
 // holding says whether shards are held.
@@ -264,54 +348,4 @@ func (d *fecDecoder) holding() bool {
 		}
 	}
 	return false
-}
-
-// fecShape infers a peer's shard counts from the kinds of the shards that the peer sends. It keeps
-// all counts that explain every shard seen: data first, then parity, in groups that start at
-// multiples of their size. The peer's counts are always among them, whatever is lost, left out or
-// late, so they are the last ones left. If none are left, some shard was not that peer's.
-type fecShape struct {
-	left []fecSize // the sizes that are not ruled out
-	seen uint32    // shards observed
-}
-
-// fecSize is a size that the peer's groups may have, with the least and the most data shards that
-// they then have.
-type fecSize struct{ size, least, most uint16 }
-
-func newFECShape() fecShape {
-	s := fecShape{left: make([]fecSize, 0, fecShardsMax-1)}
-	for n := uint16(2); n <= fecShardsMax; n++ {
-		s.left = append(s.left, fecSize{size: n, least: 1, most: n - 1})
-	}
-	return s
-}
-
-// observe rules out all counts that do not explain a shard of that kind at seqid.
-func (s *fecShape) observe(seqid uint32, isData bool) {
-	s.seen++
-	left := s.left[:0]
-	for _, c := range s.left {
-		pos := uint16(seqid % uint32(c.size))
-		if isData {
-			c.least = max(c.least, pos+1)
-		} else {
-			c.most = min(c.most, pos)
-		}
-		if c.least <= c.most {
-			left = append(left, c)
-		}
-	}
-	s.left = left
-}
-
-// counts returns the peer's counts when no others are left. A few chosen shards would achieve that,
-// but a large code takes milliseconds to make, so the peer has to send as many shards as a group
-// has.
-func (s *fecShape) counts() (counts fecCounts, ok bool) {
-	if len(s.left) != 1 {
-		return counts, false
-	}
-	c := s.left[0]
-	return fecCounts{int(c.most), int(c.size - c.most)}, c.least == c.most && s.seen >= uint32(c.size)
 }

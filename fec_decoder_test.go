@@ -2,6 +2,7 @@ package kcp
 
 import (
 	"encoding/binary"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -209,8 +210,8 @@ func TestFECNotFooledBySkippedParity(t *testing.T) {
 			all = all[:2] // the last parity is lost
 		}
 		r.hear(all...)
-		if r.code != nil && !r.follows(s) {
-			t.Fatalf("after %d: taken for %d+%d", i, r.code.data, r.code.parity)
+		if r.proven && !r.follows(s) {
+			t.Fatalf("after %d: taken for %d+%d", i, r.counts.data, r.counts.parity)
 		}
 	}
 	if !r.proven {
@@ -244,11 +245,12 @@ func TestFECHoldsUntilProven(t *testing.T) {
 	}
 }
 
-// A group that cannot be rebuilt proves nothing, nor does one that just can. All that wait are
-// rebuilt when one with a shard to spare comes, if the window has not passed them.
+// Once shards have contradicted each other, a group that cannot be rebuilt proves nothing, nor does
+// one that just can. All that wait are rebuilt when one with a shard to spare comes, if the window has not passed them.
 func TestFECHoldsWindow(t *testing.T) {
 	for count := 1; count <= fecWindow+2; count++ {
 		s, r := newFECSender(t, 4, 2), newFECReceiver(t, 4, 2)
+		r.contradicted = true
 		var lost [][]byte
 		for i := range count {
 			group := s.group()
@@ -384,6 +386,7 @@ func TestFECWrongCountsRebuildNothingWrong(t *testing.T) {
 			for seed := range seeds {
 				s, r := newFECSender(t, c[2], c[3]), newFECReceiver(t, c[0], c[1])
 				s.rnd = seeded(seed, 8)
+				r.authentic = seed%4 > 1
 				s.size = func() int { return 50 } // where all are alike nothing gives a wrong result away
 				if seed%2 == 1 {
 					s.enc.next = s.enc.code.shards() * s.rnd.Uint32N(1000)
@@ -403,8 +406,10 @@ func TestFECWrongCountsRebuildNothingWrong(t *testing.T) {
 // for some, as would identical shards, which are a codeword under any counts.
 func TestFECMisfitsLost(t *testing.T) {
 	for _, c := range wrongFECCounts {
-		for _, alike := range []bool{false, true} {
+		for i := range 4 {
+			alike := i%2 == 1
 			s, r := newFECSender(t, c[2], c[3]), newFECReceiver(t, c[0], c[1])
+			r.authentic = i > 1
 			s.size = func() int { return 50 }
 			for range 100 {
 				for _, b := range s.group() {
@@ -413,13 +418,86 @@ func TestFECMisfitsLost(t *testing.T) {
 						clear(b[fecShardStart:])
 						b[fecShardStart] = 52
 					}
-					if r.code.fits(h.seqid, h.kind == fecTypeData) {
+					if r.expected.fits(h.seqid, h.kind == fecTypeData) {
 						r.hear(b)
 					}
 				}
 			}
-			if r.proven || len(r.got) > 0 {
-				t.Errorf("%v: proven is %v, %d rebuilt", c, r.proven, len(r.got))
+			if r.proven && (alike || !r.follows(s)) {
+				t.Errorf("%v: %v is proven, alike is %v", c, r.counts, alike)
+			}
+			if alike && len(r.got) > 0 {
+				t.Errorf("%v: %d rebuilt", c, len(r.got))
+			} else if !alike {
+				r.wantGenuine(s)
+			}
+		}
+	}
+}
+
+// soleCounts returns the only counts that are left.
+func soleCounts(s *fecShape) (fecCounts, bool) {
+	c, ok := s.sole()
+	return c.counts(), ok && c.least == c.most
+}
+
+// lossInEachGroup carries 20 groups without the datagram at position hole, and returns the first
+// group of which that is rebuilt, or after which the counts are proven where it is parity; -1 for
+// none.
+func (r *fecReceiver) lossInEachGroup(s *fecSender, hole int) (first int) {
+	r.Helper()
+	var lost [][]byte
+	first = -1
+	for n := range 20 {
+		group := s.group()
+		lost = append(lost, group[hole])
+		r.hear(group[:hole]...)
+		r.hear(group[hole+1:]...)
+		if first < 0 && r.proven && hole >= s.enc.code.data {
+			first = n
+		}
+	}
+	for n, b := range lost {
+		if first < 0 && r.got[string(b[fecHeaderSize:])] == 1 {
+			first = n
+		}
+		if first >= 0 && hole < s.enc.code.data && r.got[string(b[fecHeaderSize:])] != 1 {
+			r.Errorf("group %d is not rebuilt, and group %d was", n, first)
+		}
+	}
+	r.wantGenuine(s)
+	return first
+}
+
+// Where each group loses one datagram, always the same, every one of them is rebuilt, when nobody
+// but the peer can have sent the shards, or both ends have the same counts. Otherwise that takes a
+// shard to spare.
+func TestFECLossInEachGroup(t *testing.T) {
+	for _, theirs := range []fecCounts{{1, 1}, {2, 1}, {3, 1}, {10, 3}, {16, 16}, {1, 2}, {3, 2}, {40, 8}} {
+		for _, ours := range []fecCounts{theirs, {10, 3}, {5, 5}, {2, 1}, {0, 0}} {
+			for _, authentic := range []bool{false, true} {
+				line := ""
+				for hole := range int(theirs.shards()) {
+					if theirs.data > 20 && hole > 1 && hole < theirs.data-1 {
+						continue
+					}
+					s, r := newFECSender(t, theirs.data, theirs.parity), newFECReceiver(t, ours.data, ours.parity)
+					r.authentic = authentic
+					first := r.lossInEachGroup(s, hole)
+					line += fmt.Sprint(" ", first)
+					latest := -1 // where nothing tells the counts
+					switch {
+					case theirs.data == 1, hole == theirs.data:
+						continue // the kinds of what is left do not tell data from parity, or nothing is to be rebuilt
+					case authentic, ours == theirs, theirs.parity > 1:
+						latest = 2
+					}
+					if first > latest || first < 0 && latest >= 0 {
+						t.Errorf("%v without %d, expecting %v, authentic %v: rebuilt from group %d on, want %d",
+							theirs, hole, ours, authentic, first, latest)
+					}
+				}
+				t.Logf("%v, expecting %v, authentic %-5v: from group%.80s", theirs, ours, authentic, line)
 			}
 		}
 	}
@@ -456,14 +534,15 @@ func TestFECShape(t *testing.T) {
 		{0, strings.Repeat("d", 200) + strings.Repeat("p", 56) + "d", 200, 56},
 		{0, strings.Repeat("d", 200) + strings.Repeat("p", 57) + "d", 0, 0},
 	} {
-		s := newFECShape()
+		var s fecShape
+		s.start()
 		seqid := c.start - 1
 		for _, kind := range c.seen {
 			if seqid++; kind != '.' {
 				s.observe(seqid, kind == 'd')
 			}
 		}
-		if counts, ok := s.counts(); ok != (c.data > 0) || ok && counts != (fecCounts{c.data, c.parity}) {
+		if counts, ok := soleCounts(&s); ok != (c.data > 0) || ok && counts != (fecCounts{c.data, c.parity}) {
 			t.Errorf("%d: %.40s looks like %v, %v; left %v", c.start, c.seen, counts, ok, s.left)
 		}
 	}
@@ -476,12 +555,13 @@ func TestFECShapeFinds(t *testing.T) {
 		size := uint32(2 + rnd.IntN(60))
 		data := 1 + rnd.Uint32N(size-1)
 		base := size * rnd.Uint32N(0xffffffff/size-40)
-		s := newFECShape()
+		var s fecShape
+		s.start()
 		found := false
 		for _, i := range rnd.Perm(int(40 * size)) { // in any order
 			seqid := base + uint32(i)
 			s.observe(seqid, seqid%size < data)
-			counts, ok := s.counts()
+			counts, ok := soleCounts(&s)
 			if ok && counts != (fecCounts{int(data), int(size - data)}) {
 				t.Fatalf("%d/%d is taken for %v", data, size-data, counts)
 			}
@@ -556,7 +636,7 @@ func TestFECMemory(t *testing.T) {
 		t.Errorf("%d shards held", most)
 	}
 	r.release()
-	if r.holding() || r.scratch != nil {
+	if r.holding() {
 		t.Error("something is held after release")
 	}
 	if len(fecCodes.codes) > fecCodesMax {

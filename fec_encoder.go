@@ -69,7 +69,7 @@ func (e *fecEncoder) encode(b []byte, now int64) []*packet {
 // use makes code the code of all further groups, and parity the number of parity shards that each
 // of them gets. It may be called between two groups only.
 func (e *fecEncoder) use(code *fecCode, parity int) {
-	if code.counts() != e.code.counts() {
+	if code.fecCounts != e.code.fecCounts {
 		// A step of more than fecStraggler seqids tells the decoder. Groups start at multiples of
 		// their size.
 		n := code.shards()

@@ -22,15 +22,16 @@ func FuzzFECDecode(f *testing.F) {
 			}
 		}
 		var count Snmp
-		dec := fecDecoder{pool: pool, count: &count}
+		var expected *fecCode
 		genuine := true
 		switch p.n(3) {
 		case 0: // it learns the counts by itself
 		case 1:
-			dec.code = code
+			expected = code
 		case 2: // it expects others, most likely
-			dec.code = mustFECCode(t, 1+p.n(12), 1+p.n(4))
+			expected = mustFECCode(t, 1+p.n(12), 1+p.n(4))
 		}
+		dec := newFECDecoder(expected, p.n(2) == 1, pool, &count)
 		known := make(map[string]bool)
 		var overtaken [][]byte
 		now := int64(0)
@@ -52,7 +53,7 @@ func FuzzFECDecode(f *testing.F) {
 					t.Fatalf("rebuilt %x, which was never sent", got)
 				}
 			})
-			wantFECBounded(t, &dec)
+			wantFECBounded(t, dec)
 		}
 		deliver := func(b []byte) {
 			switch p.n(8) {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/klauspost/reedsolomon"
 )
 
 func mustFECCode(t testing.TB, data, parity int) *fecCode {
@@ -74,10 +76,11 @@ type fecReceiver struct {
 // newFECReceiver returns one that expects these counts, 0 for nothing.
 func newFECReceiver(t *testing.T, data, parity int) *fecReceiver {
 	r := &fecReceiver{T: t, got: make(map[string]int)}
-	r.pool, r.count = new(packetPool), new(Snmp)
+	var code *fecCode
 	if data > 0 {
-		r.code = mustFECCode(t, data, parity)
+		code = mustFECCode(t, data, parity)
 	}
+	r.fecDecoder = *newFECDecoder(code, false, new(packetPool), new(Snmp))
 	return r
 }
 
@@ -113,14 +116,14 @@ func (r *fecReceiver) prove(s *fecSender) {
 		}
 		r.hear(s.group()...)
 	}
-	if r.shape.left != nil || r.count.FECRecovered != rebuilt {
+	if len(r.shape.left) > 0 || r.count.FECRecovered != rebuilt {
 		r.Fatal("a proof without loss left something behind")
 	}
 }
 
 // follows says whether the decoder has the sender's counts.
 func (r *fecReceiver) follows(s *fecSender) bool {
-	return r.code != nil && r.code.data == s.enc.code.data && r.code.parity == s.enc.code.parity
+	return r.counts == s.enc.code.fecCounts
 }
 
 // wantRebuilt checks that exactly these datagrams were rebuilt, once each.
@@ -154,22 +157,22 @@ func wantFECBounded(t testing.TB, d *fecDecoder) {
 	t.Helper()
 	for i := range d.groups {
 		g := &d.groups[i]
-		if d.code == nil {
+		if d.counts.data == 0 {
 			if g.have > 0 {
-				t.Fatalf("group %d: %d shards of no code", i, g.have)
+				t.Fatalf("group %d: %d shards of no counts", i, g.have)
 			}
 			continue
 		}
 		have, data := 0, 0
 		for pos, p := range g.shards {
 			if p != nil {
-				if have++; pos < d.code.data {
+				if have++; pos < d.counts.data {
 					data++
 				}
 			}
 		}
 		if have != g.have || data != g.data || len(g.shards) > fecShardsMax ||
-			have > 0 && (g.done || d.proven && have >= d.code.data) {
+			have > 0 && (g.done || d.proven && have >= d.counts.data) {
 			t.Fatalf("group %d: %d shards, %d counted, %d and %d of data", i, have, g.have, data, g.data)
 		}
 	}
@@ -557,30 +560,17 @@ func TestFECOffset(t *testing.T) {
 	r.wantRebuilt(b[0][20:])
 }
 
-// kinds returns the datagrams of so many groups of a code, as far as they show it: nothing can be
-// rebuilt from them.
-func kinds(data, parity, groups int) (all [][]byte) {
-	for seqid := range (data + parity) * groups {
-		kind := uint16(fecTypeData)
-		if seqid%(data+parity) >= data {
-			kind = fecTypeParity
-		}
-		all = append(all, framed(uint32(seqid), kind, random(uint64(seqid), 50)))
-	}
-	return all
-}
-
 // madeOnce says whether a code that is asked for twice is the same one.
 func madeOnce(t *testing.T, data, parity int) bool {
 	first, second := mustFECCode(t, data, parity), mustFECCode(t, data, parity)
 	return first == second
 }
 
-// However many counts peers have shown, codes in use are kept.
+// However many counts were asked for, codes in use are kept.
 func TestFECCacheEvicts(t *testing.T) {
 	for data := 1; data <= 10; data++ {
 		for parity := 11; parity <= 20; parity++ {
-			newFECReceiver(t, 0, 0).hear(kinds(data, parity, 4)...)
+			fecCodes.request(fecCounts{data, parity})
 		}
 	}
 	for _, c := range [][2]int{{10, 3}, {11, 4}, {21, 6}, {31, 7}} {
@@ -590,42 +580,34 @@ func TestFECCacheEvicts(t *testing.T) {
 	}
 }
 
-// making returns the stack of a goroutine that makes a code, empty if none does.
-func making(stacks []byte) string {
-	stacks = stacks[:runtime.Stack(stacks, true)]
-	for _, g := range strings.Split(string(stacks), "\n\n") {
-		if strings.Contains(g, "reedsolomon.New(") {
-			g, _, _ = strings.Cut(g, "created by")
-			return g
+// A large code, which takes milliseconds to make, is not made by who asks for it under the lock of a
+// session.
+func TestFECLargeCode(t *testing.T) {
+	large := fecCounts{131, 117}
+	if fecCodes.find(large) == nil && fecCodes.request(large) != nil {
+		t.Error("it was made at once")
+	}
+	for end := time.Now().Add(patience()); fecCodes.find(large) == nil; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatal("it was never made")
 		}
 	}
-	return ""
 }
 
-// A large code, which takes milliseconds to make and which a peer may choose, is not made on the
-// goroutine of a reader, nor under the lock of a session.
-func TestFECLargeCode(t *testing.T) {
-	cfg := standalone(t, nil, 3, 1)
-	stacks := make([]byte, 1<<20)
-	for parity := 100; parity < 110; parity++ {
-		offices := newPostOffices("near", "far")
-		c := cfg.dial(1, letter("far"), newSocket(offices[0], true))
-		done := make(chan bool)
-		go func() {
-			defer close(done)
-			for _, b := range kinds(240-parity, parity, 3) {
-				offices[1].WriteTo(b, letter("near"))
-			}
-		}()
-		found := ""
-		for end := time.Now().Add(100 * time.Millisecond); found == "" && time.Now().Before(end); {
-			found = making(stacks)
-		}
-		<-done
-		c.SetLinger(0)
-		closeAll(c, offices[1])
-		if strings.Contains(found, "Locked(") || strings.Contains(found, "readLoop(") {
-			t.Fatalf("made by a reader:\n%s", found)
-		}
+// A decoder makes no code: which it would have to be is the peer's choice.
+func TestFECDecoderMakesNoCode(t *testing.T) {
+	large := fecCounts{129, 119}
+	rs, err := reedsolomon.New(large.data, large.parity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, r := newFECSender(t, 10, 3), newFECReceiver(t, 0, 0)
+	s.enc = newFECEncoder(&fecCode{fecCounts: large, limit: large.limit(), rs: rs}, 0, new(packetPool))
+	r.prove(s)
+	group := s.group()
+	r.hear(group[1:]...)
+	r.wantRebuilt(group[0])
+	if fecCodes.find(large) != nil {
+		t.Error("a decoder made it")
 	}
 }

@@ -35,7 +35,7 @@ func attackGroup(t testing.TB, code *fecCode, conv uint32) [][]byte {
 // provenDecoder returns a decoder that has proven code, and the seqid of the next group.
 func provenDecoder(t testing.TB, code *fecCode) (d *fecDecoder, add func(base uint32, without map[int]bool), next uint32) {
 	pool := &packetPool{parent: &packets}
-	d = &fecDecoder{pool: pool, count: new(Snmp)}
+	d = newFECDecoder(nil, false, pool, new(Snmp))
 	shards := attackGroup(t, code, 1)
 	add = func(base uint32, without map[int]bool) {
 		for i, b := range shards {
@@ -184,4 +184,62 @@ func TestFECInversionCacheListener(t *testing.T) {
 func reedsolomonCode(data, parity int) (*fecCode, error) {
 	var cc fecCodeCache
 	return cc.make(fecCounts{data, parity})
+}
+
+// fastest returns the least time that f, which takes n datagrams, took for one in five runs.
+func fastest(n int, f func()) (best time.Duration) {
+	best = time.Hour
+	for range 5 {
+		start := time.Now()
+		f()
+		best = min(best, time.Since(start)/time.Duration(n))
+	}
+	return best
+}
+
+// What a datagram may cost is bounded by what one of 10/3 costs, however large the groups are, of
+// which a random half is missing, and whatever seqids there are.
+func TestFECWorkBounded(t *testing.T) {
+	if raceEnabled {
+		t.Skip("times are those of the race detector")
+	}
+	halves := func(c fecCounts) time.Duration {
+		code := mustFECCode(t, c.data, c.parity)
+		d, _, next := provenDecoder(t, code)
+		shards := attackGroup(t, code, 1)
+		rnd := seeded(1, 1)
+		groups := 2600 / c.data
+		return fastest(groups*c.data, func() {
+			for range groups {
+				for _, pos := range rnd.Perm(len(shards))[:c.data] {
+					kind := uint16(fecTypeData)
+					if pos >= c.data {
+						kind = fecTypeParity
+					}
+					d.add(fecHeader{next + uint32(pos), kind, 0}, shards[pos], func([]byte) {})
+				}
+				next += code.shards()
+			}
+		})
+	}
+	noise := func(span uint32) time.Duration {
+		d := newFECDecoder(mustFECCode(t, 128, 128), false, new(packetPool), new(Snmp))
+		rnd := seeded(1, 1)
+		shard := make([]byte, 26)
+		return fastest(20_000, func() {
+			for range 20_000 {
+				d.add(fecHeader{rnd.Uint32N(span), uint16(fecTypeData + rnd.Uint32N(2)), 26}, shard, func([]byte) {})
+			}
+		})
+	}
+	usual := halves(fecCounts{10, 3})
+	for name, got := range map[string]time.Duration{
+		"64/64": halves(fecCounts{64, 64}), "128/128": halves(fecCounts{128, 128}),
+		"random seqids": noise(0xfffffffe), "random seqids nearby": noise(4000),
+	} {
+		t.Logf("%s: %v a datagram, 10/3: %v", name, got, usual)
+		if got > 25*usual {
+			t.Errorf("%s: %v a datagram, that is more than 25 times %v", name, got, usual)
+		}
+	}
 }

@@ -89,7 +89,7 @@ func (s *UDPSession) datagramLocked(now int64, b []byte, c *contents, ok bool) {
 		shard = shard[:c.fec.size]
 	}
 	if s.dec == nil {
-		s.dec = &fecDecoder{code: s.cfg.fec, pool: &s.pool, count: &s.count}
+		s.dec = newFECDecoder(s.cfg.fec, s.cfg.env.authentic(), &s.pool, &s.count)
 	}
 	s.dec.add(c.fec, shard, func(segments []byte) {
 		// What is rebuilt under shard counts that are not the peer's is not well formed.
