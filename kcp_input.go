@@ -83,7 +83,7 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, regular bool, in *inp
 	}
 	switch h.cmd {
 	case IKCP_CMD_ACK:
-		in.newest = max(in.newest, k.onAck(now, h.sn, h.ts))
+		in.newest = max(in.newest, k.onAck(now, h.sn, h.ts, regular))
 	case IKCP_CMD_PUSH, cmdFIN:
 		k.onData(now, h, body)
 	case IKCP_CMD_WASK:
@@ -159,8 +159,9 @@ func (k *KCP) unproven() bool {
 }
 
 // onAck takes the acknowledgement of segment sn's transmission with time stamp ts. It returns
-// when that transmission was sent, 0 where it gives no sample of the round trip.
-func (k *KCP) onAck(now int64, sn, ts uint32) (sentAt int64) {
+// when that transmission was sent, 0 where it gives no sample of the round trip. One that is not
+// regular was rebuilt, some time after it would have arrived: it says nothing about time.
+func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
 	if sn-k.snd.una >= k.snd.nxt-k.snd.una {
 		return 0
 	}
@@ -175,19 +176,19 @@ func (k *KCP) onAck(now int64, sn, ts uint32) (sentAt int64) {
 	case !last || s.state == segLost:
 		// The retransmission was spurious: later segments had overtaken this one, or its
 		// acknowledgement took longer than the sender waited.
-		if at < k.loss.newestAcked {
+		if regular && at < k.loss.newestAcked {
 			k.loss.noteReordering(now, now-at-k.loss.rtt)
 		}
 		k.loss.spurious++
 		k.cc.Spurious(time.Duration(now), s.size())
 		sentAt = at
-	case !s.duplicated: // else either copy may have arrived (Karn's algorithm)
+	case !s.duplicated && regular: // else either copy may have arrived (Karn's algorithm)
 		k.loss.onAck(now, at)
 		sentAt = at
 	}
 	k.loss.noteDelivered()
 	k.rate.onAcked(now, s.size())
-	if last && sentAt != 0 {
+	if last && sentAt != 0 && regular {
 		k.rate.onTransmission(s.sentAt, s.rate, s.appLimited)
 	}
 	k.putSent(k.snd.ack(sn, ts), s.batch)

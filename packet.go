@@ -3,14 +3,17 @@ package kcp
 import "sync"
 
 // packet is a pooled buffer for the data of one segment in a window, or of several small ones, one
-// shard of a FEC group, or one datagram on its way out. Whoever holds the pointer owns it, and either hands it over or puts
-// it back, once.
+// shard of a FEC group, or one datagram on its way out. Whoever holds the pointer owns it, and
+// either hands it over or puts it back, once.
 type packet struct {
 	data   []byte // what it holds, within mem
 	frg    uint8  // of a segment to be sent: fragments of the message that follow
 	fin    bool   // of a segment to be sent: it is a FIN, without data
 	shared uint16 // the small segments in the receive window whose data it holds
-	mem    [mtuLimit]byte
+	// Of a segment that was sent more than once: the ts of its first transmission and of the last
+	// but one.
+	firstTS, priorTS uint32
+	mem              [mtuLimit]byte
 }
 
 // startsAt says whether the data starts at mem[at].

@@ -92,6 +92,84 @@ func TestSampleOfRetransmission(t *testing.T) {
 	n.want("srtt", time.Duration(0))
 }
 
+// Whatever ts is echoed, a sample is the time since a transmission of that segment.
+func TestSampleOfForgedTime(t *testing.T) {
+	for _, times := range []int{1, 2, 3, 6} {
+		for _, past := range []time.Duration{time.Microsecond, millisecond, 199 * millisecond, 40 * second} {
+			for _, last := range []bool{false, true} {
+				n := alone(t)
+				n.NoDelay(1, 10, 2, 1)
+				n.write(1)
+				for len(n.pushes(0)) < times {
+					n.pass(millisecond)
+				}
+				forged := n.ackOf(0)
+				if !last {
+					forged.ts = n.pushes(0)[0].ts
+				}
+				forged.ts -= uint32(past / time.Microsecond)
+				n.hear(forged)
+				n.want("waiting", 0) // what it acknowledges counts
+				n.want("srtt", time.Duration(0))
+				if n.loss.rtt != 0 || n.rate.sample.RTT != 0 {
+					t.Errorf("sent %d times, %v in the past: RTT %v", times, past, n.loss.rtt)
+				}
+			}
+		}
+	}
+}
+
+// Of a segment that was sent many times, the first and the last two transmissions give samples.
+func TestSampleOfEarlierTransmissions(t *testing.T) {
+	const times = 5
+	for i := range times {
+		n := alone(t)
+		n.write(1)
+		for len(n.pushes(0)) < times {
+			n.pass(millisecond)
+		}
+		n.l.now += int64(millisecond)
+		sent := n.pushes(0)
+		ack := n.ackOf(0)
+		ack.ts = sent[i].ts
+		want := time.Duration(micros(n.l.now)-ack.ts) * time.Microsecond
+		if i == 1 || i == 2 {
+			want = 0
+		}
+		n.hear(ack)
+		n.want("srtt", want)
+		n.want("waiting", 0)
+	}
+}
+
+// A rebuilt acknowledgement comes late: it neither widens the reordering window nor is the measure
+// of what was sent before.
+func TestRebuiltAckSaysNothingOfTime(t *testing.T) {
+	n := alone(t)
+	n.NoDelay(1, 10, 2, 1)
+	n.write(3)
+	n.l.now += int64(30 * millisecond)
+	n.hear(n.ackOf(0))
+	loss, rtt := n.loss, n.rtt
+	n.l.now += int64(10 * millisecond)
+	n.write(1)
+	n.l.now += int64(50 * millisecond)
+	for _, sn := range []uint32{3, 2, 1} { // the newest, and two that it had overtaken
+		h := n.ackOf(sn)
+		n.input(n.l.now, encode(h), false)
+	}
+	n.want("waiting", 0)
+	if n.loss.newestAcked != loss.newestAcked || n.loss.rtt != loss.rtt || n.loss.reorder != loss.reorder {
+		t.Errorf("loss state %+v, want the times of %+v", n.loss, loss)
+	}
+	if n.rtt != rtt {
+		t.Errorf("round trip %+v, want %+v", n.rtt, rtt)
+	}
+	if rate := n.rate.sample; rate.RTT != 0 || rate.Rate != 0 {
+		t.Errorf("rate sample %+v of a rebuilt acknowledgement", rate)
+	}
+}
+
 func TestRebuiltDatagramSaysNothing(t *testing.T) {
 	n := alone(t)
 	n.write(1)

@@ -64,14 +64,17 @@ func (s *sendSegment) size() int { return IKCP_OVERHEAD + int(s.length) }
 // one. An acknowledgement echoes the ts of the transmission that arrived, so that of an earlier
 // transmission gives a round-trip sample, too (RFC 7323, section 4:
 // https://www.rfc-editor.org/rfc/rfc7323#section-4). Without these samples the round trip of a path
-// slower than the first RTO would never be measured. ok is false for a ts that no transmission can
-// have had.
+// slower than the first RTO would never be measured. ok is false for a ts that is not known to be a
+// transmission's: of more than three, the first and the last two are known.
 func (s *sendSegment) sentWith(now int64, ts uint32) (at int64, last, ok bool) {
-	if s.ts == ts {
+	switch {
+	case s.ts == ts:
 		return s.sentAt, true, true
+	case !s.resent || ts != s.p.firstTS && ts != s.p.priorTS:
+		return 0, false, false
 	}
 	at = s.sentAt - int64(s.ts-ts)*int64(time.Microsecond)
-	return at, false, s.resent && now-at <= rtoMax
+	return at, false, now-at <= rtoMax
 }
 
 // snList is a doubly linked list of segments, by serial number.
@@ -171,7 +174,9 @@ func (w *sendWindow) markSent(sn uint32, now int64, ts uint32) {
 	s := w.at(sn)
 	if s.state == segLost {
 		w.remove(&w.lost, linkOrder, sn)
-		s.resent = true
+		if s.p.priorTS = s.ts; !s.resent {
+			s.resent, s.p.firstTS = true, s.ts
+		}
 	} else {
 		s.length = uint16(len(s.p.data))
 		w.bytesQueued -= int(s.length)
