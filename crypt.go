@@ -236,9 +236,9 @@ type aeadCrypt struct {
 // NewAESGCMCrypt returns AES-GCM (SP 800-38D: https://csrc.nist.gov/pubs/sp/800/38/d/final) with
 // 12-byte nonces and 16-byte tags, the cipher to choose on processors with AES instructions. A key
 // of 16, 24 or 32 bytes selects AES-128, AES-192 or AES-256; another length is an error, and so is
-// any key where Go's FIPS 140-3 mode forbids nonces from outside. The nonces are random, from the
-// source that [SetEntropy] sets, so the key must be changed before 2³² datagrams were sealed with
-// it (SP 800-38D, section 8.3).
+// any key where Go's FIPS 140-3 mode forbids nonces from outside. The nonces are random (see
+// [SetEntropy]), so the key must be changed before 2³² datagrams were sealed with it (SP 800-38D,
+// section 8.3).
 func NewAESGCMCrypt(key []byte) (BlockCrypt, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {

@@ -31,7 +31,7 @@ type envelope struct {
 
 // newEnvelope returns the envelope of a cipher, nil for none.
 func newEnvelope(block BlockCrypt) (envelope, error) {
-	e := envelope{entropy: currentEntropy(), piece: sealPiece}
+	e := envelope{entropy: blockEntropy(), piece: sealPiece}
 	switch c := block.(type) {
 	case nil:
 		e.piece = sendPiece
@@ -40,6 +40,7 @@ func newEnvelope(block BlockCrypt) (envelope, error) {
 			return e, errNoAEAD
 		}
 		e.aead, e.apart, e.head, e.tail = c.AEAD, c.apart, c.NonceSize(), c.Overhead()
+		e.entropy = aeadEntropy()
 	default:
 		e.block, e.head = block, blockHeaderSize
 	}

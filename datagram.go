@@ -9,6 +9,13 @@ type inbound struct {
 	addr net.Addr // only where from is not a UDP address
 }
 
+// setSource says that d came from addr.
+func (d *inbound) setSource(addr net.Addr) {
+	if d.from, d.addr = peerAddrOf(addr), nil; d.from.other != "" {
+		d.addr = addr
+	}
+}
+
 // outbound is a datagram to be sent.
 type outbound struct {
 	data []byte  // in p, or in a segment

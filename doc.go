@@ -94,7 +94,8 @@
 //	readloop.go          A socket's reader reads
 //	readloop_linux.go    a batch by recvmmsg, split into datagrams (gso_linux.go) with their
 //	                     senders' addresses (addr_linux.go),
-//	readloop_generic.go  or one datagram elsewhere.
+//	readloop_generic.go  or one datagram elsewhere;
+//	readloop_push.go     a PacketPusher hands them over.
 //	crypt_envelope.go    The batch is opened by the cipher (crypt.go, crypt_cfb.go).
 //	datagram.go          The FEC header is taken off (fec.go), and the conversation found.
 //	listener_reader.go   A listener finds each datagram's session; a dialled one has its own.
@@ -103,7 +104,7 @@
 //	kcp_input.go         to the core: acknowledgements, and data
 //	recvwindow.go        for the receive window or a Read that waits.
 //	sess_drive.go        The session is driven once for all that has arrived.
-//	sess_read.go         Read, or WriteTo (sess_copy.go), takes the data
+//	sess_read.go         Read, TryRead (sess_try.go) or WriteTo (sess_copy.go) takes the data
 //	kcp_session.go       through the core
 //	recvwindow.go        out of the window.
 //
@@ -117,18 +118,19 @@
 //     of each datagram. listener_table.go: the table of sessions. timewait.go: those that have
 //     ended.
 //   - sess_*.go: what a session does. sess.go is its state, all types of it. Above sess_drive.go
-//     stand the ways in: sess_read.go, sess_write.go, sess_copy.go, sess_oob.go, sess_close.go,
-//     sess_options.go and sess_input.go. Below it stands what driving has to see to:
+//     stand the ways in: sess_read.go, sess_write.go, sess_try.go, sess_copy.go, sess_oob.go,
+//     sess_close.go, sess_options.go and sess_input.go. Below it stands what driving has to see to:
 //     sess_teardown.go, sess_keepalive.go, sess_unproven.go, sess_gather.go, and sess_restart.go, for
-//     a peer that was restarted.
+//     a peer that was restarted. notify.go: functions that are called where a goroutine would be
+//     woken.
 //   - sender.go: datagrams on their way to the socket. inplace.go: the zero-copy contract.
 //   - kcp_*.go: what the core does. It is a state machine that takes the time as an argument, does
 //     no I/O and reports its next deadline. kcp_session.go is the session's view of it and
 //     kcp_manual.go that of a program that drives it by hand; below are kcp_input.go,
-//     kcp_output.go, kcp_loss.go, kcp_limits.go, kcp_congestion.go, kcp_autotune.go. kcp.go is its
-//     state, made of types with files of their own: sendwindow.go, recvwindow.go, flow_control.go,
-//     ack_queue.go, peer_caps.go, peer_identity.go, rtt.go, loss_state.go, duplicate_queue.go, delivery_rate.go,
-//     pacer.go, datagram_writer.go.
+//     kcp_output.go, kcp_loss.go, kcp_limits.go, kcp_congestion.go, kcp_autotune.go, kcp_log.go.
+//     kcp.go is its state, made of types with files of their own: sendwindow.go, recvwindow.go,
+//     flow_control.go, ack_queue.go, peer_caps.go, peer_identity.go, rtt.go, loss_state.go,
+//     duplicate_queue.go, delivery_rate.go, pacer.go, bucket.go, datagram_writer.go, logger.go.
 //   - congestion.go: the interface of congestion controllers; cc_*.go: those there are.
 //   - crypt_envelope.go, crypt*.go, entropy.go, segment.go, packet.go: what a datagram is made of.
 //     fec.go: the format and the codes of FEC, with fec_encoder.go, fec_adapt.go, fec_cache.go,
@@ -150,12 +152,14 @@
 // no UDP socket or without batched system calls, readers and timers leave everything to it. So
 // neither a reader nor a timer ever waits for a socket.
 //
-// There is no goroutine for a session. A listener has one reader, or on Linux one for each
-// processor, up to eight, with sockets at the same address among which the kernel distributes the
-// peers (reuseport_linux.go); a dialled session has the reader of its own socket; and all share the
-// few goroutines of [SystemTimedSched]. Timer workers, write loops, and the goroutines that call
-// out-of-band handlers are there only while there is something to do. An idle session has no
-// deadline, and costs nothing but its memory.
+// There is no goroutine for a session, and a program needs none either where its event loop calls
+// [UDPSession.TryRead] after [UDPSession.SetReadNotify]. A listener has one reader, or on Linux one
+// for each processor, up to eight, with sockets at the same address among which the kernel
+// distributes the peers (reuseport_linux.go); a dialled session has the reader of its own socket;
+// and all share the few goroutines of [SystemTimedSched]. On a [PacketPusher] nothing is read.
+// Timer workers, write loops, and the goroutines that call out-of-band handlers or notify are there
+// only while there is something to do. An idle session has no deadline, and costs nothing but its
+// memory.
 //
 // On Linux, datagrams move in batches, and on sockets that the package opened itself with
 // segmentation offload where the kernel has it (gso_linux.go; set the environment variable

@@ -114,6 +114,8 @@ func (d *fecDecoder) finish(g *fecGroup, deliver func([]byte)) {
 	}
 	if g.data < d.counts.data {
 		d.rebuild(g, deliver)
+	} else {
+		d.count.FECFullShardSet++
 	}
 	g.done = true
 	d.drop(g)
@@ -338,6 +340,19 @@ func (d *fecDecoder) release() {
 		d.drop(&d.groups[i])
 		d.groups[i] = fecGroup{}
 	}
+}
+
+// open returns how many groups are not complete, and the seqid of the first shard of the oldest, 0
+// for none.
+func (d *fecDecoder) open() (groups int, oldest uint32) {
+	for i := range d.groups {
+		if g := &d.groups[i]; g.have > 0 {
+			if groups++; groups == 1 || before(g.base, oldest) {
+				oldest = g.base
+			}
+		}
+	}
+	return groups, oldest
 }
 
 // holding says whether shards are held.

@@ -41,6 +41,7 @@ type KCP struct {
 	userCC      CongestionControl // the caller's choice for nc=0, nil for the default
 	ccPacer     pacer             // at the controller's rate
 	limitPacer  pacer             // at SetRateLimit's
+	bucket      bucketPacer       // as SetBucket's says
 	windowTuner windowTuner
 
 	pendingRead pendingRead
@@ -55,6 +56,7 @@ type KCP struct {
 	lastAcknowledged int64 // time when una moved last, 0 for never
 
 	count  *Snmp // events
+	log    logger
 	manual updateClock
 }
 
@@ -129,10 +131,11 @@ func (k *KCP) WndSize(sndwnd, rcvwnd int) int {
 }
 
 // SetMtu sets the length of the longest datagram in bytes, reserved bytes included. It returns 0,
-// or -1 without a change when mtu is below 50, above 1500, or leaves no room for data after the
-// reserved bytes and a segment's header. Segments that are already cut keep their size.
+// or -1 without a change when mtu is above 1500 or leaves no room for data after the reserved bytes
+// and a segment's header: without any reserved it is at least 25. A message has at most 255
+// segments, so a small mtu bounds it, too. Segments that are already cut keep their size.
 func (k *KCP) SetMtu(mtu int) int {
-	if mtu < mtuMin || !k.setMtu(mtu) {
+	if !k.setMtu(mtu) {
 		return -1
 	}
 	return 0
@@ -178,7 +181,7 @@ func (k *KCP) Send(b []byte) int {
 		return -1
 	}
 	var tail *packet
-	fill := 0
+	size, fill := len(b), 0
 	if k.stream && k.snd.queued() > 0 {
 		tail = k.snd.at(k.snd.end - 1).p
 		fill = min(len(b), max(0, k.dataRoom()-len(tail.data)))
@@ -202,6 +205,9 @@ func (k *KCP) Send(b []byte) int {
 			p.frg = uint8(i)
 		}
 		k.snd.push(p)
+	}
+	if k.log.mask != 0 {
+		k.log.bytes(IKCP_LOG_SEND, "kcp send", k.conv, size)
 	}
 	return 0
 }

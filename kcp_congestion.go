@@ -29,11 +29,14 @@ func (k *KCP) setPacingRate(now int64) {
 	k.ccPacer.adjust(rate, max(rate*int64(pacingQuantum)/int64(time.Second), 2*mtuLimit), now)
 }
 
-// refillPacers credits both pacers with the time up to now.
+// refillPacers credits the pacers with the time up to now.
 func (k *KCP) refillPacers(now int64) {
 	k.limitPacer.refill(now)
 	k.ccPacer.refill(now)
+	k.bucket.refill(now)
 }
 
 // pacerBlocks says whether a rate keeps data back, as of the last refill.
-func (k *KCP) pacerBlocks() bool { return k.limitPacer.blocks() || k.ccPacer.blocks() }
+func (k *KCP) pacerBlocks() bool {
+	return k.limitPacer.blocks() || k.ccPacer.blocks() || k.bucket.blocked
+}

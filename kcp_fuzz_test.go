@@ -392,7 +392,7 @@ func fuzzSegment(k *KCP, p *program, now int64) {
 }
 
 func fuzzSetting(k *KCP, p *program, now int64) {
-	switch p.n(7) {
+	switch p.n(9) {
 	case 0:
 		k.NoDelay(p.n(3)-1, int(p.offset()), p.n(6)-1, p.n(3)-1)
 	case 1:
@@ -409,5 +409,10 @@ func fuzzSetting(k *KCP, p *program, now int64) {
 		}
 	case 6:
 		k.setRedundancy(p.n(101))
+	case 7:
+		k.resetRTO(now)
+	case 8:
+		k.setBucket(p.byte()%4 != 0)
+		k.bucketDelay(now, time.Duration(p.n(1000))*millisecond)
 	}
 }

@@ -4,6 +4,9 @@ import "time"
 
 // input is Input with the time, and without sending anything.
 func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
+	if k.log.mask != 0 {
+		k.log.segments(&logInput, k.conv, data, regular)
+	}
 	if len(data) < IKCP_OVERHEAD || !k.ownDatagram(now, data) {
 		return -1
 	}
@@ -176,11 +179,13 @@ func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
 	case !last || s.state == segLost:
 		// The retransmission was spurious: later segments had overtaken this one, or its
 		// acknowledgement took longer than the sender waited.
-		if regular && at < k.loss.newestAcked {
-			k.loss.noteReordering(now, now-at-k.loss.rtt)
+		if !s.forced {
+			if regular && at < k.loss.newestAcked {
+				k.loss.noteReordering(now, now-at-k.loss.rtt)
+			}
+			k.loss.spurious++
+			k.cc.Spurious(time.Duration(now), s.size())
 		}
-		k.loss.spurious++
-		k.cc.Spurious(time.Duration(now), s.size())
 		sentAt = at
 	case !s.duplicated && regular: // else either copy may have arrived (Karn's algorithm)
 		k.loss.onAck(now, at)

@@ -97,6 +97,26 @@ func (k *KCP) declareLost(now int64, sn uint32, backoff uint8, timeout bool) {
 	k.cc.Lost(time.Duration(now), size, k.snd.bytesInFlight, timeout)
 }
 
+// resetRTO makes everything in flight wait for its retransmission instead of a timeout. Nothing is
+// known to be lost, so neither the congestion control nor the loss rate takes it for that.
+func (k *KCP) resetRTO(now int64) {
+	w := &k.snd
+	for w.inFlight.n > 0 {
+		sn := w.inFlight.head
+		w.markLost(sn, 0)
+		w.at(sn).forced = true
+	}
+	sn := w.lost.head
+	for range w.lost.n {
+		s := w.at(sn)
+		s.backoff = 0
+		sn = s.links[linkOrder].next
+	}
+	if k.flow.probeAt != 0 {
+		k.flow.probeAt, k.flow.probeWait = now, IKCP_PROBE_INIT*int64(time.Millisecond)
+	}
+}
+
 // duplicateGap is the time between a retransmission and its duplicate.
 func (k *KCP) duplicateGap() int64 { return min(k.interval, k.rtt.srtt/4) }
 

@@ -35,6 +35,7 @@ func (k *KCP) Recv(b []byte) int {
 		return -2
 	}
 	n := k.rcv.read(b, false, k.pool)
+	k.logRead(n)
 	k.noteWindowOpened()
 	return n
 }
@@ -58,6 +59,17 @@ func (k *KCP) update(now int64) {
 	k.flush(now)
 }
 
+// ResetRTO makes everything that is in flight due at once, with a timeout that does not back off any
+// more, for a program that knows that the path works again: Update sends it now, as the windows
+// allow. A zero window is probed now, too. The congestion control is not told of any loss.
+func (k *KCP) ResetRTO() {
+	now := clock()
+	k.resetRTO(now)
+	if k.manual.started {
+		k.manual.next = now
+	}
+}
+
 // Check returns when Update has something to do next, in milliseconds on the clock of CurrentMs,
 // which wraps. Earlier calls of Update do nothing.
 func (k *KCP) Check() uint32 {
@@ -68,13 +80,22 @@ func (k *KCP) Check() uint32 {
 	return millis(k.manual.next + int64(time.Millisecond) - 1) // rounded up
 }
 
-// Input takes one received datagram, without reserved bytes. regular is false for a datagram
-// that was rebuilt from parity, which says nothing about the round trip or the peer's window.
+// PacketType says how a datagram got to Input. It is a bool, so that a call compiles with either.
+type PacketType = bool
+
+const (
+	IKCP_PACKET_REGULAR PacketType = true  // it was received
+	IKCP_PACKET_FEC     PacketType = false // it was rebuilt from parity
+)
+
+// Input takes one received datagram, without reserved bytes. regular is false (IKCP_PACKET_FEC) for
+// a datagram that was rebuilt from parity, which says nothing about the round trip or the peer's
+// window.
 // ackNoDelay sends acknowledgements at once instead of at the next Update. The result is 0; -1
 // when a segment is of another conversation or the datagram is shorter than a header; -2 when a
 // segment is longer than the rest of the datagram; -3 for an unknown cmd. Segments before the bad
 // one have taken effect.
-func (k *KCP) Input(data []byte, regular, ackNoDelay bool) int {
+func (k *KCP) Input(data []byte, regular PacketType, ackNoDelay bool) int {
 	now := clock()
 	code := k.input(now, data, regular)
 	if ackNoDelay && len(k.acks.pending) > 0 {

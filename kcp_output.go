@@ -42,8 +42,8 @@ func (k *KCP) deadline() int64 {
 	if k.flow.peerWnd == 0 && k.snd.waiting() > 0 {
 		at = min(at, k.flow.probeAt) // 0, and so at once, before the first wait is set
 	}
-	if (k.limitPacer.rate != 0 || k.ccPacer.rate != 0) && (k.mayRetransmit() || k.maySendNew() && !k.corked) {
-		at = min(at, max(k.limitPacer.readyAt(), k.ccPacer.readyAt()))
+	if (k.limitPacer.rate != 0 || k.ccPacer.rate != 0 || k.bucket.set) && (k.mayRetransmit() || k.maySendNew() && !k.corked) {
+		at = min(at, max(k.limitPacer.readyAt(), k.ccPacer.readyAt(), k.bucket.until))
 	}
 	if k.idle() && k.snd.ring != nil || k.rcv.held == 0 && k.rcv.ring != nil {
 		at = min(at, k.lastActive+trimAfter)
@@ -81,8 +81,22 @@ func (k *KCP) writeData(now int64) {
 			k.scheduleDuplicate(now, h.sn, h.ts)
 		}
 		k.writeSegment(now, &h, s)
+		if k.bucket.set && !k.nextFits() {
+			k.endDatagram(now) // so that the bucket says whether another one may follow
+		}
 	}
 	k.noteAppLimited()
+}
+
+// nextFits says whether the datagram being written has room for the segment that follows, if any.
+func (k *KCP) nextFits() bool {
+	sn, ok := k.nextLost()
+	if !ok {
+		if sn = k.snd.nxt; k.snd.queued() == 0 {
+			return true
+		}
+	}
+	return k.out.n+IKCP_OVERHEAD+len(k.snd.at(sn).p.data) <= k.mtu
 }
 
 // controlHeader returns the header of a segment without data. It advertises the receive window.
@@ -147,9 +161,13 @@ func (k *KCP) write(now int64, h *header, s *sendSegment) {
 
 // endDatagram hands over the datagram being written, if any.
 func (k *KCP) endDatagram(now int64) {
-	if k.out.buf != nil {
-		k.out.end(now)
+	if k.out.buf == nil {
+		return
 	}
+	if k.log.mask != 0 {
+		k.log.segments(&logOutput, k.conv, k.out.buf[k.reserved:k.out.n], true)
+	}
+	k.out.end(now)
 }
 
 // writeAcks acknowledges each PUSH and FIN that has arrived since the last time. While there is a

@@ -142,6 +142,7 @@ func (k *KCP) read(b []byte) int {
 		return 0
 	}
 	n := k.rcv.read(b, k.stream, k.pool)
+	k.logRead(n)
 	k.noteWindowOpened()
 	return n
 }
@@ -152,6 +153,7 @@ func (k *KCP) take(to []*packet) (n int) {
 		p, last := k.rcv.pop(k.pool)
 		to[n] = p
 		n++
+		k.logRead(len(p.data))
 		if last && !k.stream {
 			break
 		}
@@ -173,6 +175,9 @@ func (k *KCP) discard() (any bool) {
 // unread returns the number of segments that have arrived, in order or not, and were not read.
 func (k *KCP) unread() int { return k.rcv.held }
 
+// inOrder is the number of segments that have arrived in order and were not read.
+func (k *KCP) inOrder() int { return int(k.rcv.nxt - k.rcv.head) }
+
 // startDirectRead lets arriving data go straight to b, the buffer of a Read that waits. It returns
 // false if another one does.
 func (k *KCP) startDirectRead(b []byte) bool {
@@ -190,6 +195,7 @@ func (k *KCP) directRead() int { return k.pendingRead.n }
 func (k *KCP) endDirectRead() (n int) {
 	n = k.pendingRead.n
 	k.pendingRead = pendingRead{}
+	k.logRead(n)
 	return n
 }
 
@@ -203,6 +209,11 @@ func (k *KCP) windowUpdateDue() bool { return k.flow.updateDue }
 
 // probeWindow makes the next flush send a WASK, which any peer replies to.
 func (k *KCP) probeWindow() { k.flow.probeDue = true }
+
+// ringBuffers notes in count how many segments the core holds, see Snmp.ringBuffers.
+func (k *KCP) ringBuffers(count, total *Snmp) {
+	count.ringBuffers(total, k.unsent(), k.inOrder(), int(k.snd.nxt-k.snd.una))
+}
 
 // awaitsReply says whether the peer owes an answer: to data that its window takes, or to a window
 // probe.
@@ -222,6 +233,14 @@ func (k *KCP) path() pathState {
 		extended: k.caps.peerMarked(),
 	}
 }
+
+// setBucket says that a Bucket says when data may be sent, or that none does, and bucketDelay that
+// it has to wait.
+func (k *KCP) setBucket(on bool)                         { k.bucket = bucketPacer{set: on} }
+func (k *KCP) bucketDelay(now int64, wait time.Duration) { k.bucket.delay(now, wait) }
+
+// arrivedTo is the serial number of the first segment that has not arrived in order.
+func (k *KCP) arrivedTo() uint32 { return k.rcv.nxt }
 
 // limitSpend charges bytes to SetRateLimit's bucket, beyond those that the core charges itself.
 func (k *KCP) limitSpend(n int) { k.limitPacer.spend(n) }

@@ -130,7 +130,7 @@ func TestIntervalClamps(t *testing.T) {
 func TestMTUBounds(t *testing.T) {
 	n := alone(t)
 	for _, c := range []struct{ mtu, reserve, code int }{
-		{49, 0, -1}, {50, 0, 0}, {1500, 0, 0}, {1501, 0, -1}, {0, 0, -1}, {-1, 0, -1}, {math.MaxInt, 0, -1},
+		{24, 0, -1}, {25, 0, 0}, {49, 0, 0}, {50, 0, 0}, {1500, 0, 0}, {1501, 0, -1}, {0, 0, -1}, {-1, 0, -1}, {math.MaxInt, 0, -1},
 		{60, 36, -1}, {61, 36, 0},
 	} {
 		n.SetMtu(1400)

@@ -409,8 +409,6 @@ func (p *protocol) testCiphers(t *testing.T) {
 	for i := range key {
 		key[i] = byte(i)
 	}
-	SetEntropy(countingEntropy{})
-	defer SetEntropy(nil)
 	nonce := make([]byte, 16)
 	countingEntropy{}.Fill(nonce)
 	wask := p.examples["wask"].data
@@ -475,6 +473,7 @@ func (p *protocol) probeUnder(t *testing.T, name string, crypt BlockCrypt) (seal
 	t.Helper()
 	virtual(t, netem.Path{Delay: docDelay}, func(w *world) {
 		cfg := w.config(crypt, 0, 0)
+		cfg.env.entropy = countingEntropy{}
 		l := w.listen(cfg, "10.0.0.2:2000")
 		client := w.dialConv(cfg, docConv, l)
 		tap := p.tap(w)

@@ -4,9 +4,13 @@ import (
 	"time"
 )
 
-// start begins to read into r.
+// start begins to read into r, or to take what a PacketPusher hands over.
 func (s *socket) start(r receiver) {
 	s.done = make(chan struct{})
+	if p, ok := s.conn.(PacketPusher); ok {
+		s.startPush(p, r)
+		return
+	}
 	go s.readLoop(r)
 }
 

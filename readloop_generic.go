@@ -38,8 +38,6 @@ func (s *socket) readOne(buf []byte, d *inbound) (n int, err error) {
 		return n, err
 	}
 	n, addr, err := s.conn.ReadFrom(buf)
-	if d.from, d.addr = peerAddrOf(addr), nil; d.from.other != "" {
-		d.addr = addr
-	}
+	d.setSource(addr)
 	return n, err
 }

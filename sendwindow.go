@@ -55,6 +55,7 @@ type sendSegment struct {
 	resent     bool  // it was sent more than once
 	duplicated bool  // the last transmission was sent twice
 	appLimited bool  // the last transmission was application-limited, see RateSample
+	forced     bool  // it is to be, or was, sent again without being declared lost: ResetRTO
 }
 
 // size returns the bytes that the segment counts in flight, its header included.
@@ -210,7 +211,7 @@ func (w *sendWindow) removeInFlight(sn uint32) {
 func (w *sendWindow) markLost(sn uint32, level uint8) {
 	w.removeInFlight(sn)
 	s := w.at(sn)
-	s.state = segLost
+	s.state, s.forced = segLost, false
 	s.backoff = min(level, backoffLevels-1)
 	w.add(&w.lost, linkOrder, sn)
 }

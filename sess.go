@@ -49,9 +49,10 @@ type UDPSession struct {
 	tx   sender
 
 	writeDelay   bool
-	gsoSegments  int // datagrams of one send with segmentation offload, 0 without
-	copies       int // extra copies of each datagram, see SetDUP
-	limitCharged int // datagrams of the FEC group that the rate limit has counted
+	gsoSegments  int    // datagrams of one send with segmentation offload, 0 without
+	copies       int    // extra copies of each datagram, see SetDUP
+	bucket       Bucket // of SetBucket, nil for none
+	limitCharged int    // datagrams of the FEC group that the rate limit has counted
 
 	readable, writable waitQueue
 	writing            bool  // a Write is under way; others wait for their turn
@@ -87,11 +88,13 @@ type sessionOwner interface {
 	answersStragglers() bool
 }
 
-// waitQueue is the goroutines that wait for an event, and the deadline of their wait.
+// waitQueue is the goroutines that wait for an event, and the deadline of their wait, or a function
+// that is called instead.
 type waitQueue struct {
 	cond     sync.Cond
 	waiting  int
 	deadline int64 // never for none
+	notify   notifier
 }
 
 // expired says whether the deadline has passed.
@@ -101,6 +104,9 @@ func (q *waitQueue) expired() bool { return q.deadline != never && clock() >= q.
 func (s *UDPSession) wakeLocked(q *waitQueue) {
 	if q.waiting > 0 {
 		q.cond.Broadcast()
+	}
+	if q.notify.f != nil {
+		q.notify.signal(&s.mu)
 	}
 }
 
@@ -224,6 +230,9 @@ func (s *UDPSession) failLocked(err error) {
 // enqueueLocked appends a datagram, to be sealed, to what is to be sent.
 func (s *UDPSession) enqueueLocked(o outbound) {
 	s.countQueuedLocked(len(o.data))
+	if s.bucket != nil {
+		s.core.bucketDelay(clock(), s.bucket.Take(int64((1+s.copies)*(len(o.data)+s.cfg.env.tail))))
+	}
 	s.tx.enqueue(o, s.copies)
 }
 

@@ -2,6 +2,7 @@ package kcp
 
 import (
 	"math"
+	"sync/atomic"
 )
 
 // Three things drive a session: a caller (Write, Read, Close, a setter), a socket's reader with
@@ -44,18 +45,36 @@ func (s *UDPSession) driveLocked(now int64, flush bool) {
 	if s.readable.waiting > 0 && (s.capsProbe.dialling && s.core.peerKnown() || s.core.directRead() > 0 ||
 		s.core.readable() || s.core.finReceived() || now >= s.readable.deadline) {
 		s.wakeLocked(&s.readable)
+	} else if s.readable.notify.f != nil {
+		s.readable.notify.signal(&s.mu)
 	}
 	if s.writable.waiting > 0 &&
 		(s.core.WaitSnd() <= s.lowWaterLocked() || now >= s.restAt || now >= s.writable.deadline) {
 		s.wakeLocked(&s.writable)
+	} else if s.writable.notify.f != nil {
+		s.writable.notify.signal(&s.mu)
 	}
 	if s.closing.state == stateClosing {
 		if s.lingerOnLocked(now); s.doneLocked(now) {
 			s.endLocked(now)
 		}
 	}
-	s.cfg.snmp.foldBoth(&s.count, &s.total)
+	s.foldLocked()
 	s.scheduleLocked(now)
+}
+
+// foldLocked adds what was counted since the last time to the session's and the process's counters,
+// with what the session holds now.
+func (s *UDPSession) foldLocked() {
+	s.core.ringBuffers(&s.count, &s.total)
+	if s.dec != nil {
+		open, oldest := s.dec.open()
+		s.count.shardSets(&s.total, open)
+		if open > 0 || s.total.FECShardSet > 0 {
+			atomic.StoreUint64(&s.cfg.snmp.FECShardMin, uint64(oldest))
+		}
+	}
+	s.cfg.snmp.foldBoth(&s.count, &s.total)
 }
 
 // flushLocked flushes, or notes that this has to be done once the socket takes what is queued.
@@ -90,7 +109,7 @@ func (s *UDPSession) scheduleLocked(woken int64) {
 		at = min(at, s.restAt)
 	}
 	for _, q := range [...]*waitQueue{&s.readable, &s.writable} {
-		if q.waiting > 0 && q.deadline > woken {
+		if (q.waiting > 0 || q.notify.armed) && q.deadline > woken {
 			at = min(at, q.deadline)
 		}
 	}

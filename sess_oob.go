@@ -19,6 +19,7 @@ func (s *UDPSession) oobLocked(c *contents) {
 		s.count.InErrs++
 		return
 	}
+	s.count.OOBPackets++
 	q := &s.oob
 	if q.handler == nil || s.closing.state != stateOpen {
 		return

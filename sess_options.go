@@ -31,6 +31,9 @@ func (s *UDPSession) setDeadlines(t time.Time, queues ...*waitQueue) error {
 	for _, q := range queues {
 		q.deadline = at
 		s.wakeLocked(q)
+		if q.notify.armed {
+			s.scheduleLocked(math.MinInt64)
+		}
 	}
 	return nil
 }
@@ -99,6 +102,39 @@ func (s *UDPSession) SetDUP(dup int) {
 // limited.
 func (s *UDPSession) SetRateLimit(bytesPerSecond uint32) {
 	s.configure(func() error { s.core.setRateLimit(int64(bytesPerSecond), clock()); return nil })
+}
+
+// SetBucket makes b, a token bucket of the program's, bound what the session sends; nil ends that.
+// Several sessions may share one. Every datagram takes its bytes, acknowledgements, parity and
+// copies too, and data that follows waits for as long as Take says. Acknowledgements are not
+// delayed. No goroutine waits meanwhile: data stays in the send window. Where SetRateLimit or the
+// congestion control allow less, that is the bound. The rate is reached by a bucket that holds
+// what may be sent in some milliseconds, as timers are no more exact than that; with every wait a
+// datagram is sent that has not been waited for.
+func (s *UDPSession) SetBucket(b Bucket) {
+	if isNil(b) {
+		b = nil
+	}
+	s.configure(func() error { s.bucket = b; s.core.setBucket(b != nil); return nil })
+}
+
+// SetLogger calls logger with what is sent, received, queued and read; see [KCP.SetLogger]. It is
+// called under the session's lock: it must not call the session's methods, except LocalAddr,
+// RemoteAddr and GetConv, and the session waits for it.
+func (s *UDPSession) SetLogger(mask KCPLogType, logger func(msg string, args ...any)) {
+	s.configure(func() error { s.core.SetLogger(mask, logger); return nil })
+}
+
+// ResetRTO makes everything that is in flight due at once, with timeouts that do not back off any
+// more, for a program that knows that the path works again: it is sent now, as the windows allow,
+// and a zero window is probed. The congestion control is not told of any loss.
+func (s *UDPSession) ResetRTO() {
+	s.configure(func() error {
+		now := clock()
+		s.core.resetRTO(now)
+		s.capsProbe.next, s.capsProbe.count = now, 0
+		return nil
+	})
 }
 
 // SetCongestionControl makes c decide what may be in flight, from now on: [NewBBR], which is the

@@ -32,19 +32,8 @@ func (s *UDPSession) Read(b []byte) (n int, err error) {
 // arrives meanwhile may be delivered to b, n bytes of it.
 func (s *UDPSession) awaitDataLocked(b []byte) (n int, err error) {
 	for {
-		err := s.readErrLocked()
-		switch {
-		case err != nil:
+		if ready, err := s.dataReadyLocked(); ready || err != nil {
 			return 0, err
-		case s.core.directRead() > 0: // another Read has what came before, and wakes this one
-		case s.core.readable():
-			return 0, nil
-		case s.core.finished():
-			return 0, io.EOF
-		case s.core.finReceived(): // within a message
-			return 0, io.ErrUnexpectedEOF
-		case s.err != nil:
-			return 0, s.err
 		}
 		direct := s.core.startDirectRead(b)
 		s.waitLocked(&s.readable)
@@ -55,6 +44,23 @@ func (s *UDPSession) awaitDataLocked(b []byte) (n int, err error) {
 			}
 		}
 	}
+}
+
+// dataReadyLocked says whether there is something to be read, or returns why there will not be.
+func (s *UDPSession) dataReadyLocked() (ready bool, err error) {
+	switch err := s.readErrLocked(); {
+	case err != nil:
+		return false, err
+	case s.core.directRead() > 0: // another Read has what came before, and wakes this one
+		return false, nil
+	case s.core.readable():
+		return true, nil
+	case s.core.finished():
+		return false, io.EOF
+	case s.core.finReceived(): // within a message
+		return false, io.ErrUnexpectedEOF
+	}
+	return false, s.err
 }
 
 // readErrLocked returns why nothing can be read, whatever has arrived.
@@ -73,11 +79,20 @@ func (s *UDPSession) readErrLocked() error {
 // unlockReader ends a read: the peer may be waiting for the window that it opened.
 func (s *UDPSession) unlockReader() {
 	if !s.core.windowUpdateDue() {
+		s.foldReadLocked()
 		s.mu.Unlock()
 		return
 	}
 	s.driveLocked(clock(), true)
 	s.unlockAndSend(false)
+}
+
+// foldReadLocked is the part of foldLocked that a read changes.
+func (s *UDPSession) foldReadLocked() {
+	if n := uint64(s.core.inOrder()); n != s.total.RingBufferRcvQueue {
+		atomic.AddUint64(&s.cfg.snmp.RingBufferRcvQueue, n-s.total.RingBufferRcvQueue)
+		s.total.RingBufferRcvQueue = n
+	}
 }
 
 func (s *UDPSession) countReadLocked(n int) {

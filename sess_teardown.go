@@ -81,6 +81,7 @@ func (s *UDPSession) endLocked(now int64) {
 	if s.dec != nil {
 		s.dec.release()
 	}
+	s.foldLocked()
 	s.pool.trim()
 }
 

@@ -36,6 +36,22 @@ type Snmp struct {
 	FECParityShards  uint64 // parity shards received
 	FECShortShards   uint64 // FEC groups given up with data shards missing
 	OutErrs          uint64 // datagrams that the socket refused; they are lost
+
+	// FEC groups of which no shard was missing that had to be rebuilt, among those whose shard counts
+	// are known; groups that are not complete, now; and the seqid of the first shard of the oldest of
+	// these, in the session that was driven last of those that have any, 0 where that has none left.
+	FECFullShardSet uint64
+	FECShardSet     uint64
+	FECShardMin     uint64
+
+	// Segments that are held now, in all sessions: written and never sent, received in order and not
+	// read, and sent and not acknowledged. They are as of the last time that each session was driven,
+	// by what arrives, a timer, a Read or a Write.
+	RingBufferSndQueue  uint64
+	RingBufferRcvQueue  uint64
+	RingBufferSndBuffer uint64
+
+	OOBPackets uint64 // out-of-band datagrams received
 }
 
 const snmpFields = int(unsafe.Sizeof(Snmp{}) / 8)
@@ -77,13 +93,29 @@ func (s *Snmp) Copy() *Snmp {
 	return c
 }
 
-// Reset sets all counters to 0, except CurrEstab, which is a state and no count of events.
+// Reset sets all counters to 0. It leaves CurrEstab, FECShardSet, FECShardMin and those of ring buffers,
+// which are states and no counts of events.
 func (s *Snmp) Reset() {
 	for i := range s.fields() {
-		if p := &s.fields()[i]; p != &s.CurrEstab {
+		switch p := &s.fields()[i]; p {
+		case &s.CurrEstab, &s.FECShardSet, &s.FECShardMin, &s.RingBufferSndQueue, &s.RingBufferRcvQueue,
+			&s.RingBufferSndBuffer:
+		default:
 			atomic.StoreUint64(p, 0)
 		}
 	}
+}
+
+// ringBuffers and shardSets note in s what a session holds now: as the difference to what was folded
+// away before, which total has. The sums wrap, and come out right.
+func (s *Snmp) ringBuffers(total *Snmp, sndQueue, rcvQueue, sndBuffer int) {
+	s.RingBufferSndQueue = uint64(sndQueue) - total.RingBufferSndQueue
+	s.RingBufferRcvQueue = uint64(rcvQueue) - total.RingBufferRcvQueue
+	s.RingBufferSndBuffer = uint64(sndBuffer) - total.RingBufferSndBuffer
+}
+
+func (s *Snmp) shardSets(total *Snmp, open int) {
+	s.FECShardSet = uint64(open) - total.FECShardSet
 }
 
 // fold adds the counters of from to s, atomically, and sets them to 0. The caller owns from.

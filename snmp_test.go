@@ -56,7 +56,12 @@ func TestSnmpCopyAndReset(t *testing.T) {
 		t.Error("a copy differs")
 	}
 	s.Reset()
-	if want := (Snmp{CurrEstab: c.CurrEstab}); *s != want {
+	want := Snmp{
+		CurrEstab: c.CurrEstab, FECShardSet: c.FECShardSet, FECShardMin: c.FECShardMin,
+		RingBufferSndQueue: c.RingBufferSndQueue, RingBufferRcvQueue: c.RingBufferRcvQueue,
+		RingBufferSndBuffer: c.RingBufferSndBuffer,
+	}
+	if *s != want {
 		t.Errorf("after Reset: %+v", *s)
 	}
 	if *c != *numberedSnmp() {

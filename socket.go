@@ -29,6 +29,7 @@ type socket struct {
 	closeOnce sync.Once
 	done      chan struct{} // closed when the reader has ended
 	ended     atomic.Bool   // set when the reader has stopped reading
+	push      *pushReader   // in place of a reader where conn is a PacketPusher
 
 	unreadAt atomic.Int64 // when unread was determined, or the reader read
 	unread   atomic.Bool  // something was waiting to be read
@@ -107,13 +108,15 @@ const readerExit = 100 * time.Millisecond
 
 // close ends the reading, and closes the socket if it is owned.
 func (s *socket) close() error {
-	s.stopping.Store(true)
+	if first := !s.stopping.Swap(true); first && s.push != nil {
+		s.push.stop()
+	}
 	if s.owned {
 		err := net.ErrClosed
 		s.closeOnce.Do(func() { err = optional(s.conn.Close) })
 		return err
 	}
-	if s.ended.Load() { // there is nobody to wake, and the deadline, if there is one, is not ours
+	if s.push != nil || s.ended.Load() { // there is nobody to wake, and a deadline is not ours
 		return nil
 	}
 	err := s.setReadDeadline(time.Unix(1, 0))
