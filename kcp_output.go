@@ -176,7 +176,8 @@ func (k *KCP) endDatagram(now int64) {
 // they are older, and only to peers that are known to match a ts with its transmission.
 func (k *KCP) writeAcks(now int64) {
 	q := &k.acks
-	if k.peer.tell {
+	// A single datagram without a number may be forged: it is not worth a longer answer.
+	if k.peer.tell && (k.peer.peer != 0 || len(q.pending) > 1) {
 		k.peer.tell = false
 		k.writeUpdate(now)
 	}

@@ -46,7 +46,7 @@ func (s *UDPSession) mayProbeLocked() bool {
 // sentWithinLocked says whether another datagram without data leaves what was sent within so many
 // times of what came.
 func (s *UDPSession) sentWithinLocked(times uint64) bool {
-	next := (1 + s.copies) * (s.cfg.headroom() + IKCP_OVERHEAD + s.cfg.env.tail)
+	next := (1 + s.copies) * (s.cfg.headroom() + 2*IKCP_OVERHEAD + s.cfg.env.tail) // a WINS leads
 	return s.total.OutBytes+uint64(next) <= times*s.total.InBytes
 }
 
