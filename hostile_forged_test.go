@@ -30,10 +30,10 @@ func TestForgedAmplification(t *testing.T) {
 		serve  func(w *world, s *UDPSession)
 		within float64 // times the bytes that came
 	}{
-		{"close", func(_ *world, s *UDPSession) { s.Close() }, 2},
-		{"close later", func(w *world, s *UDPSession) { w.sleep(time.Second); s.Close() }, 2.5}, // ACK, FIN and RST
-		{"read and close", func(_ *world, s *UDPSession) { s.Read(make([]byte, 9)); s.Close() }, 2},
-		{"close and wait", func(_ *world, s *UDPSession) { s.SetLinger(-1); s.Close() }, 2},
+		{"close", func(_ *world, s *UDPSession) { s.Close() }, 2.5},
+		{"close later", func(w *world, s *UDPSession) { w.sleep(time.Second); s.Close() }, 3},
+		{"read and close", func(_ *world, s *UDPSession) { s.Read(make([]byte, 9)); s.Close() }, 2.5},
+		{"close and wait", func(_ *world, s *UDPSession) { s.SetLinger(-1); s.Close() }, 2.5},
 		{"abort", func(_ *world, s *UDPSession) { s.Abort() }, 2},
 		{"CloseWrite", func(w *world, s *UDPSession) { s.CloseWrite(); w.sleep(50 * time.Second); s.Close() }, 3},
 		{"hold", func(w *world, s *UDPSession) { w.sleep(50 * time.Second); s.Close() }, 3},

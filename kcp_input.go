@@ -264,7 +264,7 @@ func (k *KCP) deliverDirect(h *header, body []byte) bool {
 // https://www.rfc-editor.org/rfc/rfc5961#section-3.2).
 func (k *KCP) onReset(now int64, h *header, in *inputState) {
 	if h.una-k.snd.una <= k.snd.nxt-k.snd.una && (in.numbered || k.peer.peer == 0) {
-		k.caps.reset = true
+		k.caps.reset, k.peer.proven = true, true
 		return
 	}
 	k.count.KCPInErrors++

@@ -52,6 +52,12 @@ var situations = []situation{
 		l := w.listen(p.cfg, p.LocalAddr().String())
 		time.AfterFunc(2*time.Hour, func() { l.Close() })
 	}},
+	{"restarts on the same port; `SetKeepAlivePeriod(15 * time.Second)` here", false,
+		func(s *UDPSession) { s.SetKeepAlivePeriod(15 * time.Second) }, func(w *world, s, p *UDPSession) {
+			p.vanish()
+			l := w.listen(p.cfg, p.LocalAddr().String())
+			time.AfterFunc(2*time.Hour, func() { l.Close() })
+		}},
 	{"without extensions, closes", true, nil, func(w *world, s, p *UDPSession) { p.Close() }},
 	{"without extensions, vanishes", true, nil, vanish},
 }

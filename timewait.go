@@ -89,11 +89,13 @@ func (t *timeWait) reply(cfg *config, conv uint32, c *contents) *packet {
 		case IKCP_CMD_WINS:
 			r.ts = t.number
 		case cmdRST: // it says all, behind our number
-			r.sn = t.una
-			lead := r
-			lead.cmd, lead.sn, lead.ts = IKCP_CMD_WINS, 0, t.number
 			p.data = p.data[:cfg.env.head]
-			appendHeader(p, &lead)
+			if cfg.env.head+2*IKCP_OVERHEAD+cfg.env.tail <= cfg.mtu {
+				lead := r
+				lead.cmd, lead.ts = IKCP_CMD_WINS, t.number
+				appendHeader(p, &lead)
+			}
+			r.sn = t.una
 			appendHeader(p, &r)
 			return p
 		}
