@@ -220,24 +220,32 @@ func (p *protocol) tap(w *world) *tapped {
 	return t
 }
 
-// take returns what was sent since the last time, which has to be n datagrams.
-func (t *tapped) take(w *world, n int) [][]byte {
-	w.Helper()
+// all returns what was sent since the last time.
+func (t *tapped) all(w *world) (seen [][]byte) {
 	synctest.Wait()
 	w.watching.Lock()
 	defer w.watching.Unlock()
-	seen := t.seen
-	t.seen = nil
+	seen, t.seen = t.seen, nil
+	return seen
+}
+
+// take is all, which has to be n datagrams.
+func (t *tapped) take(w *world, n int) [][]byte {
+	w.Helper()
+	seen := t.all(w)
 	if len(seen) != n {
 		w.Fatalf("%d datagrams, want %d: %x", len(seen), n, seen)
 	}
 	return seen
 }
 
-// docConv and docStart are the conversation and the clock, in microseconds, of the examples.
+// docConv and docStart are the conversation and the clock, in microseconds, of the examples,
+// docDialled and docAccepted the numbers of their sessions.
 const (
-	docConv  = 0x11223344
-	docStart = 1_000_000
+	docConv     = 0x11223344
+	docStart    = 1_000_000
+	docDialled  = 0xa1a2a3a4
+	docAccepted = 0xb1b2b3b4
 )
 
 // setClock lets virtual time pass until what is sent has the time stamp ts.
@@ -279,6 +287,7 @@ func (p *protocol) testSession(t *testing.T) {
 		p.plain("first", tap.take(w, 1)[0])
 		server, err := l.AcceptKCP()
 		w.check(err)
+		server.setNumber(docAccepted)
 		buf := make([]byte, 10)
 		n, err := server.Read(buf)
 		if string(buf[:n]) != "hi" {
@@ -313,7 +322,8 @@ func (p *protocol) testSession(t *testing.T) {
 	})
 }
 
-// testProbe is a window probe for a session that does not exist yet, and its answer.
+// testProbe is a window probe for a session that does not exist yet, and its answer; and probes for
+// one that does, before and after its listener was restarted.
 func (p *protocol) testProbe(t *testing.T) {
 	virtual(t, netem.Path{Delay: docDelay}, func(w *world) {
 		cfg := w.config(nil, 0, 0)
@@ -325,8 +335,40 @@ func (p *protocol) testProbe(t *testing.T) {
 		w.check(client.awaitPeer(ctx))
 		seen := tap.take(w, 2)
 		p.plain("wask", seen[0])
-		p.plain("wins", seen[1])
+		p.plain("no-session", seen[1])
 		closeAll(client, l)
+	})
+	virtual(t, netem.Path{Delay: docDelay}, func(w *world) {
+		h := w.host(w.config(nil, 0, 0), "10.0.0.2:2000")
+		cfg := w.config(nil, 0, 0)
+		cfg.keepAlive = int64(time.Second)
+		client := w.dialConv(cfg, docConv, h.Listener)
+		client.Write([]byte("hi"))
+		server, err := h.AcceptKCP()
+		w.check(err)
+		server.setNumber(docAccepted)
+		_, err = server.Read(make([]byte, 10))
+		w.check(err)
+		w.sleep(time.Second / 2)
+		tap := p.tap(w)
+		w.sleep(time.Second)
+		seen := tap.take(w, 2)
+		p.plain("probe", seen[0])
+		p.plain("wins", seen[1])
+
+		h.kill()
+		h = w.host(w.config(nil, 0, 0), "10.0.0.2:2000")
+		_, err = client.Read(make([]byte, 10))
+		wantError(t, "read", err, syscall.ECONNRESET)
+		seen = tap.all(w)
+		if len(seen) < 8 || len(seen)%2 != 0 {
+			t.Errorf("%d datagrams before the reset", len(seen))
+		}
+		for pair := range slices.Chunk(seen, 2) {
+			p.plain("probe", pair[0])
+			p.plain("no-session", pair[1])
+		}
+		closeAll(client, h)
 	})
 }
 
@@ -664,27 +706,56 @@ func TestProtocolSizes(t *testing.T) {
 		if row[1] == "on" {
 			shards = 3
 		}
+		full, err := strconv.Atoi(row[2])
+		if err != nil {
+			t.Fatal(err)
+		}
 		virtual(t, netem.Path{}, func(w *world) {
+			cfg := w.config(block, shards, shards)
+			l := w.listen(cfg, "10.0.0.2:2000")
+			client := w.dialConv(cfg, docConv, l)
+			if n := client.GetOOBMaxSize(); strconv.Itoa(n) != cmp.Or(strings.Trim(row[3], "-"), "0") {
+				t.Errorf("%s: out of band %d", row, n)
+			}
 			tap := p.tap(w)
+			client.Write(make([]byte, full)) // one message, in two segments
+			server, err := l.AcceptKCP()
+			w.check(err)
+			for _, step := range []struct {
+				write int
+				read  []int
+			}{
+				{0, []int{full}},
+				{1400, []int{full, 1400 - full}},
+				{full, []int{full}},
+			} {
+				if step.write > 0 {
+					w.awaitIdle() // until the peer has acknowledged what was sent
+					client.wantSettled(t)
+					tap.all(w)
+					client.Write(make([]byte, step.write))
+				}
+				for _, want := range step.read {
+					if n, err := server.Read(make([]byte, 1500)); n != want || err != nil {
+						t.Errorf("%s: read %d, %v, want %d", row, n, err, want)
+					}
+				}
+				if sent := tap.all(w); len(sent[0]) != 1400 {
+					t.Errorf("%s: a full datagram has %d bytes", row, len(sent[0]))
+				}
+			}
+			closeAll(client, server, l)
+		})
+		virtual(t, netem.Path{}, func(w *world) { // the first segments are shorter
 			cfg := w.config(block, shards, shards)
 			l := w.listen(cfg, "10.0.0.2:2000")
 			client := w.dialConv(cfg, docConv, l)
 			client.Write(make([]byte, 1400))
 			server, err := l.AcceptKCP()
 			w.check(err)
-			n, err := server.Read(make([]byte, 1400))
-			w.check(err)
-			if strconv.Itoa(n) != row[2] {
-				t.Errorf("%s: a segment has %d", row, n)
+			if n, err := server.Read(make([]byte, 1500)); n != full-IKCP_OVERHEAD || err != nil {
+				t.Errorf("%s: the first segment has %d, %v", row, n, err)
 			}
-			if n := client.GetOOBMaxSize(); strconv.Itoa(n) != cmp.Or(strings.Trim(row[3], "-"), "0") {
-				t.Errorf("%s: out of band %d", row, n)
-			}
-			w.watching.Lock()
-			if len(tap.seen[0]) != 1400 {
-				t.Errorf("%s: a full datagram has %d bytes", row, len(tap.seen[0]))
-			}
-			w.watching.Unlock()
 			closeAll(client, server, l)
 		})
 	}
@@ -692,9 +763,28 @@ func TestProtocolSizes(t *testing.T) {
 
 // All below is what these tests know of the package's inside.
 
-// dialConv is dial with a given conversation.
+// dialConv is dial with a given conversation, and session number.
 func (w *world) dialConv(cfg *config, conv uint32, l *Listener) *UDPSession {
-	return cfg.dial(conv, l.Addr(), newSocket(w.bind("10.0.0.1:1000"), true))
+	s := cfg.dial(conv, l.Addr(), newSocket(w.bind("10.0.0.1:1000"), true))
+	s.setNumber(docDialled)
+	return s
+}
+
+// setNumber sets the session's number, before it has sent anything.
+func (s *UDPSession) setNumber(number uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.core.peer.own = number
+}
+
+// wantSettled wants the peer to have acknowledged something, and everything.
+func (s *UDPSession) wantSettled(t *testing.T) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.core.caps.announcing || s.core.WaitSnd() != 0 {
+		t.Errorf("%d segments wait, announcing: %t", s.core.WaitSnd(), s.core.caps.announcing)
+	}
 }
 
 // fieldsOf reads a plain datagram.
@@ -786,5 +876,7 @@ func protocolConstants() map[string]uint64 {
 		"linger time": ms(closeTimeout), "drain": ms(time.Duration(closingMaxRTO)),
 		"memory of ended sessions": ms(time.Duration(timeWaitLife)), "ended sessions": timeWaitMax * demuxShards,
 		"restart": ms(time.Duration(reconnectAfter)), "accept backlog": acceptBacklog,
+		"answers": restartAnswers, "most answers": restartAnswersMax, "time of answers": ms(time.Duration(restartTime)),
+		"questions": restartQuestions, "datagrams kept back": keptBackMax, "remembered numbers": peersKept,
 	}
 }
