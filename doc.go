@@ -115,8 +115,8 @@
 //   - dial.go, listen.go: the ways to make a session or a listener. settings.go, config.go: what
 //     they can be told, and that checked and completed.
 //   - listener.go: Accept and Close. listener_reader.go: a reader, which finds or makes the session
-//     of each datagram. listener_table.go: the table of sessions. timewait.go: those that have
-//     ended.
+//     of each datagram. listener_table.go: the table of sessions. listener_backlog.go: those that
+//     wait for Accept, and who may join them. timewait.go: those that have ended.
 //   - sess_*.go: what a session does. sess.go is its state, all types of it. Above sess_drive.go
 //     stand the ways in: sess_read.go, sess_write.go, sess_try.go, sess_copy.go, sess_oob.go,
 //     sess_close.go, sess_options.go and sess_input.go. Below it stands what driving has to see to:

@@ -251,13 +251,13 @@ func (l *Listener) sockets() (n int) {
 func (l *Listener) waiting() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.backlog)
+	return l.backlog.len()
 }
 
 func (l *Listener) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.backlog = nil
+	l.backlog = backlog{}
 }
 
 // standalone returns a configuration for sessions outside a world, with a scheduler and counters of

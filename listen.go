@@ -168,6 +168,7 @@ func udpNetwork(op, network string) (string, error) {
 func newListener(cfg *config, socks ...*socket) *Listener {
 	l := &Listener{cfg: cfg, socks: socks, acceptBy: never, reading: len(socks), done: make(chan struct{})}
 	l.arrived.L = &l.mu
+	l.check.init()
 	l.task = cfg.sched.task(l.onTimer)
 	for _, sock := range socks {
 		sock.start(newListenerReader(l, sock))

@@ -8,10 +8,6 @@ import (
 	"time"
 )
 
-// acceptBacklog is how many sessions may wait for Accept. What would make one more is dropped, and
-// its sender tries again.
-const acceptBacklog = 128
-
 // Listener is a net.Listener over a packet socket, or a few at one address that share the peers.
 // Sessions that it has accepted go on after it is closed, as TCP's do; its sockets are closed with
 // the last of them.
@@ -20,9 +16,10 @@ type Listener struct {
 	socks []*socket  // at least one; each has a reader of its own
 	task  *timedTask // runs onTimer
 	table sessionTable
+	check addressCheck
 
 	mu       sync.Mutex       // guards all below; may be taken while a shard is locked
-	backlog  []*UDPSession    // not accepted yet
+	backlog  backlog          // not accepted yet
 	open     int              // sessions in the shards
 	from     map[peerAddr]int // how many of them each prefix has, where that is limited
 	rejected uint64           // first datagrams that made no session, as a limit was reached
@@ -60,15 +57,16 @@ func (l *Listener) scheduleLocked(sh *demuxShard) {
 }
 
 // admit makes a session with open, unless the listener is closed or broken, its backlog full, or a
-// limit of sessions reached, of all or of those around the address.
-func (l *Listener) admit(from peerAddr, open func() *UDPSession) *UDPSession {
+// limit of sessions reached, of all or of those around the address. asked says that the peer has
+// answered a question.
+func (l *Listener) admit(from peerAddr, asked bool, open func() *UDPSession) *UDPSession {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || l.err != nil {
 		return nil
 	}
 	prefix := from.prefix()
-	if !l.roomLocked() || l.cfg.maxPerPrefix > 0 && l.from[prefix] >= l.cfg.maxPerPrefix {
+	if l.backlog.full(asked) || !l.withinLimitLocked() || l.cfg.maxPerPrefix > 0 && l.from[prefix] >= l.cfg.maxPerPrefix {
 		l.rejected++
 		return nil
 	}
@@ -80,22 +78,27 @@ func (l *Listener) admit(from peerAddr, open func() *UDPSession) *UDPSession {
 		}
 		l.from[prefix]++
 	}
-	l.backlog = append(l.backlog, s)
+	l.backlog.push(s, asked)
 	l.cfg.snmp.opened(&l.cfg.snmp.PassiveOpens)
 	l.arrived.Signal()
 	return s
 }
 
-// admits says whether admit would make a session.
-func (l *Listener) admits() bool {
+// admits says whether admit would make a session of a peer that was not asked, and asks whether one
+// of a peer that was.
+func (l *Listener) admits() (ok, asks bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.closed && l.roomLocked()
+	if l.closed || l.err != nil || !l.withinLimitLocked() {
+		return false, false
+	}
+	full := l.backlog.full(false)
+	return !full, full && !l.backlog.full(true)
 }
 
-// roomLocked says whether there may be one more session.
-func (l *Listener) roomLocked() bool {
-	return len(l.backlog) < acceptBacklog && (l.cfg.maxSessions == 0 || l.open < l.cfg.maxSessions)
+// withinLimitLocked says whether the limit of sessions allows one more.
+func (l *Listener) withinLimitLocked() bool {
+	return l.cfg.maxSessions == 0 || l.open < l.cfg.maxSessions
 }
 
 // sessionEnded notes that a session with the peer at from has left the table. The last one of a
@@ -161,7 +164,10 @@ func (l *Listener) Accept() (net.Conn, error) {
 }
 
 // AcceptKCP waits for the next session, until the deadline. A session is there when the first data
-// of a peer has arrived, or with FEC its first out-of-band datagram.
+// of a peer has arrived, or with FEC its first out-of-band datagram. Up to 128 wait. Beyond that the
+// senders of first data are asked whether they are there, as these datagrams may be forged; up to 128
+// more, of peers that have answered, wait beside the others, and their data comes when they send it
+// again.
 func (l *Listener) AcceptKCP() (*UDPSession, error) { return l.AcceptContext(context.Background()) }
 
 // AcceptContext is AcceptKCP that also gives up when ctx is over; then the error is ctx's.
@@ -183,13 +189,8 @@ func (l *Listener) AcceptContext(ctx context.Context) (*UDPSession, error) {
 		case ctx.Err() != nil:
 			l.arrived.Signal() // this one may have been woken for a session
 			return nil, l.opError("accept", ctx.Err())
-		case len(l.backlog) > 0:
-			s := l.backlog[0]
-			l.backlog[0] = nil
-			if l.backlog = l.backlog[1:]; len(l.backlog) == 0 {
-				l.backlog = nil
-			}
-			return s, nil
+		case l.backlog.len() > 0:
+			return l.backlog.pop(), nil
 		case l.err != nil:
 			return nil, l.opError("accept", l.err)
 		}
@@ -215,8 +216,8 @@ func (l *Listener) Close() error {
 	}
 	l.closed = true
 	l.shut.Store(true)
-	orphans := l.backlog
-	l.backlog = nil
+	orphans := append(l.backlog.any, l.backlog.asked...)
+	l.backlog = backlog{}
 	l.arrived.Broadcast()
 	empty := l.open == 0
 	l.mu.Unlock()
@@ -313,7 +314,7 @@ func (l *Listener) Stats() ListenerStats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return ListenerStats{
-		Sessions: l.open, Backlog: len(l.backlog), Refused: l.rejected, InvalidInputs: l.invalid.Load(),
+		Sessions: l.open, Backlog: l.backlog.len(), Refused: l.rejected, InvalidInputs: l.invalid.Load(),
 	}
 }
 

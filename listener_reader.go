@@ -101,19 +101,22 @@ func (l *listenerReader) route(d inbound, c *contents, ok bool, now int64) *UDPS
 }
 
 // openLocked makes the session of key for its first datagram, if that is one: a PUSH that the new
-// session's window takes makes a session, and an out-of-band datagram where there is FEC.
+// session's window takes makes a session, an out-of-band datagram where there is FEC, and the answer
+// to a question that came for one.
 func (l *Listener) openLocked(sh *demuxShard, key sessionKey, sock *socket, to destination, c *contents, now int64) *UDPSession {
-	var ok, first bool
+	var ok, first, asked bool
 	if c.kind() == fecTypeOOB {
 		ok = l.cfg.fec != nil && c.fec.seqid == oobSeqid
 	} else {
+		asked = l.check.answers(key, c.body, now)
 		ok, first = opensSession(key.conv, c.body, uint32(l.cfg.receiveWindow()))
 	}
-	if !ok || sh.timeWaits.straggler(key, c.number(), first, now) {
+	if !ok && !asked || sh.timeWaits.straggler(key, c.number(), first, now) {
 		return nil
 	}
-	return l.admit(key.from, func() *UDPSession {
+	return l.admit(key.from, asked, func() *UDPSession {
 		s := newSession(l.cfg, sock, l, key.conv, to)
+		s.validated = asked
 		if sh.sessions == nil {
 			sh.sessions = make(map[sessionKey]*UDPSession)
 		}
@@ -191,7 +194,7 @@ func (l *listenerReader) driveMany(now int64) {
 }
 
 // replyUnknown answers a datagram that belongs to no session: one that has ended does, or the
-// listener answers a dialler's probe.
+// listener answers a dialler's probe, or asks whether the sender is there.
 func (l *listenerReader) replyUnknown(d inbound, c *contents, now int64) {
 	if len(c.body) < IKCP_OVERHEAD {
 		return
@@ -224,7 +227,13 @@ func (l *listenerReader) replyOf(key sessionKey, c *contents, now int64) *packet
 		in[key] = end
 		return p
 	}
-	if l.admits() {
+	ok, asks := l.admits()
+	if asks && c.kind() != fecTypeOOB {
+		if opens, _ := opensSession(key.conv, c.body, uint32(l.cfg.receiveWindow())); opens {
+			return l.check.question(l.cfg, key, now)
+		}
+	}
+	if ok || asks {
 		return l.cfg.probeReply(key.conv, c.body)
 	}
 	return nil

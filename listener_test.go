@@ -39,19 +39,20 @@ func TestBrokenListenerTakesNothing(t *testing.T) {
 	}
 }
 
-// What the backlog has no room for is dropped, and its sender tries again.
+// What the backlog has no room for, also of peers that were asked, is dropped, and its sender tries
+// again.
 func TestListenerBacklog(t *testing.T) {
 	virtual(t, netem.Path{Delay: time.Millisecond}, func(w *world) {
 		cfg := w.config(nil, 0, 0)
 		l := w.listen(cfg, "10.0.0.2:2000")
 		var clients []*UDPSession
-		for range acceptBacklog + 1 {
+		for range 2*acceptBacklog + 1 {
 			c := w.dial(cfg, l)
 			io.WriteString(c, "hello")
 			clients = append(clients, c)
 		}
 		w.sleep(50 * time.Millisecond)
-		w.wantSessions(l, acceptBacklog)
+		w.wantSessions(l, 2*acceptBacklog)
 		accepted := make([]*UDPSession, 0, len(clients))
 		for range clients {
 			s, err := l.AcceptKCP()
@@ -60,7 +61,7 @@ func TestListenerBacklog(t *testing.T) {
 			}
 			accepted = append(accepted, s)
 		}
-		w.wantSessions(l, acceptBacklog+1)
+		w.wantSessions(l, 2*acceptBacklog+1)
 		buf := make([]byte, 10)
 		for _, s := range accepted {
 			if n, err := s.Read(buf); err != nil || string(buf[:n]) != "hello" {

@@ -26,7 +26,8 @@ type UDPSession struct {
 	to    destination
 	task  *timedTask // runs onTimer
 
-	source source // the reader's alone; of a dialled session
+	source    source // the reader's alone; of a dialled session
+	validated bool   // the peer has shown its listener that it is there, see addressCheck
 
 	// mu guards all below. Drivers spin on it (lockSpinning), so what lies in the same cache line is
 	// what its holder rarely writes.

@@ -19,7 +19,9 @@ const (
 )
 
 // provenLocked says whether the peer is known to exist. A dialled session's was chosen here.
-func (s *UDPSession) provenLocked() bool { return s.owner == nil || s.core.peerProven() }
+func (s *UDPSession) provenLocked() bool {
+	return s.owner == nil || s.validated || s.core.peerProven()
+}
 
 // silentLocked says whether nothing but the first datagram has come from a peer that is not proven.
 func (s *UDPSession) silentLocked() bool { return !s.provenLocked() && s.core.heardAt() <= s.created }
