@@ -46,8 +46,8 @@ func (f *flowControl) onHeard(now int64) {
 // zeroWindowProbe makes a probe due when the peer's zero window has kept data waiting for long
 // enough (RFC 9293, section 3.8.6.1: https://www.rfc-editor.org/rfc/rfc9293#section-3.8.6.1). The
 // wait grows by half with each probe. It starts anew with each reply, and without one with
-// IKCP_PROBE_INIT.
-func (f *flowControl) zeroWindowProbe(now int64) {
+// IKCP_PROBE_INIT. held leaves this probe out.
+func (f *flowControl) zeroWindowProbe(now int64, held bool) {
 	switch {
 	case f.probeAt == 0:
 		f.probeWait = IKCP_PROBE_INIT * int64(time.Millisecond)
@@ -55,6 +55,6 @@ func (f *flowControl) zeroWindowProbe(now int64) {
 	case now >= f.probeAt:
 		f.probeWait = min(f.probeWait+f.probeWait/2, IKCP_PROBE_LIMIT*int64(time.Millisecond))
 		f.probeAt = now + IKCP_PROBE_INIT*int64(time.Millisecond) // probeWait, once it is answered
-		f.probeDue = true
+		f.probeDue = f.probeDue || !held
 	}
 }

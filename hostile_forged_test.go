@@ -42,6 +42,11 @@ func TestForgedAmplification(t *testing.T) {
 			w.sleep(50 * time.Second)
 			s.Close()
 		}, 3},
+		{"zero window", func(w *world, s *UDPSession) {
+			s.Write([]byte("banner")) // which the window keeps back
+			w.sleep(50 * time.Second)
+			s.Close()
+		}, 3},
 	} {
 		for _, marked := range []bool{false, true} {
 			for _, shards := range []int{0, 3} {
@@ -57,7 +62,13 @@ func TestForgedAmplification(t *testing.T) {
 							}
 							return true
 						})
-						sent, err := peer.WriteTo(forged(1, marked), l.Addr())
+						b := forged(1, marked)
+						if tt.name == "zero window" {
+							for at := 6; at < len(b); at += IKCP_OVERHEAD {
+								b[at], b[at+1] = 0, 0
+							}
+						}
+						sent, err := peer.WriteTo(b, l.Addr())
 						w.check(err)
 						s, err := l.AcceptKCP()
 						w.check(err)

@@ -46,7 +46,7 @@ type KCP struct {
 
 	pendingRead pendingRead
 	corked      bool // new data waits until the session flushes
-	finHeld     bool // a lost FIN waits until something is heard, see holdFIN
+	repeatsHeld bool // see holdRepeats
 	out         datagramWriter
 	pool        *packetPool
 

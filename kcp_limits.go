@@ -42,13 +42,19 @@ func (k *KCP) mayRetransmit() bool {
 func (k *KCP) nextLost() (sn uint32, ok bool) {
 	s := &k.snd
 	switch {
-	case s.lost.n == 0 || k.flow.peerWnd == 0 || k.finHeld && s.waiting() == 1:
+	case s.lost.n == 0 || k.flow.peerWnd == 0 || k.repeatsHeld && k.finAlone():
 	case s.lost.head-s.una < k.flow.peerWnd:
 		return s.lost.head, true
 	case s.at(s.una).state == segLost:
 		return s.una, true
 	}
 	return 0, false
+}
+
+// finAlone says whether a FIN is all that is unacknowledged.
+func (k *KCP) finAlone() bool {
+	s := &k.snd
+	return s.waiting() == 1 && s.at(s.una).p != nil && s.at(s.una).p.fin
 }
 
 // noteAppLimited marks what is in flight as application-limited when there is nothing more to

@@ -88,8 +88,9 @@ func (k *KCP) capsUnknown() bool {
 // peerProven says whether the peer has acknowledged something: it exists, and hears us.
 func (k *KCP) peerProven() bool { return k.snd.una != 0 || k.rtt.srtt != 0 }
 
-// holdFIN keeps a FIN that is all that is unacknowledged from being repeated, or ends that.
-func (k *KCP) holdFIN(on bool) { k.finHeld = on }
+// holdRepeats keeps what is not data from being repeated as long as nothing is heard, or ends that: a
+// FIN that is all that is unacknowledged, and the probe of a zero window.
+func (k *KCP) holdRepeats(on bool) { k.repeatsHeld = on }
 
 // wasReset says whether the peer has reset the session, or does not have it any more.
 func (k *KCP) wasReset() bool { return k.caps.reset || k.peer.gone }

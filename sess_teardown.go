@@ -29,12 +29,11 @@ func (s *UDPSession) lingerOnLocked(now int64) {
 func (s *UDPSession) endStreamLocked(now int64) {
 	c, p := &s.closing, &s.capsProbe
 	p.at = never
+	s.core.holdRepeats(!s.mayRepeatLocked())
 	switch {
 	case p.dialling && !s.core.peerKnown():
 		s.probeCapsLocked(now)
-	case !c.writeClosed:
-	case c.finSent:
-		s.core.holdFIN(!s.mayRepeatLocked())
+	case !c.writeClosed || c.finSent:
 	case s.core.peerTakesFIN():
 		c.finSent, c.finAcksPeer = true, s.core.finReceived()
 		s.core.sendFIN()

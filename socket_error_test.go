@@ -116,7 +116,7 @@ func (w *world) wantBroken(what string, err, cause error, timeout bool) {
 		w.Errorf("%s: %v (%T), want %v", what, err, err, cause)
 	} else if ne.Timeout() != timeout {
 		w.Errorf("%s: Timeout() = %t", what, ne.Timeout())
-	} else if ne.Temporary() {
+	} else if t := (interface{ Temporary() bool })(nil); errors.As(err, &t) && t.Temporary() {
 		w.Errorf("%s: temporary: servers would accept again, for ever", what)
 	}
 }
