@@ -76,6 +76,34 @@ func TestSmallSegments(t *testing.T) {
 	}
 }
 
+// A segment at the far end of a large window takes no table for all of it: it is as lost until more has
+// arrived.
+func TestFarSegment(t *testing.T) {
+	virtual(t, netem.Path{}, func(w *world) {
+		cfg := w.config(nil, 0, 0)
+		s := w.full(cfg)
+		s.SetWindowSize(4, wndLimit)
+		before := heapInUse()
+		for _, sn := range []uint32{wndLimit - 1, recvReach, recvReach - 1} {
+			s.receives(segment(s.GetConv(), IKCP_CMD_PUSH, sn, []byte("x")))
+		}
+		if held := heapInUse() - before; held > 150<<10 || s.received() != 1 {
+			t.Errorf("%d kB are held for %d segments", held>>10, s.received())
+		}
+		var b []byte
+		for sn := range uint32(recvReach) {
+			b = append(b[:0], segment(s.GetConv(), IKCP_CMD_PUSH, sn, []byte("x"))...)
+			s.receives(b)
+		}
+		s.receives(segment(s.GetConv(), IKCP_CMD_PUSH, wndLimit-1, []byte("x")))
+		if n := s.received(); n != recvReach+1 {
+			t.Errorf("%d segments have been taken", n)
+		}
+		s.SetLinger(0)
+		s.Close()
+	})
+}
+
 // What small segments carry is what is read, in whichever order they come and however they are read,
 // and their packets are given back.
 func TestSmallSegmentsRead(t *testing.T) {

@@ -67,9 +67,17 @@ func (w *recvWindow) una() uint32 {
 	return w.nxt
 }
 
-// inside says whether sn is in the window or before it.
+// recvReach is how far into a large window a segment may lie, in segments, whatever has arrived, and
+// recvReachHeld how far for each segment that is held: one segment far ahead makes no large ring. What
+// lies beyond is as lost on the path, and so many in a row are rarely lost there.
+const (
+	recvReach     = 8192
+	recvReachHeld = 8
+)
+
+// inside says whether sn is in the window, and within reach, or before it.
 func (w *recvWindow) inside(sn uint32) bool {
-	return before(sn, w.una()) || !w.fin && sn-w.head < w.wnd
+	return before(sn, w.una()) || !w.fin && sn-w.head < min(w.wnd, max(recvReach, recvReachHeld*uint32(w.held)))
 }
 
 // has says whether segment sn, which is inside, has arrived.

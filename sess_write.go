@@ -94,7 +94,8 @@ const restWait = int64(5 * time.Millisecond)
 // restDueLocked says whether a Write that has begun, and finds no room, is to queue its rest. If not
 // yet, it makes restAt the time for that.
 func (s *UDPSession) restDueLocked() bool {
-	if s.tx.crowded() {
+	if s.tx.crowded() { // which ends with a wake-up
+		s.restAt = never
 		return false
 	}
 	if !s.core.shortPath(restWait) {

@@ -147,3 +147,72 @@ func TestStuckWrites(t *testing.T) {
 		l.Close()
 	})
 }
+
+// A Write that has begun, and waits for a socket that takes nothing, or a datagram now and then, waits
+// for that alone: the timer does not run again and again.
+func TestRestBehindSocket(t *testing.T) {
+	for _, takes := range []time.Duration{0, 3 * time.Millisecond} {
+		t.Run(fmt.Sprint(takes), func(t *testing.T) {
+			virtual(t, netem.Path{Delay: time.Millisecond}, func(w *world) {
+				v, c, s := w.stuckPair()
+				c.SetNoDelay(1, 10, 2, 1)
+				c.SetWindowSize(600, 600)
+				go io.Copy(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{s})
+				runs := 0
+				c.countTimer(&runs)
+				begun := make(chan bool)
+				go func() {
+					for i := range 8 {
+						c.Write(make([]byte, 1<<20))
+						if i == 0 {
+							close(begun)
+						}
+					}
+				}()
+				<-begun
+				v.shut(takes)
+				w.sleep(10 * time.Second)
+				if runs > 3000 {
+					t.Errorf("the timer ran %d times in 10 s", runs)
+				} else {
+					t.Logf("the timer ran %d times in 10 s", runs)
+				}
+				v.open()
+				c.SetLinger(0)
+				closeAll(c, s)
+			})
+		})
+	}
+}
+
+// On a short path, where room comes at once, a bulk of large writes queues no more than the window: a
+// longer queue would only be memory to be fetched again. Where the peer then stops reading the rest is
+// queued all the same, after restWait.
+func TestShortPathQueue(t *testing.T) {
+	const wnd = 256
+	virtual(t, netem.Path{Delay: 100 * time.Microsecond}, func(w *world) {
+		c, s := w.pair(w.config(nil, 0, 0))
+		lowLatency(wnd, c, s)
+		const bulk = 10
+		read := make(chan error, 1)
+		go func() {
+			_, err := io.CopyN(io.Discard, s, bulk<<20)
+			read <- err
+		}()
+		for range bulk {
+			_, err := c.Write(make([]byte, 1<<20))
+			w.check(err)
+			if n := c.Stats().Unacknowledged; n > wnd {
+				t.Errorf("%d segments are unacknowledged, with a window of %d", n, wnd)
+			}
+		}
+		w.check(<-read)
+		start := time.Now()
+		n, err := c.Write(make([]byte, 1<<20))
+		if took := time.Since(start); n != 1<<20 || err != nil || took < time.Duration(restWait) || took > 4*time.Duration(restWait) { // room came meanwhile
+			t.Errorf("%d bytes after %v, %v", n, took, err)
+		}
+		c.SetLinger(0)
+		closeAll(c, s)
+	})
+}
