@@ -35,10 +35,10 @@ func (s *UDPSession) writeBuffers(v [][]byte) (n int, err error) {
 	}
 	if err == nil {
 		s.writing = true
-		small := s.smallLocked(v)
+		w := writeState{small: s.smallLocked(v)}
 		for i := 0; i < len(v) && err == nil; i++ {
 			var m int
-			m, err = s.writeLocked(v[i], small, n > 0)
+			m, err = s.writeLocked(v[i], &w)
 			n += m
 		}
 		s.writing, s.restAt = false, never
@@ -46,37 +46,42 @@ func (s *UDPSession) writeBuffers(v [][]byte) (n int, err error) {
 		if n > 0 {
 			s.total.BytesSent += uint64(n)
 			atomic.AddUint64(&s.cfg.snmp.BytesSent, uint64(n))
-			s.flushWrittenLocked(small)
+			s.flushWrittenLocked(w.small)
 		}
 	}
 	s.unlockAndSend(true)
 	return n, s.opError("write", err)
 }
 
-// writeLocked queues b, as the send window has room for it and the socket takes what is sent, and
-// what is left of a write that has begun also without room. small says that b is part of a write that
-// may be gathered, begun that something of that is queued.
-func (s *UDPSession) writeLocked(b []byte, small, begun bool) (n int, err error) {
-	rest := false // the rest was queued, as far as it may be, since there was room
+// writeState is how far a Write under way is.
+type writeState struct {
+	small   bool // it may be gathered
+	begun   bool // something of it is queued
+	restDue bool // there was no room for so long that the rest is queued without
+}
+
+// writeLocked queues b, a part of w, as the send window has room for it and the socket takes what is
+// sent, and what is left of a Write that has begun also without room.
+func (s *UDPSession) writeLocked(b []byte, w *writeState) (n int, err error) {
 	for {
 		if err := s.writeErrLocked(); err != nil {
 			return n, err
 		}
 		if !s.tx.crowded() {
-			if m := s.core.queue(b[n:], s.gatherRoomLocked(small)); m > 0 {
+			if m := s.core.queue(b[n:], s.gatherRoomLocked(w.small)); m > 0 {
 				n += m
-				begun, rest, s.restAt = true, false, never
+				w.begun, w.restDue, s.restAt = true, false, never
 			}
 		}
 		if n == len(b) {
 			return n, nil
 		}
-		s.flushWrittenLocked(small)
+		s.flushWrittenLocked(w.small)
 		if !s.windowFullLocked() && !s.tx.crowded() || s.sendLocked(never) {
 			continue
 		}
-		if begun && !rest && s.restDueLocked() {
-			rest, s.restAt = true, never
+		if w.begun && (w.restDue || s.restDueLocked()) {
+			w.restDue, s.restAt = true, never
 			if n += s.core.queueRest(b[n:]); n == len(b) {
 				return n, nil
 			}

@@ -207,8 +207,12 @@ func TestShortPathQueue(t *testing.T) {
 			}
 		}
 		w.check(<-read)
+		pieces := make([][]byte, 16)
+		for i := range pieces {
+			pieces[i] = make([]byte, 1<<16)
+		}
 		start := time.Now()
-		n, err := c.Write(make([]byte, 1<<20))
+		n, err := c.WriteBuffers(pieces)
 		if took := time.Since(start); n != 1<<20 || err != nil || took < time.Duration(restWait) || took > 4*time.Duration(restWait) { // room came meanwhile
 			t.Errorf("%d bytes after %v, %v", n, took, err)
 		}
