@@ -172,7 +172,7 @@ func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
 	if s.state == segAcked {
 		return 0
 	}
-	at, last, ok := s.sentWith(now, ts)
+	at, last, ok := k.snd.sentWith(now, sn, ts)
 	k.peer.proven = k.peer.proven || ok
 	switch {
 	case !ok: // ts is of no transmission: the segment is acknowledged, and nothing else is known

@@ -10,10 +10,7 @@ type packet struct {
 	frg    uint8  // of a segment to be sent: fragments of the message that follow
 	fin    bool   // of a segment to be sent: it is a FIN, without data
 	shared uint16 // the small segments in the receive window whose data it holds
-	// Of a segment that was sent more than once: the ts of its first transmission and of the last
-	// but one.
-	firstTS, priorTS uint32
-	mem              [mtuLimit]byte
+	mem    [mtuLimit]byte
 }
 
 // startsAt says whether the data starts at mem[at].

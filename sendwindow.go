@@ -61,22 +61,8 @@ type sendSegment struct {
 // size returns the bytes that the segment counts in flight, its header included.
 func (s *sendSegment) size() int { return IKCP_OVERHEAD + int(s.length) }
 
-// sentWith returns when the transmission with time stamp ts was sent, and whether it was the last
-// one. An acknowledgement echoes the ts of the transmission that arrived, so that of an earlier
-// transmission gives a round-trip sample, too (RFC 7323, section 4:
-// https://www.rfc-editor.org/rfc/rfc7323#section-4). Without these samples the round trip of a path
-// slower than the first RTO would never be measured. ok is false for a ts that is not known to be a
-// transmission's: of more than three, the first and the last two are known.
-func (s *sendSegment) sentWith(now int64, ts uint32) (at int64, last, ok bool) {
-	switch {
-	case s.ts == ts:
-		return s.sentAt, true, true
-	case !s.resent || ts != s.p.firstTS && ts != s.p.priorTS:
-		return 0, false, false
-	}
-	at = s.sentAt - int64(s.ts-ts)*int64(time.Microsecond)
-	return at, false, now-at <= rtoMax
-}
+// sentBefore has the ts of a segment's first transmission and of the last but one.
+type sentBefore struct{ first, prior uint32 }
 
 // snList is a doubly linked list of segments, by serial number.
 type snList struct {
@@ -89,6 +75,7 @@ type snList struct {
 // of each operation does not depend on the size of the window.
 type sendWindow struct {
 	ring []sendSegment // length a power of two, 0 while never used
+	old  []sentBefore  // by slot, of segments that were sent more than once; empty until there is one
 	una  uint32        // serial number of the oldest segment that is not acknowledged
 	nxt  uint32        // serial number of the first segment that was never sent
 	end  uint32        // serial number of the next segment to be queued
@@ -110,6 +97,30 @@ type sendWindow struct {
 // at returns the slot of segment sn.
 func (w *sendWindow) at(sn uint32) *sendSegment { return &w.ring[sn&uint32(len(w.ring)-1)] }
 
+// oldAt returns what is kept of the earlier transmissions of segment sn, which was sent twice.
+func (w *sendWindow) oldAt(sn uint32) *sentBefore { return &w.old[sn&uint32(len(w.old)-1)] }
+
+// sentWith returns when segment sn's transmission with time stamp ts was sent, and whether it was
+// the last one. An acknowledgement echoes the ts of the transmission that arrived, so that of an
+// earlier transmission gives a round-trip sample, too (RFC 7323, section 4:
+// https://www.rfc-editor.org/rfc/rfc7323#section-4). Without these samples the round trip of a path
+// slower than the first RTO would never be measured. ok is false for a ts that is not known to be a
+// transmission's: of more than three, the first and the last two are known.
+func (w *sendWindow) sentWith(now int64, sn, ts uint32) (at int64, last, ok bool) {
+	s := w.at(sn)
+	if s.ts == ts {
+		return s.sentAt, true, true
+	}
+	if !s.resent {
+		return 0, false, false
+	}
+	if old := w.oldAt(sn); ts != old.first && ts != old.prior {
+		return 0, false, false
+	}
+	at = s.sentAt - int64(s.ts-ts)*int64(time.Microsecond)
+	return at, false, now-at <= rtoMax
+}
+
 // waiting returns the number of segments from the oldest unacknowledged one to the newest one
 // written.
 func (w *sendWindow) waiting() int { return int(w.end - w.una) }
@@ -130,15 +141,21 @@ func (w *sendWindow) push(p *packet) {
 func (w *sendWindow) grow() {
 	old := *w
 	w.ring = make([]sendSegment, max(8, 2*len(old.ring)))
+	if len(old.old) > 0 {
+		w.old = make([]sentBefore, len(w.ring))
+	}
 	for sn := w.una; sn != w.end; sn++ {
 		*w.at(sn) = *old.at(sn)
+		if len(old.old) > 0 {
+			*w.oldAt(sn) = *old.oldAt(sn)
+		}
 	}
 }
 
 // trim gives back the memory of the ring when the window is empty.
 func (w *sendWindow) trim() {
 	if w.waiting() == 0 {
-		w.ring = nil
+		w.ring, w.old = nil, nil
 	}
 }
 
@@ -175,9 +192,7 @@ func (w *sendWindow) markSent(sn uint32, now int64, ts uint32) {
 	s := w.at(sn)
 	if s.state == segLost {
 		w.remove(&w.lost, linkOrder, sn)
-		if s.p.priorTS = s.ts; !s.resent {
-			s.resent, s.p.firstTS = true, s.ts
-		}
+		w.keepOld(sn)
 	} else {
 		s.length = uint16(len(s.p.data))
 		w.bytesQueued -= int(s.length)
@@ -187,6 +202,17 @@ func (w *sendWindow) markSent(sn uint32, now int64, ts uint32) {
 	w.add(&w.inFlight, linkOrder, sn)
 	w.add(&w.timers[s.backoff], linkTimer, sn)
 	w.armed |= 1 << s.backoff
+}
+
+// keepOld remembers the last transmission of segment sn, which is sent again.
+func (w *sendWindow) keepOld(sn uint32) {
+	if len(w.old) == 0 {
+		w.old = make([]sentBefore, len(w.ring))
+	}
+	s, old := w.at(sn), w.oldAt(sn)
+	if old.prior = s.ts; !s.resent {
+		s.resent, old.first = true, s.ts
+	}
 }
 
 // removeInFlight takes a segment in flight off its lists.
