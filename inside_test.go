@@ -140,11 +140,19 @@ func (s *UDPSession) renumber(snd, rcv, seqid uint32) {
 	k.snd = sendWindow{una: snd, nxt: snd, end: snd}
 	k.rcv = recvWindow{head: rcv, nxt: rcv, wnd: k.rcv.wnd}
 	k.flow.peerUna = snd
+	k.proof.edge = snd
 	if s.enc != nil {
 		s.enc.skipParity()
 		s.enc.next, s.enc.count = seqid, 0
 		s.dec.release()
 	}
+}
+
+// plainClock makes the ts of what is sent from now on the clock's microseconds.
+func (s *UDPSession) plainClock() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.core.tsBase = 0
 }
 
 // startGroup makes the next datagram the first of a FEC group.

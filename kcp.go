@@ -33,6 +33,9 @@ type KCP struct {
 	caps peerCaps
 	peer peerIdentity
 
+	proof  ackProof
+	tsBase uint32 // ts at the time 0
+
 	rtt         rttEstimator
 	loss        lossState
 	rate        deliveryRate

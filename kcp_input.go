@@ -25,7 +25,7 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		k.onSegment(now, &h, data[:h.len], regular, &in)
 		data = data[h.len:]
 	}
-	if k.unproven() {
+	if k.unconfirmed() {
 		in.una = k.snd.una
 	}
 	for sn := k.snd.una; sn != in.una; sn++ {
@@ -102,7 +102,7 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, regular bool, in *inp
 			k.peer.unmarked()
 		}
 	}
-	if !abreast || k.unproven() {
+	if !abreast || k.unconfirmed() {
 		return
 	}
 	if d > in.una-k.snd.una {
@@ -145,7 +145,7 @@ func (k *KCP) ownDatagram(now int64, data []byte) bool {
 // hearNumber takes the number of a WINS.
 func (k *KCP) hearNumber(now int64, number uint32) (own bool) {
 	own, changed := k.peer.hears(now, number)
-	if changed && k.unproven() { // what came before was of an older session
+	if changed && k.unconfirmed() { // what came before was of an older session
 		k.rcv.release(k.pool)
 		k.rcv = recvWindow{wnd: k.rcv.wnd}
 		k.acks = ackQueue{}
@@ -154,26 +154,27 @@ func (k *KCP) hearNumber(now int64, number uint32) (own bool) {
 	return own
 }
 
-// unproven says whether nothing has shown yet that what arrives is of this session, and not of an
+// unconfirmed says whether nothing has shown yet that what arrives is of this session, and not of an
 // older one of the same address and conversation: the peer has echoed none of our time stamps. Until
 // then it acknowledges nothing, and nothing of it is read.
-func (k *KCP) unproven() bool {
-	return k.peer.own != 0 && !k.peer.proven && k.snd.nxt != 0
+func (k *KCP) unconfirmed() bool {
+	return k.peer.own != 0 && !k.peer.confirmed && k.snd.nxt != 0
 }
 
 // onAck takes the acknowledgement of segment sn's transmission with time stamp ts. It returns
 // when that transmission was sent, 0 where it gives no sample of the round trip. One that is not
 // regular was rebuilt, some time after it would have arrived: it says nothing about time.
 func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
-	if sn-k.snd.una >= k.snd.nxt-k.snd.una {
+	if sn-k.snd.una >= k.snd.nxt-k.snd.una || k.snd.at(sn).state == segAcked {
+		k.noteLateEcho(sn, ts)
 		return 0
 	}
 	s := k.snd.at(sn)
-	if s.state == segAcked {
-		return 0
-	}
 	at, last, ok := k.snd.sentWith(now, sn, ts)
-	k.peer.proven = k.peer.proven || ok
+	if ok {
+		k.proof.echoed(sn)
+		k.peer.confirmed = true
+	}
 	switch {
 	case !ok: // ts is of no transmission: the segment is acknowledged, and nothing else is known
 	case !last || s.state == segLost:
@@ -209,7 +210,7 @@ func (k *KCP) onUna(now int64, sn uint32) {
 	}
 	k.loss.noteDelivered()
 	k.rate.onAcked(now, s.size())
-	if s.state == segInFlight && !s.resent {
+	if s.state == segInFlight && !s.resent && k.proof.covers(sn) {
 		k.rate.onTransmission(s.sentAt, s.rate, s.appLimited)
 	}
 	k.putSent(k.snd.markAcked(sn), s.batch)
@@ -229,7 +230,7 @@ func (k *KCP) onData(now int64, h *header, body []byte) {
 		k.acks.deadline = now // the first acknowledgement may have been lost
 		return
 	}
-	k.peer.proven = k.peer.proven || k.snd.nxt == 0
+	k.peer.confirmed = k.peer.confirmed || k.snd.nxt == 0
 	if !k.deliverDirect(h, body) {
 		k.rcv.insert(h, body, k.pool)
 	}
@@ -248,7 +249,7 @@ func (k *KCP) onData(now int64, h *header, body []byte) {
 func (k *KCP) deliverDirect(h *header, body []byte) bool {
 	r := &k.pendingRead
 	if len(body) == 0 || len(body) > len(r.buf) || h.sn != k.rcv.nxt || h.sn != k.rcv.head ||
-		h.frg != 0 || h.cmd != IKCP_CMD_PUSH || r.n > 0 && !k.stream || k.unproven() {
+		h.frg != 0 || h.cmd != IKCP_CMD_PUSH || r.n > 0 && !k.stream || k.unconfirmed() {
 		return false
 	}
 	copy(r.buf, body)
@@ -264,7 +265,7 @@ func (k *KCP) deliverDirect(h *header, body []byte) bool {
 // https://www.rfc-editor.org/rfc/rfc5961#section-3.2).
 func (k *KCP) onReset(now int64, h *header, in *inputState) {
 	if h.una-k.snd.una <= k.snd.nxt-k.snd.una && (in.numbered || k.peer.peer == 0) {
-		k.caps.reset, k.peer.proven = true, true
+		k.caps.reset, k.peer.confirmed = true, true
 		return
 	}
 	k.count.KCPInErrors++

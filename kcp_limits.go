@@ -2,7 +2,8 @@ package kcp
 
 // sendRoom says whether both windows have room for the next new segment.
 func (k *KCP) sendRoom() bool {
-	return k.snd.nxt-k.snd.una < min(k.flow.sendWnd, k.flow.peerWnd)
+	wnd := min(k.flow.sendWnd, k.flow.peerWnd)
+	return k.snd.nxt-k.snd.una < wnd && (!k.proof.required || k.provenRoom(wnd))
 }
 
 // noteWindowOpened makes a window update due when reading has opened the window for a peer that

@@ -10,6 +10,7 @@ func (k *KCP) flush(now int64) {
 	}
 	k.detectLoss(now)
 	k.writeWindowSegments(now)
+	k.probeProof(now)
 	if len(k.dup.due) > 0 {
 		k.writeDuplicates(now)
 	}
@@ -45,6 +46,9 @@ func (k *KCP) deadline() int64 {
 	if (k.limitPacer.rate != 0 || k.ccPacer.rate != 0 || k.bucket.set) && (k.mayRetransmit() || k.maySendNew() && !k.corked) {
 		at = min(at, max(k.limitPacer.readyAt(), k.ccPacer.readyAt(), k.bucket.until))
 	}
+	if k.proofMissing() {
+		at = min(at, k.proof.probeAt)
+	}
 	if k.idle() && k.snd.ring != nil || k.rcv.held == 0 && k.rcv.ring != nil {
 		at = min(at, k.lastActive+trimAfter)
 	}
@@ -59,7 +63,7 @@ func (k *KCP) writeData(now int64) {
 	}
 	k.startControl()
 	h := k.controlHeader(IKCP_CMD_PUSH)
-	h.ts = micros(now)
+	h.ts = k.tsBase + micros(now)
 	for k.refillPacers(now); !k.pacerBlocks() && !k.out.full(); k.refillPacers(now) {
 		again := k.mayRetransmit()
 		switch {

@@ -1,6 +1,8 @@
 package kcp
 
 import (
+	crand "crypto/rand"
+	"encoding/binary"
 	"math"
 	"time"
 )
@@ -24,6 +26,10 @@ func (k *KCP) configure(cfg *config, dialled bool) {
 		k.caps.announcing = dialled
 		k.peer.start(k.lastActive, dialled)
 	}
+	k.proof.required = !dialled && !cfg.env.authentic() // a dialled peer's address is the program's choice
+	var b [4]byte
+	crand.Read(b[:]) // never fails
+	k.tsBase = binary.LittleEndian.Uint32(b[:])
 }
 
 // setClosing bounds the backed-off RTO of a session that has been closed: the time it has left is
@@ -127,7 +133,7 @@ func (k *KCP) queueBelow(most int, b []byte, limit int) (n int) {
 
 // readable says whether read would return something, or drop an empty message.
 func (k *KCP) readable() bool {
-	if k.unproven() {
+	if k.unconfirmed() {
 		return false
 	}
 	if k.stream {
@@ -139,7 +145,7 @@ func (k *KCP) readable() bool {
 // read copies in-order data to b: of one message, or in stream mode of as many as fit, also of
 // one that is not complete yet.
 func (k *KCP) read(b []byte) int {
-	if k.unproven() {
+	if k.unconfirmed() {
 		return 0
 	}
 	n := k.rcv.read(b, k.stream, k.pool)
@@ -150,7 +156,7 @@ func (k *KCP) read(b []byte) int {
 
 // take moves packets out of the receive window to to, outside stream mode of one message only.
 func (k *KCP) take(to []*packet) (n int) {
-	for n < len(to) && k.rcv.head != k.rcv.nxt && !k.unproven() {
+	for n < len(to) && k.rcv.head != k.rcv.nxt && !k.unconfirmed() {
 		p, last := k.rcv.pop(k.pool)
 		to[n] = p
 		n++
@@ -202,7 +208,7 @@ func (k *KCP) endDirectRead() (n int) {
 
 // finReceived says whether the peer's FIN has arrived in order, and finished whether everything
 // before it was read, too.
-func (k *KCP) finReceived() bool { return k.rcv.fin && !k.unproven() }
+func (k *KCP) finReceived() bool { return k.rcv.fin && !k.unconfirmed() }
 func (k *KCP) finished() bool    { return k.finReceived() && k.rcv.head == k.rcv.nxt }
 
 // windowUpdateDue says whether reading has opened the window for a peer that may wait for it.

@@ -24,12 +24,12 @@ const (
 // sent it, or sent it long ago: it is a reason to ask, as with the challenge ACK of RFC 5961
 // (https://www.rfc-editor.org/rfc/rfc5961#section-3).
 type peerIdentity struct {
-	own     uint32 // our number, 0 without extensions
-	dialled bool
-	peer    uint32 // the peer's, 0 while it is unknown
-	settled bool   // the peer's number does not change any more
-	proven  bool   // the peer has answered something that only we can have sent
-	tell    bool   // our next acknowledgements begin with our number
+	own       uint32 // our number, 0 without extensions
+	dialled   bool
+	peer      uint32 // the peer's, 0 while it is unknown
+	settled   bool   // the peer's number does not change any more
+	confirmed bool   // the peer has answered something that only we can have sent
+	tell      bool   // our next acknowledgements begin with our number
 
 	abreastAt int64 // when the peer's una was last up to what it had acknowledged before
 
@@ -58,7 +58,7 @@ func (id *peerIdentity) start(now int64, dialled bool) {
 	for id.own == 0 {
 		id.own = rand.Uint32()
 	}
-	id.dialled, id.settled, id.proven, id.tell, id.abreastAt = dialled, !dialled, !dialled, !dialled, now
+	id.dialled, id.settled, id.confirmed, id.tell, id.abreastAt = dialled, !dialled, !dialled, !dialled, now
 }
 
 // others says whether number is known not to be the peer's.

@@ -280,6 +280,7 @@ func (p *protocol) testSession(t *testing.T) {
 		cfg := w.config(nil, 0, 0)
 		l := w.listen(cfg, "10.0.0.2:2000")
 		client := w.dialConv(cfg, docConv, l)
+		client.plainClock()
 		setClock(w, docStart)
 		tap := p.tap(w)
 
@@ -289,6 +290,7 @@ func (p *protocol) testSession(t *testing.T) {
 		w.check(err)
 		server.setNumber(docAccepted)
 		buf := make([]byte, 10)
+		server.plainClock()
 		n, err := server.Read(buf)
 		if string(buf[:n]) != "hi" {
 			t.Errorf("%q, %v", buf[:n], err)
@@ -329,6 +331,7 @@ func (p *protocol) testProbe(t *testing.T) {
 		cfg := w.config(nil, 0, 0)
 		l := w.listen(cfg, "10.0.0.2:2000")
 		client := w.dialConv(cfg, docConv, l)
+		client.plainClock()
 		tap := p.tap(w)
 		ctx, cancel := context.WithTimeout(w.Context(), time.Second)
 		defer cancel()
@@ -409,6 +412,7 @@ func (p *protocol) testFEC(t *testing.T) {
 		cfg := w.config(nil, 2, 1)
 		l := w.listen(cfg, "10.0.0.2:2000")
 		client := w.dialConv(cfg, docConv, l)
+		client.plainClock()
 		setClock(w, docStart)
 		tap := p.tap(w)
 		client.Write([]byte("hi"))
@@ -518,6 +522,7 @@ func (p *protocol) probeUnder(t *testing.T, name string, crypt BlockCrypt) (seal
 		cfg.env.entropy = countingEntropy{}
 		l := w.listen(cfg, "10.0.0.2:2000")
 		client := w.dialConv(cfg, docConv, l)
+		client.plainClock()
 		tap := p.tap(w)
 		ctx, cancel := context.WithTimeout(w.Context(), time.Second)
 		defer cancel()
@@ -750,6 +755,7 @@ func TestProtocolSizes(t *testing.T) {
 			cfg := w.config(block, shards, shards)
 			l := w.listen(cfg, "10.0.0.2:2000")
 			client := w.dialConv(cfg, docConv, l)
+			client.plainClock()
 			client.Write(make([]byte, 1400))
 			server, err := l.AcceptKCP()
 			w.check(err)

@@ -24,7 +24,7 @@ func inPlaceSessionAt(t *testing.T, block BlockCrypt, begun uint32) (s *UDPSessi
 	s.mu.Lock()
 	t.Cleanup(s.mu.Unlock)
 	s.tx.inPlace.begun, s.tx.inPlace.done = begun, begun
-	s.core.caps.announcing, s.core.peer.proven = false, true // no WINS before, and any una counts
+	s.core.caps.announcing, s.core.peer.confirmed = false, true // no WINS before, and any una counts
 	data = random(7, s.core.mss)
 	s.core.Send(data)
 	s.core.flush(1)
