@@ -19,4 +19,8 @@ var (
 
 	_ BlockCrypt = (*cfb)(nil)
 	_ Entropy    = (*chachaEntropy)(nil)
+	_ Entropy    = (*aesEntropy)(nil)
+	_ io.Reader  = (*chachaEntropy)(nil)
+	_ io.Reader  = (*aesEntropy)(nil)
+	_ io.Reader  = filler{}
 )

@@ -21,6 +21,9 @@
 // sockets of their own or a net.PacketConn of the caller's. A program that has its own transport
 // and event loop can drive the protocol's core by hand: [KCP].
 //
+// Programs written for kcp-go 5.4 to 5.7 compile against this package. Types that are internals of
+// that one, RingBuffer and FlushType among them, are not here.
+//
 // # What to set
 //
 // There is no handshake, so nothing is negotiated. The cipher and its key must be the same at both

@@ -209,7 +209,7 @@ func TestEntropyOfEnvelopes(t *testing.T) {
 	}
 	earlier := envelopeOf(aes)
 	setEntropy(t, iotest.OneByteReader(&countingReader{}))
-	block, aead := envelopeOf(aes), envelopeOf(gcm)
+	block := envelopeOf(aes)
 
 	b := nonceOf(block)
 	aes.Decrypt(b, b)
@@ -225,7 +225,7 @@ func TestEntropyOfEnvelopes(t *testing.T) {
 	}
 
 	SetEntropy(EntropyReader(&constantEntropy{value: 9})) // the worst there is
-	aead = envelopeOf(gcm)
+	aead := envelopeOf(gcm)
 	seen := make(map[string]bool)
 	for range 1000 {
 		nonce := string(nonceOf(aead)[:aead.head])
