@@ -22,7 +22,7 @@ func (p *bucketPacer) refill(now int64) { p.blocked = now < p.until }
 
 // delay makes the data that follows wait from now on.
 func (p *bucketPacer) delay(now int64, d time.Duration) {
-	if d > 0 {
+	if p.set && d > 0 {
 		p.until = max(p.until, later(now, int64(d)))
 	}
 }

@@ -5,8 +5,8 @@ type KCPLogType int32
 
 // The events that a logger is called for. The numbers are those of the deployed implementation.
 const (
-	IKCP_LOG_OUTPUT   KCPLogType = 1 << iota // each datagram sent, without what FEC and cipher add; each RST in it
-	IKCP_LOG_INPUT                           // each datagram received, the rebuilt ones too; each RST in it
+	IKCP_LOG_OUTPUT   KCPLogType = 1 << iota // each datagram sent, as the core makes it; an RST
+	IKCP_LOG_INPUT                           // each datagram received, or rebuilt; an RST
 	IKCP_LOG_SEND                            // what was queued to be sent
 	IKCP_LOG_RECV                            // what was read
 	IKCP_LOG_OUT_ACK                         // each acknowledgement sent
@@ -53,38 +53,39 @@ func (l *logger) bytes(event KCPLogType, msg string, conv uint32, n int) {
 
 // logEvents are the events and messages of one direction.
 type logEvents struct {
-	datagram KCPLogType
-	name     string
-	segments [cmdRST - IKCP_CMD_PUSH + 1]struct {
-		event KCPLogType
-		msg   string
-	}
+	datagram logEvent
+	segments [cmdRST - IKCP_CMD_PUSH + 1]logEvent // by cmd
+}
+
+type logEvent struct {
+	mask KCPLogType
+	msg  string
 }
 
 var (
-	logOutput = logEvents{IKCP_LOG_OUTPUT, "kcp output", [...]struct {
-		event KCPLogType
-		msg   string
-	}{
-		{IKCP_LOG_OUT_PUSH, "kcp output push"}, {IKCP_LOG_OUT_ACK, "kcp output ack"},
-		{IKCP_LOG_OUT_WASK, "kcp output wask"}, {IKCP_LOG_OUT_WINS, "kcp output wins"},
-		{IKCP_LOG_OUT_PUSH, "kcp output fin"}, {IKCP_LOG_OUTPUT, "kcp output rst"},
-	}}
-	logInput = logEvents{IKCP_LOG_INPUT, "kcp input", [...]struct {
-		event KCPLogType
-		msg   string
-	}{
-		{IKCP_LOG_IN_PUSH, "kcp input push"}, {IKCP_LOG_IN_ACK, "kcp input ack"},
-		{IKCP_LOG_IN_WASK, "kcp input wask"}, {IKCP_LOG_IN_WINS, "kcp input wins"},
-		{IKCP_LOG_IN_PUSH, "kcp input fin"}, {IKCP_LOG_INPUT, "kcp input rst"},
-	}}
+	logOutput = logEvents{
+		datagram: logEvent{IKCP_LOG_OUTPUT, "kcp output"},
+		segments: [...]logEvent{
+			{IKCP_LOG_OUT_PUSH, "kcp output push"}, {IKCP_LOG_OUT_ACK, "kcp output ack"},
+			{IKCP_LOG_OUT_WASK, "kcp output wask"}, {IKCP_LOG_OUT_WINS, "kcp output wins"},
+			{IKCP_LOG_OUT_PUSH, "kcp output fin"}, {IKCP_LOG_OUTPUT, "kcp output rst"},
+		},
+	}
+	logInput = logEvents{
+		datagram: logEvent{IKCP_LOG_INPUT, "kcp input"},
+		segments: [...]logEvent{
+			{IKCP_LOG_IN_PUSH, "kcp input push"}, {IKCP_LOG_IN_ACK, "kcp input ack"},
+			{IKCP_LOG_IN_WASK, "kcp input wask"}, {IKCP_LOG_IN_WINS, "kcp input wins"},
+			{IKCP_LOG_IN_PUSH, "kcp input fin"}, {IKCP_LOG_INPUT, "kcp input rst"},
+		},
+	}
 )
 
 // segments reports a datagram's segments b, as far as they are well formed. regular says that
 // they were not rebuilt from parity.
 func (l *logger) segments(e *logEvents, conv uint32, b []byte, regular bool) {
-	if l.mask&e.datagram != 0 {
-		l.f(e.name, "conv", conv, "len", len(b), "regular", regular)
+	if l.mask&e.datagram.mask != 0 {
+		l.f(e.datagram.msg, "conv", conv, "len", len(b), "regular", regular)
 	}
 	for len(b) >= IKCP_OVERHEAD {
 		var h header
@@ -94,7 +95,7 @@ func (l *logger) segments(e *logEvents, conv uint32, b []byte, regular bool) {
 			return
 		}
 		b = b[h.len:]
-		if s := &e.segments[h.cmd-IKCP_CMD_PUSH]; l.mask&s.event != 0 {
+		if s := &e.segments[h.cmd-IKCP_CMD_PUSH]; l.mask&s.mask != 0 {
 			l.f(s.msg, "conv", h.conv, "sn", h.sn, "ts", h.ts, "una", h.una, "wnd", h.wnd, "frg", h.frg, "len", h.len)
 		}
 	}
