@@ -230,17 +230,19 @@ func (s *UDPSession) failLocked(err error) {
 
 // enqueueLocked appends a datagram, to be sealed, to what is to be sent.
 func (s *UDPSession) enqueueLocked(o outbound) {
-	s.countQueuedLocked(len(o.data))
-	if s.bucket != nil {
-		s.core.bucketDelay(clock(), s.bucket.Take(int64((1+s.copies)*(len(o.data)+s.cfg.env.tail))))
-	}
+	s.chargeLocked(len(o.data))
 	s.tx.enqueue(o, s.copies)
 }
 
-// countQueuedLocked counts a datagram of that size, to be sealed, and its copies.
-func (s *UDPSession) countQueuedLocked(size int) {
+// chargeLocked counts a datagram of that size, to be sealed, and its copies, and takes them from the
+// bucket, if there is one.
+func (s *UDPSession) chargeLocked(size int) {
+	bytes := (1 + s.copies) * (size + s.cfg.env.tail)
 	s.total.OutPkts += uint64(1 + s.copies)
-	s.total.OutBytes += uint64((1 + s.copies) * (size + s.cfg.env.tail))
+	s.total.OutBytes += uint64(bytes)
+	if s.bucket != nil {
+		s.core.bucketDelay(clock(), s.bucket.Take(int64(bytes)))
+	}
 }
 
 // countRefusedLocked counts datagrams that the socket did not take.

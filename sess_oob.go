@@ -117,7 +117,7 @@ func (s *UDPSession) sendOOBLocked(b []byte) error {
 	binary.LittleEndian.PutUint16(p.data[at+fecShardStart:], uint16(fecSizeField+convSize+len(b)))
 	binary.LittleEndian.PutUint32(p.data[at+fecHeaderSize:], s.conv)
 	copy(p.data[at+fecHeaderSize+convSize:], b)
-	s.countQueuedLocked(len(p.data))
+	s.chargeLocked(len(p.data))
 	s.tx.enqueueOOB(outbound{p.data, p, &s.to}, s.copies)
 	return nil
 }
