@@ -46,15 +46,17 @@
 //
 //   - net.ErrClosed and io.ErrClosedPipe when the session or listener was closed here,
 //   - os.ErrDeadlineExceeded when a deadline has passed,
-//   - syscall.ETIMEDOUT, in a *[PeerTimeoutError], when the peer was not heard of any more,
-//   - syscall.ECONNRESET when the peer closed and threw away what it had not read,
+//   - syscall.ETIMEDOUT, in a *[PeerTimeoutError], when the peer was not heard of any more, or did
+//     not acknowledge what was sent,
+//   - syscall.ECONNRESET when the peer closed and threw away what it had not read, or was restarted
+//     and has no such session any more,
 //   - syscall.EPIPE when CloseWrite was called,
 //   - syscall.ECONNABORTED, and the cause, when the socket failed; a read error of a PacketConn of
 //     the caller's, or a read deadline that was set on it, is the cause then.
 //
-// Timeout() is true for the second and third, and for the last if it is the cause's. Read returns io.EOF after the last byte of a peer
-// that has closed. Constructors and setters return plain errors that name the setting and its
-// bound; what cannot be done on a socket is an errors.ErrUnsupported.
+// Timeout() is true for the second and third, and for the last if it is the cause's. Read returns
+// io.EOF after the last byte of a peer that has closed. Constructors and setters return plain errors
+// that name the setting and its bound; what cannot be done on a socket is an errors.ErrUnsupported.
 //
 // # Limitations
 //
@@ -63,7 +65,8 @@
 //   - What was written before Close is delivered in the background, by this process, within the
 //     linger time. A program that exits at once loses what was not acknowledged yet.
 //   - A vanished peer is noticed by what it leaves unanswered, after 60 seconds; one that is only
-//     read from, by SetKeepAlive or SetIdleTimeout.
+//     read from, by SetKeepAlive or SetIdleTimeout. One that was restarted on the same address is
+//     noticed within seconds, by the answers to what is written and to keepalive probes.
 //   - With SetNoDelay's nc=1 there is no congestion window: a send window larger than the path
 //     carries wastes bytes, up to about a third, unless SetRateLimit bounds what is sent.
 //   - Ciphers hide and check datagrams under a key that both ends know. There is no key exchange,

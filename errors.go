@@ -13,8 +13,8 @@ import (
 )
 
 // The errors of this package. Others are made where a setting is checked, or are io.EOF,
-// io.ErrUnexpectedEOF, syscall.ECONNRESET after the peer discarded data, and syscall.EPIPE after
-// CloseWrite. The package comment says what callers can test for.
+// io.ErrUnexpectedEOF, syscall.ECONNRESET after the peer discarded data or has lost the session, and
+// syscall.EPIPE after CloseWrite. The package comment says what callers can test for.
 var (
 	errClosed   error = closedError{}
 	errDeadline error = os.ErrDeadlineExceeded
@@ -70,8 +70,8 @@ func (e brokenError) Unwrap() []error {
 }
 
 // PeerTimeoutError is the error of a session that failed because nothing was heard from the peer, or
-// what was sent was not acknowledged: see SetUserTimeout, SetIdleTimeout and SetKeepAlive. errors.Is
-// finds syscall.ETIMEDOUT in it.
+// nothing of what was sent was acknowledged: see SetUserTimeout, SetIdleTimeout and
+// SetKeepAlivePeriod. errors.Is finds syscall.ETIMEDOUT in it.
 type PeerTimeoutError struct {
 	// Silent is how long nothing had been heard from the peer when the session failed.
 	Silent time.Duration

@@ -47,7 +47,7 @@ func FuzzTimeWaitReply(f *testing.F) {
 		if !ok || !c.hasConv && c.kind() != fecTypeParity {
 			return // whoever asks for an answer has found that out
 		}
-		end := timeWait{una: una, fin: mode&fuzzFIN != 0, reset: mode&fuzzReset != 0}
+		end := timeWait{una: una, fin: mode&fuzzFIN != 0, reset: mode&fuzzReset != 0, number: 12345}
 		if mode&fuzzOwnCaps != 0 {
 			end.caps = capMark | capFIN
 		}
@@ -90,18 +90,27 @@ func wantReply(t *testing.T, cfg *config, c *contents, reply []byte, end timeWai
 		t.Fatalf("%d bytes, the MTU is %d", len(reply)+cfg.env.tail, cfg.mtu)
 	}
 	payload := reply[cfg.env.head:]
-	if !answers || len(payload) == 0 || len(payload) > max(len(c.body), 2*IKCP_OVERHEAD) || !wellFormed(c.conv, payload) {
+	longest := max(len(c.body), IKCP_OVERHEAD)
+	segments := segmentsOf(payload)
+	reset := len(segments) > 0 && segments[len(segments)-1].cmd == cmdRST
+	if reset { // behind the number
+		longest = 2 * IKCP_OVERHEAD
+	}
+	if !answers || len(payload) == 0 || len(payload) > longest || !wellFormed(c.conv, payload) {
 		t.Fatalf("%x is the answer to %x", payload, c.body)
 	}
-	segments := segmentsOf(payload)
-	for i, h := range segments {
+	for _, h := range segments {
+		if h.cmd == IKCP_CMD_WINS && h.ts != end.number || h.cmd != IKCP_CMD_ACK && h.cmd != cmdRST && h.sn != 0 {
+			t.Fatalf("tells number %d, want %d: %+v", h.ts, end.number, h)
+		}
 		switch h.cmd {
 		case IKCP_CMD_ACK, IKCP_CMD_WINS:
 			if before(end.una, h.una) {
 				t.Fatalf("acknowledges up to %d of %d", h.una, end.una)
 			}
 		case cmdRST:
-			if !takeFIN(end.caps, capMark|capFIN) || i != len(segments)-1 || i > 1 || h.una != end.una || h.sn != end.una {
+			if !takeFIN(end.caps, capMark|capFIN) || len(segments) != 2 || segments[0].cmd != IKCP_CMD_WINS ||
+				h.una != end.una || h.sn != end.una {
 				t.Fatalf("a reset: %+v", segments)
 			}
 		default:

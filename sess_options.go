@@ -237,8 +237,9 @@ func (s *UDPSession) SetKeepAlive(on bool) error {
 // SetKeepAlivePeriod sets how long nothing is heard before the peer is probed, and how long between
 // probes, as net.TCPConn's does: at least 10 ms, 0 for no probes, the default. If 9 probes in a row
 // go unanswered, the session fails: Read and Write return a *PeerTimeoutError. Peers without this
-// package's extensions answer, too. Probes also refresh the mappings of NATs, which often expire
-// after 30 s.
+// package's extensions answer, too. A peer with them that was restarted, or has no such session any
+// more, says so: then Read and Write fail with syscall.ECONNRESET, a second or two after the probe.
+// Probes also refresh the mappings of NATs, which often expire after 30 s.
 func (s *UDPSession) SetKeepAlivePeriod(period time.Duration) error {
 	if err := checkTimes(period, 0); err != nil {
 		return err
@@ -256,10 +257,11 @@ func (s *UDPSession) SetIdleTimeout(d time.Duration) error {
 	return s.configure(func() error { s.keepalive.idle = int64(d); return nil })
 }
 
-// SetUserTimeout sets for how long the peer may leave unanswered what it has to answer, written
-// data above all, before Read and Write fail with a *PeerTimeoutError (RFC 5482:
-// https://www.rfc-editor.org/rfc/rfc5482): 0 for the default, 60 seconds, and negative for ever. A
-// peer that is heard, if only to say that its window is full, is alive.
+// SetUserTimeout sets for how long the peer may leave unanswered what it has to answer before Read
+// and Write fail with a *PeerTimeoutError (RFC 5482: https://www.rfc-editor.org/rfc/rfc5482): 0 for
+// the default, 60 seconds, and negative for ever. Data that was sent while the peer had room for it
+// has to be acknowledged, whatever else the peer says. A peer that says, when it is asked, that its
+// window is full is alive, and may do so for ever.
 func (s *UDPSession) SetUserTimeout(d time.Duration) error {
 	return s.configure(func() error { s.keepalive.user = userTimeoutOf(d); return nil })
 }

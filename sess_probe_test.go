@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
-	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -15,39 +13,40 @@ import (
 	"github.com/xtaci/kcp-go/v5/internal/netem"
 )
 
-// An accepted session learns what its peer can do from the first datagram, or else asks: Close
-// without a Write ends the peer's stream also when that mark was lost.
+// An accepted session learns what its peer can do from whichever datagram comes first, or else asks:
+// Close without a Write ends the peer's stream also when there was no mark in it.
 func TestAcceptedAsks(t *testing.T) {
-	for _, lost := range []bool{false, true} {
-		t.Run(fmt.Sprintf("mark lost=%t", lost), func(t *testing.T) {
+	for _, marked := range []bool{true, false} {
+		t.Run(fmt.Sprintf("marked=%t", marked), func(t *testing.T) {
 			virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
 				l := w.listen(w.config(nil, 0, 0), "10.0.0.2:2000")
 				c := w.dial(w.config(nil, 0, 0), l)
-				asked := 0
-				w.watch(func(_, _ netip.AddrPort, b []byte) bool {
+				c.mu.Lock()
+				c.core.caps.announcing = marked
+				c.mu.Unlock()
+				asked, sent := 0, 0
+				w.watch(func(from, _ netip.AddrPort, b []byte) bool {
 					if carries(b, IKCP_CMD_WASK) {
 						asked++
 						return asked > 1
 					}
-					if lost && asked <= 1 && carries(b, IKCP_CMD_WINS) { // what its receiver does not know
-						(&header{conv: c.conv, cmd: IKCP_CMD_PUSH, sn: 1 << 20}).put(b)
+					if from.Port() != 2000 && carries(b, IKCP_CMD_PUSH) {
+						sent++
+						return sent > 1 // which of the datagrams comes first does not matter
 					}
 					return true
 				})
-				c.Write(make([]byte, 1376))
+				c.Write(make([]byte, 2*1376))
 				s, err := l.AcceptKCP()
 				w.check(err)
-				if !lost {
-					w.awaitIdle()
-				}
-				_, err = io.ReadFull(s, make([]byte, 1376))
+				_, err = io.ReadFull(s, make([]byte, 2*1376))
 				w.check(err)
 				w.check(s.Close())
 				c.SetReadDeadline(time.Now().Add(time.Minute))
 				if _, err := c.Read(make([]byte, 1)); err != io.EOF {
 					t.Error(err)
 				}
-				if lost != (asked == 2) {
+				if marked != (asked == 0) || !marked && asked != 2 {
 					t.Errorf("asked %d times", asked)
 				}
 				closeAll(c, l)
@@ -119,73 +118,5 @@ func TestWaitForPeerVirtual(t *testing.T) {
 			}
 			s.Close()
 		}
-	})
-}
-
-// Where nobody listens, the kernel says so on a connected socket, and waiting for the peer ends at
-// once: when it has said so twice, as one report may be of something else.
-func TestWaitForPeerRefused(t *testing.T) {
-	watchdog(t)
-	closed := udp(t, "127.0.0.1:0")
-	closed.Close()
-	d := Dialer{WaitForPeer: true}
-	start := time.Now()
-	c, err := d.DialContext(t.Context(), "udp", closed.LocalAddr().String())
-	if err == nil {
-		c.Close()
-	}
-	if runtime.GOOS == "windows" { // which keeps it to itself
-		t.Skip(err)
-	}
-	wantError(t, "dial", err, syscall.ECONNREFUSED)
-	var ne net.Error
-	if !errors.As(err, &ne) || ne.Timeout() {
-		t.Errorf("%v is a timeout", err)
-	}
-	if took := time.Since(start); took > userTimeout/2 {
-		t.Errorf("after %v", took)
-	}
-}
-
-// One refusal ends nothing: neither the wait for a peer that is there, nor a session that has begun.
-func TestRefusedOnce(t *testing.T) {
-	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
-		cfg := w.config(nil, 0, 0)
-		l := w.listen(cfg, "10.0.0.2:2000")
-		c := w.dial(cfg, l)
-		known := make(chan error, 1)
-		go func() { known <- c.awaitPeer(context.Background()) }()
-		w.sleep(time.Millisecond)
-		c.refused()
-		w.check(<-known)
-		go echo(l)
-		for range 3 {
-			c.refused()
-			w.check(ask(c, "still here"))
-		}
-		closeAll(c, l)
-	})
-}
-
-// A refusal makes the dialler ask again at once, not after a timeout, and the second ends the wait.
-func TestRefusedTwice(t *testing.T) {
-	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
-		asked := 0
-		w.watch(func(_, _ netip.AddrPort, b []byte) bool { asked++; return true })
-		c := w.config(nil, 0, 0).dial(1, &net.UDPAddr{IP: net.IPv4(10, 0, 0, 2), Port: 2000}, newSocket(w.bind("10.0.0.1:0"), true))
-		start := time.Now()
-		known := make(chan error, 1)
-		go func() { known <- c.awaitPeer(context.Background()) }()
-		for range 2 {
-			w.sleep(20 * time.Millisecond)
-			c.refused()
-		}
-		if err := <-known; !errors.Is(err, syscall.ECONNREFUSED) || time.Since(start) != 40*time.Millisecond {
-			t.Errorf("%v after %v", err, time.Since(start))
-		}
-		if asked != 2 {
-			t.Errorf("asked %d times", asked)
-		}
-		c.Abort()
 	})
 }

@@ -55,7 +55,8 @@ type Settings struct {
 	// IdleTimeout is how long nothing is heard before a session fails. Default: never.
 	IdleTimeout time.Duration
 	// UserTimeout is how long a peer may leave unanswered what it has to answer before a session
-	// fails. Default: 60 seconds. Negative means for ever.
+	// fails: data that it has room for has to be acknowledged, whatever else it says. Default: 60
+	// seconds. Negative means for ever. See SetUserTimeout.
 	UserTimeout time.Duration
 	// CloseTimeout is how long a closed session goes on delivering what was written. Default: 5
 	// seconds. Negative makes Close wait for it. (SetLinger takes seconds as net.TCPConn's does:
