@@ -100,7 +100,7 @@ func (l *link) dial(context.Context) (net.Conn, error) {
 	}
 	s.SetStreamMode(true)
 	s.SetNoDelay(1, 20, 2, 0)
-	s.SetUserTimeout(time.Second)
+	s.SetUserTimeout(silence)
 	if l.late > 0 {
 		return lateConn{s, l.late}, nil
 	}
