@@ -82,6 +82,9 @@ func TestFarSegment(t *testing.T) {
 	virtual(t, netem.Path{}, func(w *world) {
 		cfg := w.config(nil, 0, 0)
 		s := w.full(cfg)
+		s.mu.Lock()
+		s.core.peer.confirmed = true
+		s.mu.Unlock()
 		s.SetWindowSize(4, wndLimit)
 		before := heapInUse()
 		for _, sn := range []uint32{wndLimit - 1, recvReach, recvReach - 1} {

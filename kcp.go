@@ -33,6 +33,8 @@ type KCP struct {
 	caps peerCaps
 	peer peerIdentity
 
+	early earlyQueue
+
 	proof  ackProof
 	tsBase uint32 // ts at the time 0
 
@@ -248,6 +250,7 @@ func (k *KCP) release() {
 	}
 	k.snd = sendWindow{una: k.snd.una, nxt: k.snd.una, end: k.snd.una}
 	k.rcv.release(k.pool)
+	k.early.take(0, k.pool, func(*header, []byte) {})
 	k.acks = ackQueue{}
 }
 

@@ -12,7 +12,7 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 	}
 	var (
 		h       header
-		in      = inputState{una: k.snd.una}
+		in      = inputState{una: k.snd.una, lead: leadingNumber(data)}
 		limited = k.cwndLimited()
 	)
 	k.rate.begin(k.snd.bytesInFlight)
@@ -25,8 +25,8 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		k.onSegment(now, &h, data[:h.len], regular, &in)
 		data = data[h.len:]
 	}
-	if k.unconfirmed() {
-		in.una = k.snd.una
+	if len(k.early.list) > 0 && !k.unconfirmed() {
+		k.takeEarlyData(now)
 	}
 	for sn := k.snd.una; sn != in.una; sn++ {
 		k.onUna(now, sn)
@@ -59,6 +59,7 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 type inputState struct {
 	una      uint32 // the newest una
 	newest   int64  // when the newest transmission acknowledged was sent, 0 for none
+	lead     uint32 // the number that the datagram begins with, 0 for none
 	numbered bool   // a WINS has told the peer's number
 }
 
@@ -80,27 +81,35 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, regular bool, in *inp
 	k.count.InSegs++
 	d := h.una - k.snd.una
 	abreast := d <= k.snd.nxt-k.snd.una
-	if k.peer.hearsUna(now, abreast || h.wnd == 0, k.rtt.rto); abreast || h.wnd == 0 {
+	// A peer whose reader has stalled may have acknowledged what its una does not count yet.
+	alive := abreast || h.wnd == 0
+	if alive {
 		k.flow.onHeard(now)
 		k.lastHeard = now
 	}
+	own := k.peer.hearsUna(now, alive, h.cmd == IKCP_CMD_WINS, k.rtt.rto)
 	switch h.cmd {
 	case IKCP_CMD_ACK:
-		in.newest = max(in.newest, k.onAck(now, h.sn, h.ts, regular))
+		if own {
+			in.newest = max(in.newest, k.onAck(now, h.sn, h.ts, regular))
+		}
 	case IKCP_CMD_PUSH, cmdFIN:
-		k.onData(now, h, body)
+		switch {
+		case !own:
+		case k.unconfirmed():
+			k.onEarlyData(now, h, body, in.lead)
+		default:
+			k.onData(now, h, body)
+		}
 	case IKCP_CMD_WASK:
 		k.flow.updateDue = true
 	case IKCP_CMD_WINS:
 		in.numbered = in.numbered || h.ts != 0 && h.ts == k.peer.peer
 	case cmdRST:
-		k.onReset(now, h, in)
+		k.onReset(now, h, in.numbered)
 	}
 	if h.isControl() {
 		k.caps.learn(h)
-		if h.frg&capMark == 0 {
-			k.peer.unmarked()
-		}
 	}
 	if !abreast || k.unconfirmed() {
 		return
@@ -111,54 +120,6 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, regular bool, in *inp
 	if regular {
 		k.flow.onWindow(h.una, h.wnd)
 	}
-}
-
-// ownDatagram says whether a datagram is of this session, and not of another one of the same address
-// and conversation: no una in it is beyond what was sent, and no WINS tells another number.
-func (k *KCP) ownDatagram(now int64, data []byte) bool {
-	own, asked := true, false
-	for len(data) >= IKCP_OVERHEAD {
-		var h header
-		h.parse(data)
-		data = data[IKCP_OVERHEAD:]
-		if k.checkHeader(&h, data) < 0 {
-			break
-		}
-		data = data[h.len:]
-		own = own && int32(h.una-k.snd.nxt) <= 0
-		if h.frg&capMark == 0 {
-			continue
-		}
-		switch h.cmd {
-		case IKCP_CMD_WASK:
-			asked = true
-		case IKCP_CMD_WINS:
-			own = own && k.hearNumber(now, h.ts)
-		}
-	}
-	if !own && asked { // which session this is
-		k.flow.updateDue = true
-	}
-	return own
-}
-
-// hearNumber takes the number of a WINS.
-func (k *KCP) hearNumber(now int64, number uint32) (own bool) {
-	own, changed := k.peer.hears(now, number)
-	if changed && k.unconfirmed() { // what came before was of an older session
-		k.rcv.release(k.pool)
-		k.rcv = recvWindow{wnd: k.rcv.wnd}
-		k.acks = ackQueue{}
-	}
-	k.peer.tell = k.peer.tell || own && number != 0 && !k.peer.dialled
-	return own
-}
-
-// unconfirmed says whether nothing has shown yet that what arrives is of this session, and not of an
-// older one of the same address and conversation: the peer has echoed none of our time stamps. Until
-// then it acknowledges nothing, and nothing of it is read.
-func (k *KCP) unconfirmed() bool {
-	return k.peer.own != 0 && !k.peer.confirmed && k.snd.nxt != 0
 }
 
 // onAck takes the acknowledgement of segment sn's transmission with time stamp ts. It returns
@@ -174,6 +135,8 @@ func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
 	if ok {
 		k.proof.echoed(sn)
 		k.peer.confirmed = true
+	} else if k.unconfirmed() { // an older session's
+		return 0
 	}
 	switch {
 	case !ok: // ts is of no transmission: the segment is acknowledged, and nothing else is known
@@ -249,7 +212,7 @@ func (k *KCP) onData(now int64, h *header, body []byte) {
 func (k *KCP) deliverDirect(h *header, body []byte) bool {
 	r := &k.pendingRead
 	if len(body) == 0 || len(body) > len(r.buf) || h.sn != k.rcv.nxt || h.sn != k.rcv.head ||
-		h.frg != 0 || h.cmd != IKCP_CMD_PUSH || r.n > 0 && !k.stream || k.unconfirmed() {
+		h.frg != 0 || h.cmd != IKCP_CMD_PUSH || r.n > 0 && !k.stream {
 		return false
 	}
 	copy(r.buf, body)
@@ -257,17 +220,4 @@ func (k *KCP) deliverDirect(h *header, body []byte) bool {
 	r.n += len(body)
 	k.rcv.pass(k.pool)
 	return true
-}
-
-// onReset takes a RST. Only the peer, or somebody who sees the traffic, can know the number that its
-// datagram begins with. Without one, una has to be what is acknowledged or in flight. Any other RST
-// is a reason to ask (the challenge ACK of RFC 5961, section 3.2:
-// https://www.rfc-editor.org/rfc/rfc5961#section-3.2).
-func (k *KCP) onReset(now int64, h *header, in *inputState) {
-	if h.una-k.snd.una <= k.snd.nxt-k.snd.una && (in.numbered || k.peer.peer == 0) {
-		k.caps.reset, k.peer.confirmed = true, true
-		return
-	}
-	k.count.KCPInErrors++
-	k.peer.challenge(now)
 }

@@ -107,7 +107,11 @@ func (k *KCP) nextFits() bool {
 func (k *KCP) controlHeader(cmd uint8) header {
 	free := k.rcv.free()
 	k.flow.edgeKnown, k.flow.edge = true, k.rcv.nxt+uint32(free)
-	return header{conv: k.conv, cmd: cmd, frg: k.caps.own, wnd: free, una: k.rcv.una()}
+	h := header{conv: k.conv, cmd: cmd, frg: k.caps.own, wnd: free, una: k.rcv.una()}
+	if k.peer.startedAnew() { // and what it has sent since has not arrived
+		h.una = 0
+	}
+	return h
 }
 
 // writeSegment writes segment s with h's sn and ts.

@@ -133,9 +133,6 @@ func (k *KCP) queueBelow(most int, b []byte, limit int) (n int) {
 
 // readable says whether read would return something, or drop an empty message.
 func (k *KCP) readable() bool {
-	if k.unconfirmed() {
-		return false
-	}
 	if k.stream {
 		return k.rcv.head != k.rcv.nxt
 	}
@@ -145,9 +142,6 @@ func (k *KCP) readable() bool {
 // read copies in-order data to b: of one message, or in stream mode of as many as fit, also of
 // one that is not complete yet.
 func (k *KCP) read(b []byte) int {
-	if k.unconfirmed() {
-		return 0
-	}
 	n := k.rcv.read(b, k.stream, k.pool)
 	k.logRead(n)
 	k.noteWindowOpened()
@@ -156,7 +150,7 @@ func (k *KCP) read(b []byte) int {
 
 // take moves packets out of the receive window to to, outside stream mode of one message only.
 func (k *KCP) take(to []*packet) (n int) {
-	for n < len(to) && k.rcv.head != k.rcv.nxt && !k.unconfirmed() {
+	for n < len(to) && k.rcv.head != k.rcv.nxt {
 		p, last := k.rcv.pop(k.pool)
 		to[n] = p
 		n++
@@ -208,8 +202,8 @@ func (k *KCP) endDirectRead() (n int) {
 
 // finReceived says whether the peer's FIN has arrived in order, and finished whether everything
 // before it was read, too.
-func (k *KCP) finReceived() bool { return k.rcv.fin && !k.unconfirmed() }
-func (k *KCP) finished() bool    { return k.finReceived() && k.rcv.head == k.rcv.nxt }
+func (k *KCP) finReceived() bool { return k.rcv.fin }
+func (k *KCP) finished() bool    { return k.rcv.fin && k.rcv.head == k.rcv.nxt }
 
 // windowUpdateDue says whether reading has opened the window for a peer that may wait for it.
 func (k *KCP) windowUpdateDue() bool { return k.flow.updateDue }

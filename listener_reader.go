@@ -63,10 +63,11 @@ func (l *listenerReader) receive(batch []inbound) {
 	l.sendReplies()
 }
 
-// expects says whether a datagram is so plainly for s that the table need not be asked.
+// expects says whether a datagram is so plainly for s that the table need not be asked. One that
+// begins with a session number may be late.
 func (s *UDPSession) expects(from peerAddr, c *contents) bool {
 	return (!c.isFEC || c.fec.kind == fecTypeData) && len(c.body) >= IKCP_OVERHEAD &&
-		c.conv == s.conv && from == s.to.peerAddr
+		c.conv == s.conv && from == s.to.peerAddr && c.body[4] != IKCP_CMD_WINS
 }
 
 // route finds the session of a datagram, or makes one. It returns nil for a datagram that belongs

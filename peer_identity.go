@@ -67,55 +67,54 @@ func (id *peerIdentity) others(number uint32) bool {
 }
 
 // hears takes a number that a WINS of a marked peer tells, 0 for none, and says whether the peer may
-// have sent it. changed says that it replaces another one.
-func (id *peerIdentity) hears(now int64, number uint32) (own, changed bool) {
+// have sent it. A datagram with data is not the answer to a question.
+func (id *peerIdentity) hears(now int64, number uint32, withData bool) (own bool) {
 	switch {
 	case id.own == 0:
 	case id.others(number):
-		id.contradicted(now, contradiction(number))
-		return false, false
+		id.contradicted(now, contradiction(number), withData)
+		return false
 	case number == 0:
 	case number == id.peer:
 		if id.asking && id.said != unaBehind {
 			id.asking = false
 		}
 	default:
-		changed = id.peer != 0
 		id.peer = number
 	}
-	return true, changed
+	return true
 }
 
-// hearsUna notes whether an una is up to what the peer had acknowledged before. One that is not may
-// be late; after a while without any other it is a contradiction.
-func (id *peerIdentity) hearsUna(now int64, abreast bool, rto int64) {
+// hearsUna notes whether the una of a segment is up to what the peer had acknowledged before. One
+// that is not may be late; after an RTO without any other it is a contradiction. The answer to a
+// question is a WINS. It says whether the segment may be the peer's.
+func (id *peerIdentity) hearsUna(now int64, abreast, wins bool, rto int64) (own bool) {
 	switch {
 	case id.own == 0:
+		return true
 	case abreast:
 		id.abreastAt = now
 		if id.asking && id.said == unaBehind {
 			id.asking = false
 		}
-	case id.asking || now-id.abreastAt >= max(restartTime, 3*rto):
-		id.contradicted(now, unaBehind)
+		return true
+	case !id.asking && now-id.abreastAt >= rto, id.asking && wins:
+		id.contradicted(now, unaBehind, false)
 	}
+	return !id.startedAnew()
 }
+
+// startedAnew says whether the peer, as far as is known, has begun again from the first segment.
+func (id *peerIdentity) startedAnew() bool { return id.asking && id.said == unaBehind || id.gone }
 
 // acknowledged notes that the peer has acknowledged what it had not before, which nobody else could.
 func (id *peerIdentity) acknowledged(now int64) {
 	id.settled, id.asking, id.abreastAt = true, false, now
 }
 
-// unmarked notes that the peer has no extensions, and so no number either.
-func (id *peerIdentity) unmarked() {
-	id.peer = 0
-	if id.said != unaBehind {
-		id.asking = false
-	}
-}
-
-// contradicted takes a contradiction, the first one or an answer.
-func (id *peerIdentity) contradicted(now int64, said contradiction) {
+// contradicted takes a contradiction: the first one, or an answer. More answers than there were
+// questions are somebody else's, unless they come with data, which a new client repeats by itself.
+func (id *peerIdentity) contradicted(now int64, said contradiction, withData bool) {
 	switch {
 	case id.gone:
 	case !id.asking:
@@ -130,7 +129,7 @@ func (id *peerIdentity) contradicted(now int64, said contradiction) {
 		id.asked, id.answered, id.needed = 0, 0, restartAnswers
 	case id.answered < id.asked:
 		id.answered++
-	default:
+	case !withData:
 		id.needed = min(id.needed+1, restartAnswersMax)
 	}
 }

@@ -121,6 +121,17 @@ func (w *sendWindow) sentWith(now int64, sn, ts uint32) (at int64, last, ok bool
 	return at, false, now-at <= rtoMax
 }
 
+// sentLately says whether ts is that of the last transmission of one of the oldest unacknowledged
+// segments.
+func (w *sendWindow) sentLately(ts uint32) bool {
+	for sn := w.una; sn != w.nxt && sn-w.una < IKCP_WND_SND; sn++ {
+		if s := w.at(sn); s.state != segAcked && s.ts == ts {
+			return true
+		}
+	}
+	return false
+}
+
 // waiting returns the number of segments from the oldest unacknowledged one to the newest one
 // written.
 func (w *sendWindow) waiting() int { return int(w.end - w.una) }

@@ -27,10 +27,7 @@ func (s *UDPSession) driveLocked(now int64, flush bool) {
 	if s.closing.readClosed && s.core.discard() && s.closing.state == stateClosing {
 		s.closing.discarded = true
 	}
-	if s.core.wasReset() {
-		s.failLocked(errReset)
-	}
-	s.checkSuccessorLocked()
+	s.checkResetLocked()
 	if s.err == nil {
 		s.endStreamLocked(now)
 		s.checkLivenessLocked(now)
@@ -86,6 +83,15 @@ func (s *UDPSession) flushLocked(now int64) {
 	s.flushHeld = s.tx.crowded() // it may have left something
 	s.flushBy = never
 	s.core.cork(false)
+	s.checkResetLocked() // a question may have been answered
+}
+
+// checkResetLocked fails a session whose peer has reset it, or does not have it any more.
+func (s *UDPSession) checkResetLocked() {
+	if s.core.wasReset() {
+		s.failLocked(errReset)
+	}
+	s.checkSuccessorLocked()
 }
 
 // scheduleLocked arms the timer for what is due next. Whoever waits with a deadline of woken or

@@ -53,7 +53,9 @@ func (src *source) learn(s *UDPSession, from peerAddr, c *contents) bool {
 
 // datagramLocked takes an opened datagram b and what parseContents has made of it.
 func (s *UDPSession) datagramLocked(now int64, b []byte, c *contents, ok bool) {
-	if number := c.number(); s.owner != nil && number != 0 && s.core.othersNumber(number) {
+	number := c.number()
+	others := s.owner != nil && number != 0 && s.core.othersNumber(number)
+	if others {
 		s.keepBackLocked(b, number)
 	}
 	switch {
@@ -71,11 +73,10 @@ func (s *UDPSession) datagramLocked(now int64, b []byte, c *contents, ok bool) {
 	case !ok:
 		s.count.FECErrs++
 		return
-	case !c.isFEC:
-		if s.owner == nil && c.conv != s.conv {
-			s.otherConvLocked(c)
-			return
-		}
+	case s.owner == nil && c.conv != s.conv && (c.kind() == 0 || c.kind() == fecTypeData):
+		s.otherConvLocked(c)
+		return
+	case !c.isFEC, others: // which is no shard of this session's
 		s.segmentsLocked(now, c.body, true)
 		return
 	}

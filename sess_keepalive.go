@@ -31,7 +31,9 @@ func (s *UDPSession) checkLivenessLocked(now int64) {
 	timeout := &PeerTimeoutError{Silent: time.Duration(now - heard)}
 	switch {
 	case now >= a.userAt():
-		timeout.Unacknowledged = time.Duration(now - a.awaitingSince)
+		if s.core.awaitsAck() && heard > a.awaitingSince {
+			timeout.Unacknowledged = time.Duration(now - a.awaitingSince)
+		}
 	case now >= a.idleAt(heard), now >= s.unprovenAtLocked():
 	case now < s.probeAtLocked():
 		return

@@ -68,6 +68,9 @@ func (s *UDPSession) endLocked(now int64) {
 		c.lingerUntil = max(c.lingerUntil, later(now, int64(readerExit)))
 	}
 	s.wakeLocked(&s.writable)
+	if s.next != nil {
+		s.next.due = true
+	}
 	s.task.disarm()
 	if c.leaveAt > now {
 		s.task.arm(c.leaveAt)
@@ -126,7 +129,7 @@ func (s *UDPSession) finRepeatsUntilLocked(now int64) int64 {
 // replyLocked answers what arrives for a session that is draining.
 func (s *UDPSession) replyLocked(now int64, contents *contents) {
 	c := &s.closing
-	if c.state == stateClosed || s.tx.crowded() {
+	if c.state == stateClosed || s.tx.crowded() || !c.timeWait.isOf(contents) {
 		return
 	}
 	finished := c.timeWait.fin

@@ -59,7 +59,7 @@ func (t *timeWait) isOf(c *contents) bool {
 }
 
 // reply returns the datagram, still to be sealed, that answers an opened one, nil for none. It is
-// no longer than what it answers, or one segment.
+// no longer than what it answers, or one segment, or a RST behind its number.
 func (t *timeWait) reply(cfg *config, conv uint32, c *contents) *packet {
 	if c.kind() == fecTypeParity || c.kind() == fecTypeOOB {
 		return nil
@@ -95,7 +95,7 @@ func (t *timeWait) reply(cfg *config, conv uint32, c *contents) *packet {
 				lead.cmd, lead.ts = IKCP_CMD_WINS, t.number
 				appendHeader(p, &lead)
 			}
-			r.sn = t.una
+			r.sn, r.ts = t.una, dataTS(c.body) // for a dialler that has heard nothing yet
 			appendHeader(p, &r)
 			return p
 		}
@@ -109,6 +109,23 @@ func (t *timeWait) reply(cfg *config, conv uint32, c *contents) *packet {
 		return nil
 	}
 	return p
+}
+
+// dataTS returns the ts of the first PUSH or FIN of a datagram, 0 if there is none.
+func dataTS(segments []byte) uint32 {
+	for len(segments) >= IKCP_OVERHEAD {
+		var h header
+		h.parse(segments)
+		segments = segments[IKCP_OVERHEAD:]
+		switch {
+		case !h.fits(segments):
+			return 0
+		case h.cmd == IKCP_CMD_PUSH || h.cmd == cmdFIN:
+			return h.ts
+		}
+		segments = segments[h.len:]
+	}
+	return 0
 }
 
 // appendHeader appends a segment without data to a datagram.

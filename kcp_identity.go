@@ -1,0 +1,104 @@
+package kcp
+
+// Whether what arrives is of this session, and not of another one of the same address and
+// conversation; see peerIdentity.
+
+// ownDatagram says whether a datagram is of this session: no una in it is beyond what was sent, and
+// no WINS tells another number.
+func (k *KCP) ownDatagram(now int64, data []byte) bool {
+	var (
+		own                   = true
+		told, asked, withData bool
+		number                uint32
+	)
+	for len(data) >= IKCP_OVERHEAD {
+		var h header
+		h.parse(data)
+		data = data[IKCP_OVERHEAD:]
+		if k.checkHeader(&h, data) < 0 {
+			break
+		}
+		data = data[h.len:]
+		own = own && int32(h.una-k.snd.nxt) <= 0
+		switch {
+		case h.cmd == IKCP_CMD_PUSH:
+			withData = true
+		case h.frg&capMark == 0:
+		case h.cmd == IKCP_CMD_WASK:
+			asked = true
+		case h.cmd == IKCP_CMD_WINS:
+			told, number = true, h.ts
+		}
+	}
+	if told {
+		own = k.hearNumber(now, number, withData) && own
+	}
+	if !own && asked { // which session this is
+		k.flow.updateDue = true
+	}
+	return own
+}
+
+// hearNumber takes the number of a WINS, and says whether it may be the peer's.
+func (k *KCP) hearNumber(now int64, number uint32, withData bool) (own bool) {
+	was := k.peer.peer
+	own = k.peer.hears(now, number, withData)
+	if was != 0 && k.peer.peer != was {
+		k.early.replaced = true
+	}
+	k.peer.tell = k.peer.tell || own && number != 0 && !k.peer.dialled
+	return own
+}
+
+// unconfirmed says whether nothing has shown yet that what arrives is of this session: the peer has
+// echoed none of the time stamps of what was sent. Until then nothing is acknowledged, and nothing
+// can be read.
+func (k *KCP) unconfirmed() bool {
+	return k.peer.own != 0 && !k.peer.confirmed && k.snd.nxt != 0
+}
+
+// onEarlyData holds a PUSH or FIN of an unconfirmed session. Two ends that have dialled each other are
+// both unconfirmed: theirs begin with a number, and are acknowledged, so that one of them is confirmed.
+func (k *KCP) onEarlyData(now int64, h *header, body []byte, number uint32) {
+	if before(h.sn, k.rcv.una()) { // it brings nothing, such as a listener's question
+		k.onData(now, h, body)
+		return
+	}
+	switch held := k.early.add(h, body, number, k.pool); {
+	case number != 0:
+		if held {
+			k.acks.add(ack{h.sn, h.ts}, now, ackDelay(k.interval))
+		}
+	case k.snd.inFlight.n > 0:
+		// The acknowledgement that should have come before was lost, or overtaken. It comes again
+		// for what is sent again.
+		w := &k.snd
+		if sn := w.inFlight.head; now-w.at(sn).sentAt >= k.rtt.rto/2 {
+			w.markLost(sn, 0)
+			w.at(sn).forced = true
+		}
+	}
+}
+
+// takeEarlyData takes what was held, once the session is confirmed.
+func (k *KCP) takeEarlyData(now int64) {
+	k.early.take(k.peer.peer, k.pool, func(h *header, body []byte) { k.onData(now, h, body) })
+}
+
+// onReset takes a RST. Only the peer, or somebody who sees the traffic, can know the number that its
+// datagram begins with; while the session is unconfirmed, which may be an older one's, the ts of what
+// the RST answers. Of a peer without a number, una has to be what is acknowledged or in flight. Any
+// other RST is a reason to ask (the challenge ACK of RFC 5961, section 3.2:
+// https://www.rfc-editor.org/rfc/rfc5961#section-3.2).
+func (k *KCP) onReset(now int64, h *header, numbered bool) {
+	known := numbered || k.peer.peer == 0
+	if k.unconfirmed() {
+		known = k.snd.sentLately(h.ts)
+	}
+	if known && h.una-k.snd.una <= k.snd.nxt-k.snd.una {
+		k.caps.reset, k.peer.confirmed = true, true
+		return
+	}
+	k.count.KCPInErrors++
+	k.peer.challenge(now)
+}
