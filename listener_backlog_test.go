@@ -32,6 +32,9 @@ func TestFloodOfForgedSessions(t *testing.T) {
 		{"20,000 a second", 20_000, 1, 0, nil, "plain", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			if raceEnabled && tt.rate > 5000 {
+				t.Skip("takes long")
+			}
 			virtual(t, netem.Path{Delay: 20 * time.Millisecond, Loss: tt.loss}, func(w *world) {
 				cfg := w.config(newCrypt(t, tt.block), tt.shards, tt.shards)
 				l := w.listen(cfg, "10.0.0.2:2000")
