@@ -50,10 +50,10 @@ func (k *KCP) provenRoom(wnd uint32) bool {
 }
 
 // proofMissing says whether the missing echo alone keeps data back, and nothing is under way that
-// could bring one.
+// could bring one. It is called where proof is required.
 func (k *KCP) proofMissing() bool {
 	wnd := min(k.flow.sendWnd, k.flow.peerWnd)
-	return k.proof.required && k.snd.queued() > 0 && k.snd.inFlight.n+k.snd.lost.n == 0 &&
+	return k.snd.queued() > 0 && k.snd.inFlight.n+k.snd.lost.n == 0 &&
 		k.snd.nxt-k.snd.una < wnd && !k.provenRoom(wnd)
 }
 

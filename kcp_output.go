@@ -10,7 +10,9 @@ func (k *KCP) flush(now int64) {
 	}
 	k.detectLoss(now)
 	k.writeWindowSegments(now)
-	k.probeProof(now)
+	if k.proof.required {
+		k.probeProof(now)
+	}
 	if len(k.dup.due) > 0 {
 		k.writeDuplicates(now)
 	}
@@ -46,7 +48,7 @@ func (k *KCP) deadline() int64 {
 	if (k.limitPacer.rate != 0 || k.ccPacer.rate != 0 || k.bucket.set) && (k.mayRetransmit() || k.maySendNew() && !k.corked) {
 		at = min(at, max(k.limitPacer.readyAt(), k.ccPacer.readyAt(), k.bucket.until))
 	}
-	if k.proofMissing() {
+	if k.proof.required && k.proofMissing() {
 		at = min(at, k.proof.probeAt)
 	}
 	if k.idle() && k.snd.ring != nil || k.rcv.held == 0 && k.rcv.ring != nil {
