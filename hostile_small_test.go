@@ -31,6 +31,7 @@ func TestSmallSegments(t *testing.T) {
 					s := cfg.dial(1, peer.LocalAddr(), victim)
 					defer closeAll(s, peer)
 					s.SetLinger(0)
+					s.confirm()
 					go func() { // what comes back is not kept
 						for b := make([]byte, mtuLimit); ; {
 							if _, _, err := peer.ReadFrom(b); err != nil {
@@ -82,9 +83,7 @@ func TestFarSegment(t *testing.T) {
 	virtual(t, netem.Path{}, func(w *world) {
 		cfg := w.config(nil, 0, 0)
 		s := w.full(cfg)
-		s.mu.Lock()
-		s.core.peer.confirmed = true
-		s.mu.Unlock()
+		s.confirm()
 		s.SetWindowSize(4, wndLimit)
 		before := heapInUse()
 		for _, sn := range []uint32{wndLimit - 1, recvReach, recvReach - 1} {

@@ -33,7 +33,8 @@ type KCP struct {
 	caps peerCaps
 	peer peerIdentity
 
-	early earlyQueue
+	early  earlyQueue
+	dataTS tsRange // of what has arrived
 
 	proof  ackProof
 	tsBase uint32 // ts at the time 0

@@ -32,6 +32,9 @@ func (k *KCP) ownDatagram(now int64, data []byte) bool {
 	}
 	if told {
 		own = k.hearNumber(now, number, withData) && own
+		if own && number != 0 && !asked && k.snd.nxt == 0 && len(k.early.list) > 0 {
+			k.peer.confirmed = true // it has been asked, and does not ask back
+		}
 	}
 	if !own && asked { // which session this is
 		k.flow.updateDue = true
@@ -53,18 +56,25 @@ func (k *KCP) hearNumber(now int64, number uint32, withData bool) (own bool) {
 // unconfirmed says whether nothing has shown yet that what arrives is of this session: the peer has
 // echoed none of the time stamps of what was sent. Until then nothing is acknowledged, and nothing
 // can be read.
-func (k *KCP) unconfirmed() bool {
-	return k.peer.own != 0 && !k.peer.confirmed && k.snd.nxt != 0
-}
+func (k *KCP) unconfirmed() bool { return k.peer.own != 0 && !k.peer.confirmed }
 
 // onEarlyData holds a PUSH or FIN of an unconfirmed session. Two ends that have dialled each other are
 // both unconfirmed: theirs begin with a number, and are acknowledged, so that one of them is confirmed.
+// Where nothing was sent, such a number is enough, and a peer that sends without one is asked: an
+// older session of a listener's has another number for us, and asks back.
 func (k *KCP) onEarlyData(now int64, h *header, body []byte, number uint32) {
 	if before(h.sn, k.rcv.una()) { // it brings nothing, such as a listener's question
 		k.onData(now, h, body)
 		return
 	}
+	if k.snd.nxt == 0 && number != 0 {
+		k.peer.confirmed = true
+		k.onData(now, h, body)
+		return
+	}
 	switch held := k.early.add(h, body, number, k.pool); {
+	case k.snd.nxt == 0:
+		k.flow.probeDue = true
 	case number != 0:
 		if held {
 			k.acks.add(ack{h.sn, h.ts}, now, ackDelay(k.interval))

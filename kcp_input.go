@@ -110,6 +110,9 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, regular bool, in *inp
 	}
 	if h.isControl() {
 		k.caps.learn(h)
+		if k.snd.nxt == 0 && h.frg&capMark == 0 { // two that have dialled each other
+			k.peer.confirmed = true
+		}
 	}
 	if !abreast || k.unconfirmed() {
 		return
@@ -184,6 +187,7 @@ func (k *KCP) onData(now int64, h *header, body []byte) {
 	if !k.rcv.inside(h.sn) {
 		return
 	}
+	k.dataTS.note(h.ts)
 	repeated := k.rcv.has(h.sn)
 	if !repeated || len(k.acks.pending) < acksMax {
 		k.acks.add(ack{h.sn, h.ts}, now, ackDelay(k.interval))
@@ -193,7 +197,6 @@ func (k *KCP) onData(now int64, h *header, body []byte) {
 		k.acks.deadline = now // the first acknowledgement may have been lost
 		return
 	}
-	k.peer.confirmed = k.peer.confirmed || k.snd.nxt == 0
 	if !k.deliverDirect(h, body) {
 		k.rcv.insert(h, body, k.pool)
 	}

@@ -112,7 +112,7 @@ func (l *Listener) openLocked(sh *demuxShard, key sessionKey, sock *socket, to d
 		asked = l.check.answers(key, c.body, now)
 		ok, first = opensSession(key.conv, c.body, uint32(l.cfg.receiveWindow()))
 	}
-	if !ok && !asked || sh.timeWaits.straggler(key, c.number(), first, now) {
+	if !ok && !asked || sh.timeWaits.straggler(key, c.number(), first, dataTS(c.body), now) {
 		return nil
 	}
 	return l.admit(key.from, asked, func() *UDPSession {

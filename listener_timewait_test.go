@@ -1,6 +1,7 @@
 package kcp
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"syscall"
@@ -21,7 +22,9 @@ func TestTimeWait(t *testing.T) {
 				l := w.listen(deployed(w.config(nil, 0, 0)), "10.0.0.2:2000")
 				from := w.bind("10.0.0.1:1000")
 				open := func(conv, sn uint32) *UDPSession {
-					from.WriteTo(segment(conv, IKCP_CMD_PUSH, sn, []byte("x")), l.Addr())
+					b := segment(conv, IKCP_CMD_PUSH, sn, []byte("x"))
+					binary.LittleEndian.PutUint32(b[8:], uint32(time.Now().UnixMilli()))
+					from.WriteTo(b, l.Addr())
 					synctest.Wait()
 					l.SetDeadline(time.Now())
 					l.forget()

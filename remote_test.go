@@ -119,6 +119,7 @@ func TestRemoteIsLearnt(t *testing.T) {
 		near, far := w.tunnels(now)
 		c, err := w.config(nil, 0, 0).dialConn(testConv, letter("dummy"), true, near)
 		w.check(err)
+		c.confirm()
 		say := func(conv, sn uint32) {
 			h := header{conv: conv, cmd: IKCP_CMD_PUSH, sn: sn, wnd: 32, len: 1}
 			far.WriteTo(append(segmentOf(h), byte('0'+sn)), nil)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"net/netip"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -119,6 +120,13 @@ func TestOOBOpensSession(t *testing.T) {
 		}
 		l := w.listen(cfg, "10.0.0.2:2000")
 		c := w.dial(cfg, l)
+		var first []byte
+		w.watch(func(_, _ netip.AddrPort, b []byte) bool {
+			if first == nil {
+				first = bytes.Clone(b)
+			}
+			return true
+		})
 		w.check(c.SendOOB([]byte("first")))
 		w.awaitIdle()
 		l.SetDeadline(time.Now().Add(time.Second))
@@ -140,7 +148,7 @@ func TestOOBOpensSession(t *testing.T) {
 		w.check(s.SetLinger(0))
 		w.check(s.Close())
 		w.awaitIdle()
-		w.check(c.SendOOB([]byte("late")))
+		c.sock.conn.WriteTo(first, l.Addr())
 		w.awaitIdle()
 		w.wantSessions(l, 0)
 		closeAll(c, l)

@@ -32,6 +32,7 @@ type timeWait struct {
 	reset     bool   // data was lost with the session
 	confirmed bool   // the peer had acknowledged something of ours
 
+	dataTS tsRange           // of the peer's data
 	number uint32            // our session number
 	peers  [peersKept]uint32 // the peer's, and those of its sessions before; 0 for none
 }
@@ -50,6 +51,27 @@ func (t *timeWait) replaces(old *timeWait) {
 		}
 	}
 }
+
+// tsRange is the time stamps of a peer's data, from the first to the last.
+type tsRange struct {
+	first, last uint32
+	any         bool
+}
+
+// note takes the ts of a segment.
+func (r *tsRange) note(ts uint32) {
+	switch {
+	case !r.any:
+		r.first, r.last, r.any = ts, ts, true
+	case before(r.last, ts):
+		r.last = ts
+	case before(ts, r.first):
+		r.first = ts
+	}
+}
+
+// has says whether ts lies within the range.
+func (r *tsRange) has(ts uint32) bool { return r.any && ts-r.first <= r.last-r.first }
 
 // isOf says whether a datagram may be of the session that ended: it does not begin with the number of
 // another one.
@@ -229,8 +251,10 @@ func (e *timeWaitTable) find(key sessionKey, now int64) (end timeWaitEntry, in m
 }
 
 // straggler says whether a datagram for key may be of a session that ended: by the number that it
-// begins with, 0 for none. Where there is none, first says that it starts a connection, or did.
-func (e *timeWaitTable) straggler(key sessionKey, number uint32, first bool, now int64) bool {
+// begins with, 0 for none. Where there is none, first says that it starts a connection, or did, and ts
+// is that of its first segment: a late copy's is one of the old session's (compare RFC 6191:
+// https://www.rfc-editor.org/rfc/rfc6191).
+func (e *timeWaitTable) straggler(key sessionKey, number uint32, first bool, ts uint32, now int64) bool {
 	end, in := e.find(key, now)
 	switch {
 	case in == nil:
@@ -238,7 +262,7 @@ func (e *timeWaitTable) straggler(key sessionKey, number uint32, first bool, now
 	case number != 0 && end.peers[0] != 0:
 		return slices.Contains(end.peers[:], number)
 	}
-	return !(first && now >= end.reconnectAt)
+	return !first || now < end.reconnectAt || now < end.reconnectAt+reconnectAfter && end.dataTS.has(ts)
 }
 
 // ended says whether number is that of a session that ended.
