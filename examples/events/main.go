@@ -24,14 +24,22 @@ func main() { os.Exit(status()) }
 
 // status runs the program and returns its exit status.
 func status() int {
-	sessions := flag.Int("sessions", 10_000, "how many sessions are open at a `time`")
+	sessions := flag.Int("sessions", 10_000, "`number` of sessions open at a time, at least 1")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "Events holds many sessions with few goroutines. Flags:")
+		flag.PrintDefaults()
+	}
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if *sessions < 1 || flag.NArg() > 0 {
-		fmt.Fprintln(os.Stderr, "events: -sessions must be at least 1, and there are no arguments")
+	switch {
+	case flag.NArg() > 0:
+		fmt.Fprintf(os.Stderr, "events: unexpected argument %q\n", flag.Arg(0))
+		return 2
+	case *sessions < 1:
+		fmt.Fprintf(os.Stderr, "events: -sessions is %d, want at least 1\n", *sessions)
 		return 2
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	if _, err := run(ctx, *sessions, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "events:", err)
 		return 1

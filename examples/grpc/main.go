@@ -36,8 +36,12 @@ func status() int {
 		flag.PrintDefaults()
 	}
 	flag.Parse()
-	if flag.NArg() > 0 || *calls < 1 || *calls > 1e6 {
-		fmt.Fprintf(os.Stderr, "grpc: -calls is %d, want 1 to 1000000, and no other argument\n", *calls)
+	switch {
+	case flag.NArg() > 0:
+		fmt.Fprintf(os.Stderr, "grpc: unexpected argument %q\n", flag.Arg(0))
+		return 2
+	case *calls < 1 || *calls > 1e6:
+		fmt.Fprintf(os.Stderr, "grpc: -calls is %d, want 1 to 1000000\n", *calls)
 		return 2
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

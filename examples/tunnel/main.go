@@ -39,23 +39,14 @@ func status() int {
 	}
 	flag.Parse()
 	passphrase := os.Getenv("TUNNEL_KEY")
-	server, client := *serve != "" && *target != "", *listen != "" && *via != ""
-	var err error
-	switch {
-	case flag.NArg() > 0:
-		err = fmt.Errorf("unexpected argument %q", flag.Arg(0))
-	case server == client:
-		err = errors.New("wants either -serve with -target or -listen with -via")
-	case passphrase == "":
-		err = errors.New("wants a passphrase, the same at both ends, in the environment variable TUNNEL_KEY")
-	}
+	err := checkUsage(*serve, *target, *listen, *via, passphrase, flag.Args())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "tunnel:", err)
 		return 2
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if server {
+	if *serve != "" {
 		err = runServer(ctx, *serve, *target, passphrase)
 	} else {
 		err = runClient(ctx, *listen, *via, passphrase)
@@ -65,6 +56,21 @@ func status() int {
 		return 1
 	}
 	return 0
+}
+
+// checkUsage returns what is wrong with the flags, the passphrase and the other arguments.
+func checkUsage(serve, target, listen, via, passphrase string, args []string) error {
+	server := serve != "" && target != "" && listen == "" && via == ""
+	client := listen != "" && via != "" && serve == "" && target == ""
+	switch {
+	case len(args) > 0:
+		return fmt.Errorf("unexpected argument %q", args[0])
+	case !server && !client:
+		return errors.New("wants either -serve with -target or -listen with -via")
+	case passphrase == "":
+		return errors.New("wants a passphrase, the same at both ends, in the environment variable TUNNEL_KEY")
+	}
+	return nil
 }
 
 func runServer(ctx context.Context, addr, target, passphrase string) error {

@@ -113,6 +113,31 @@ func random(n int) []byte {
 	return b
 }
 
+// One end takes its two flags, and none of the other's.
+func TestUsage(t *testing.T) {
+	for _, tt := range []struct {
+		serve, target, listen, via, passphrase string
+		args                                   []string
+		good                                   bool
+	}{
+		{serve: "s", target: "t", passphrase: "p", good: true},
+		{listen: "l", via: "v", passphrase: "p", good: true},
+		{passphrase: "p"},
+		{serve: "s", passphrase: "p"},
+		{via: "v", passphrase: "p"},
+		{serve: "s", target: "t"},
+		{serve: "s", target: "t", listen: "l", via: "v", passphrase: "p"},
+		{serve: "s", target: "t", listen: "l", passphrase: "p"},
+		{listen: "l", via: "v", target: "t", passphrase: "p"},
+		{serve: "s", target: "t", passphrase: "p", args: []string{"a"}},
+	} {
+		err := checkUsage(tt.serve, tt.target, tt.listen, tt.via, tt.passphrase, tt.args)
+		if (err == nil) != tt.good {
+			t.Errorf("%+v: %v", tt, err)
+		}
+	}
+}
+
 // A download is intact after a link that loses a tenth of all datagrams.
 func TestDownload(t *testing.T) {
 	data := random(4 << 20)
