@@ -52,7 +52,8 @@ func DialWithOptions(raddr string, block BlockCrypt, dataShards, parityShards in
 // is not closed, and nothing else may read from it until the session is closed and has delivered
 // what was written; Done tells when. An error of its ReadFrom ends the session, the passing of a read
 // deadline included, unless it is one that a UDP socket survives, as reports of the path are (ICMP).
-// Leaving a PacketConn removes its read deadline. The other arguments are those of DialWithOptions.
+// Leaving a PacketConn removes its read deadline, but for one that has ended the session. The other
+// arguments are those of DialWithOptions.
 func NewConn(raddr string, block BlockCrypt, dataShards, parityShards int, conn net.PacketConn) (*UDPSession, error) {
 	addr, err := net.ResolveUDPAddr("udp", raddr)
 	if err != nil {

@@ -4,12 +4,13 @@ package kcp
 // and what the peer sends is thrown away. What was written before is still delivered, in the
 // background, for up to the linger time (see SetLinger), and then the end of the stream: the
 // peer's Read returns io.EOF. While more is left than the send window holds, which a large Write has
-// queued, the linger time starts again with each 64 segments that the peer has acknowledged. Data of the peer's that nobody has read, or that comes later, is
-// answered with a reset: its Write fails with syscall.ECONNRESET. A peer without these extensions
-// of the protocol is told nothing, and delivering is all that happens. The socket, if it belongs to
-// the session, is closed when the peer has closed, too, or the linger time is over; Done tells
-// when. A PacketConn of the caller's is left, and not answered from any more, as soon as everything
-// is delivered. A second Close returns net.ErrClosed.
+// queued, the linger time starts again with each 64 segments that the peer has acknowledged. Data of
+// the peer's that nobody has read, or that comes later, is answered with a reset: its Write fails
+// with syscall.ECONNRESET. A peer without these extensions of the protocol is told nothing, and
+// delivering is all that happens. The socket, if it belongs to the session, is closed when the peer
+// has closed, too, or the linger time is over; Done tells when. A PacketConn of the caller's is left,
+// and not answered from any more, as soon as everything is delivered. A second Close returns
+// net.ErrClosed.
 func (s *UDPSession) Close() error {
 	s.mu.Lock()
 	c := &s.closing
@@ -43,9 +44,9 @@ func (s *UDPSession) Close() error {
 }
 
 // Abort ends the session at once, also one that was closed and is still delivering or answering its
-// peer: what was not delivered is discarded, and the peer told with a reset. A socket of its own is
-// closed when Abort returns, and a Close that waits returns net.ErrClosed. It returns net.ErrClosed
-// if nothing of the session was left.
+// peer: what was not delivered is discarded, and the peer told with a reset, unless it has not been
+// heard yet. A socket of its own is closed when Abort returns, and a Close that waits returns
+// net.ErrClosed. It returns net.ErrClosed if nothing of the session was left.
 func (s *UDPSession) Abort() error {
 	s.mu.Lock()
 	now := clock()

@@ -77,7 +77,9 @@ func (s *UDPSession) SetACKNoDelay(nodelay bool) {
 
 // SetWriteDelay holds writes back until the next tick of SetNoDelay's interval, which runs freely
 // from the time when the session was made, or until the send window is full, so that small ones
-// share datagrams (in stream mode, segments): for half an interval on average, and one at most.
+// share datagrams (in stream mode, segments): for half an interval on average, and one at most. A
+// request and its answer, with both ends so, take one interval, or two where both tick at the same
+// time.
 func (s *UDPSession) SetWriteDelay(delay bool) {
 	s.configure(func() error {
 		s.writeDelay = delay
@@ -269,7 +271,9 @@ func (s *UDPSession) SetUserTimeout(d time.Duration) error {
 // SetLinger sets what Close does with data that is not acknowledged yet. As with net.TCPConn, sec
 // above 0 is how many seconds it is delivered in the background (by default 5; see Close), and 0
 // discards it and resets the session at once; then a socket of its own is closed when Close
-// returns. Negative makes Close itself wait until all has been acknowledged or the session fails.
+// returns. A peer that has not been heard yet is not told of that, as it may not have this extension
+// of the protocol. Negative makes Close itself wait until all has been acknowledged or the session
+// fails.
 func (s *UDPSession) SetLinger(sec int) error {
 	return s.configure(func() error {
 		s.closing.linger = time.Duration(min(int64(sec), math.MaxInt64/int64(time.Second))) * time.Second

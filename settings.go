@@ -63,7 +63,8 @@ type Settings struct {
 	// its 0 discards what was written.)
 	CloseTimeout time.Duration
 
-	// OOBHandler is called with the payload of each out-of-band datagram; see SetOOBHandler.
+	// OOBHandler is called with the payload of each out-of-band datagram, of which there are none
+	// without FEC; see SetOOBHandler.
 	OOBHandler func(s *UDPSession, b []byte)
 
 	// DSCP is the differentiated services code point of the socket, 0 to 63. Default: the socket's.
