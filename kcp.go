@@ -31,13 +31,6 @@ type KCP struct {
 	flow flowControl
 	acks ackQueue
 	caps peerCaps
-	peer peerIdentity
-
-	early  earlyQueue
-	dataTS tsRange // of what has arrived
-
-	proof  ackProof
-	tsBase uint32 // ts at the time 0
 
 	rtt         rttEstimator
 	loss        lossState
@@ -64,6 +57,14 @@ type KCP struct {
 	count  *Snmp // events
 	log    logger
 	manual updateClock
+
+	peer   peerIdentity
+	early  earlyQueue
+	dataTS tsRange // of what has arrived
+	proof  ackProof
+	tsBase uint32 // ts at the time 0
+
+	unaHidden uint32 // all ones while una is not told: see peerIdentity.startedAnew
 }
 
 func newCore(conv uint32, sink datagramSink, pool *packetPool, count *Snmp, now int64) *KCP {

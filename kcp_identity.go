@@ -1,33 +1,39 @@
 package kcp
 
+import "encoding/binary"
+
 // Whether what arrives is of this session, and not of another one of the same address and
 // conversation; see peerIdentity.
 
 // ownDatagram says whether a datagram is of this session: no una in it is beyond what was sent, and
 // no WINS tells another number.
-func (k *KCP) ownDatagram(now int64, data []byte) bool {
+func (k *KCP) ownDatagram(now int64, data []byte) (own bool) {
 	var (
-		own                   = true
 		told, asked, withData bool
 		number                uint32
 	)
+	own = true
+	le := binary.LittleEndian
 	for len(data) >= IKCP_OVERHEAD {
-		var h header
-		h.parse(data)
+		b := data[:IKCP_OVERHEAD]
+		cmd, marked, length := b[4], b[5]&capMark != 0, uint(le.Uint32(b[20:]))
 		data = data[IKCP_OVERHEAD:]
-		if k.checkHeader(&h, data) < 0 {
-			break
+		if segmentConv(b) != k.conv || cmd < IKCP_CMD_PUSH || cmd > cmdRST || length > min(uint(len(data)), mtuLimit) {
+			break // input stops here, too
 		}
-		data = data[h.len:]
-		own = own && int32(h.una-k.snd.nxt) <= 0
-		switch {
-		case h.cmd == IKCP_CMD_PUSH:
+		data = data[length:]
+		if int32(le.Uint32(b[16:])-k.snd.nxt) > 0 {
+			own = false
+		}
+		switch cmd {
+		case IKCP_CMD_PUSH:
 			withData = true
-		case h.frg&capMark == 0:
-		case h.cmd == IKCP_CMD_WASK:
-			asked = true
-		case h.cmd == IKCP_CMD_WINS:
-			told, number = true, h.ts
+		case IKCP_CMD_WASK:
+			asked = asked || marked
+		case IKCP_CMD_WINS:
+			if marked {
+				told, number = true, le.Uint32(b[8:])
+			}
 		}
 	}
 	if told {

@@ -12,7 +12,7 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 	}
 	var (
 		h       header
-		in      = inputState{una: k.snd.una, lead: leadingNumber(data)}
+		in      = inputState{una: k.snd.una, datagram: data}
 		limited = k.cwndLimited()
 	)
 	k.rate.begin(k.snd.bytesInFlight)
@@ -59,8 +59,8 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 type inputState struct {
 	una      uint32 // the newest una
 	newest   int64  // when the newest transmission acknowledged was sent, 0 for none
-	lead     uint32 // the number that the datagram begins with, 0 for none
-	numbered bool   // a WINS has told the peer's number
+	datagram []byte
+	numbered bool // a WINS has told the peer's number
 }
 
 // checkHeader returns Input's code for a segment with header h and rest behind it.
@@ -83,11 +83,14 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, regular bool, in *inp
 	abreast := d <= k.snd.nxt-k.snd.una
 	// A peer whose reader has stalled may have acknowledged what its una does not count yet.
 	alive := abreast || h.wnd == 0
+	own := true
 	if alive {
 		k.flow.onHeard(now)
 		k.lastHeard = now
+		k.peer.hearsAbreast(now)
+	} else {
+		own = k.peer.hearsBehind(now, h.cmd == IKCP_CMD_WINS, k.rtt.rto)
 	}
-	own := k.peer.hearsUna(now, alive, h.cmd == IKCP_CMD_WINS, k.rtt.rto)
 	switch h.cmd {
 	case IKCP_CMD_ACK:
 		if own {
@@ -97,7 +100,7 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, regular bool, in *inp
 		switch {
 		case !own:
 		case k.unconfirmed():
-			k.onEarlyData(now, h, body, in.lead)
+			k.onEarlyData(now, h, body, leadingNumber(in.datagram))
 		default:
 			k.onData(now, h, body)
 		}
@@ -134,9 +137,15 @@ func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
 		return 0
 	}
 	s := k.snd.at(sn)
-	at, last, ok := k.snd.sentWith(now, sn, ts)
+	at, last, ok := s.sentAt, true, true
+	if s.ts != ts {
+		last = false
+		at, ok = k.snd.earlier(now, sn, ts)
+	}
 	if ok {
-		k.proof.echoed(sn)
+		if k.proof.required {
+			k.proof.echoed(sn)
+		}
 		k.peer.confirmed = true
 	} else if k.unconfirmed() { // an older session's
 		return 0

@@ -1,10 +1,17 @@
 package kcp
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // flush writes everything that may be sent at now.
 func (k *KCP) flush(now int64) {
 	k.lastActive = now
+	k.unaHidden = 0
+	if k.peer.startedAnew() { // and what it has sent since has not arrived
+		k.unaHidden = math.MaxUint32
+	}
 	if len(k.acks.pending) > 0 {
 		k.writeAcks(now)
 	}
@@ -109,11 +116,7 @@ func (k *KCP) nextFits() bool {
 func (k *KCP) controlHeader(cmd uint8) header {
 	free := k.rcv.free()
 	k.flow.edgeKnown, k.flow.edge = true, k.rcv.nxt+uint32(free)
-	h := header{conv: k.conv, cmd: cmd, frg: k.caps.own, wnd: free, una: k.rcv.una()}
-	if k.peer.startedAnew() { // and what it has sent since has not arrived
-		h.una = 0
-	}
-	return h
+	return header{conv: k.conv, cmd: cmd, frg: k.caps.own, wnd: free, una: k.rcv.una() &^ k.unaHidden}
 }
 
 // writeSegment writes segment s with h's sn and ts.

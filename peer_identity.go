@@ -85,18 +85,19 @@ func (id *peerIdentity) hears(now int64, number uint32, withData bool) (own bool
 	return true
 }
 
-// hearsUna notes whether the una of a segment is up to what the peer had acknowledged before. One
-// that is not may be late; after an RTO without any other it is a contradiction. The answer to a
-// question is a WINS. It says whether the segment may be the peer's.
-func (id *peerIdentity) hearsUna(now int64, abreast, wins bool, rto int64) (own bool) {
+// hearsAbreast notes an una that is up to what the peer had acknowledged before.
+func (id *peerIdentity) hearsAbreast(now int64) {
+	id.abreastAt = now
+	if id.said == unaBehind {
+		id.asking = false
+	}
+}
+
+// hearsBehind notes an una that is not. It may be late; after an RTO without any other it is a
+// contradiction. The answer to a question is a WINS. It says whether the segment may be the peer's.
+func (id *peerIdentity) hearsBehind(now int64, wins bool, rto int64) (own bool) {
 	switch {
 	case id.own == 0:
-		return true
-	case abreast:
-		id.abreastAt = now
-		if id.asking && id.said == unaBehind {
-			id.asking = false
-		}
 		return true
 	case !id.asking && now-id.abreastAt >= rto, id.asking && wins:
 		id.contradicted(now, unaBehind, false)

@@ -100,25 +100,22 @@ func (w *sendWindow) at(sn uint32) *sendSegment { return &w.ring[sn&uint32(len(w
 // oldAt returns what is kept of the earlier transmissions of segment sn, which was sent twice.
 func (w *sendWindow) oldAt(sn uint32) *sentBefore { return &w.old[sn&uint32(len(w.old)-1)] }
 
-// sentWith returns when segment sn's transmission with time stamp ts was sent, and whether it was
-// the last one. An acknowledgement echoes the ts of the transmission that arrived, so that of an
-// earlier transmission gives a round-trip sample, too (RFC 7323, section 4:
+// earlier returns when segment sn's transmission with time stamp ts was sent, which is not the last
+// one. An acknowledgement echoes the ts of the transmission that arrived, so that of an earlier
+// transmission gives a round-trip sample, too (RFC 7323, section 4:
 // https://www.rfc-editor.org/rfc/rfc7323#section-4). Without these samples the round trip of a path
 // slower than the first RTO would never be measured. ok is false for a ts that is not known to be a
 // transmission's: of more than three, the first and the last two are known.
-func (w *sendWindow) sentWith(now int64, sn, ts uint32) (at int64, last, ok bool) {
+func (w *sendWindow) earlier(now int64, sn, ts uint32) (at int64, ok bool) {
 	s := w.at(sn)
-	if s.ts == ts {
-		return s.sentAt, true, true
-	}
 	if !s.resent {
-		return 0, false, false
+		return 0, false
 	}
 	if old := w.oldAt(sn); ts != old.first && ts != old.prior {
-		return 0, false, false
+		return 0, false
 	}
 	at = s.sentAt - int64(s.ts-ts)*int64(time.Microsecond)
-	return at, false, now-at <= rtoMax
+	return at, now-at <= rtoMax
 }
 
 // sentLately says whether ts is that of the last transmission of one of the oldest unacknowledged
