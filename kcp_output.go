@@ -8,8 +8,11 @@ import (
 // flush writes everything that may be sent at now.
 func (k *KCP) flush(now int64) {
 	k.lastActive = now
+	// What the peer has sent since it began again has not arrived. One with extensions sees by itself
+	// that our una is of another session; and to one that has not begun again 0 would be a
+	// contradiction, which it would ask about in the same way.
 	k.unaHidden = 0
-	if k.peer.startedAnew() { // and what it has sent since has not arrived
+	if k.peer.startedAnew() && !k.caps.peerMarked() {
 		k.unaHidden = math.MaxUint32
 	}
 	if len(k.acks.pending) > 0 {

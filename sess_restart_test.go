@@ -1,11 +1,14 @@
 package kcp
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"net/netip"
 	"syscall"
 	"testing"
 	"time"
@@ -248,6 +251,76 @@ func TestForgedNumbers(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// A late segment, or a forged one, with an una from before makes an idle session ask, and ends neither
+// it nor the peer, whatever else both have to say meanwhile.
+func TestLateUna(t *testing.T) {
+	for _, cmd := range []uint8{IKCP_CMD_PUSH, IKCP_CMD_ACK, IKCP_CMD_WASK, IKCP_CMD_WINS} {
+		for _, atServer := range []bool{false, true} {
+			t.Run(fmt.Sprintf("cmd=%d/server=%t", cmd, atServer), func(t *testing.T) {
+				virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+					c, s := w.pair(w.config(nil, 0, 0))
+					w.check(pingPong(c, s, 3))
+					w.sleep(5 * time.Second)
+					victim := c
+					if atServer {
+						victim = s
+					}
+					h := header{conv: c.conv, cmd: cmd, wnd: 128, una: 1}
+					if cmd != IKCP_CMD_PUSH {
+						h.frg = capMark | capFIN
+					}
+					if cmd == IKCP_CMD_WINS {
+						h.ts = victim.core.peer.peer
+					}
+					victim.inject(segmentOf(h))
+					w.sleep(20 * time.Second)
+					w.check(pingPong(c, s, 3))
+					closeAll(c, s)
+				})
+			})
+		}
+	}
+}
+
+// Copies of datagrams that arrive up to minutes late end no session, whatever the peer is.
+func TestLateCopies(t *testing.T) {
+	for seed := range uint64(36) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			virtualSeed(t, seed, netem.Path{Delay: 10 * time.Millisecond, Loss: []float64{0, 0.05, 0.3}[seed%3]}, func(w *world) {
+				rng := rand.New(rand.NewPCG(seed, 1))
+				fec := int(seed / 3 % 2 * 2)
+				a, b := w.config(nil, fec, fec), w.config(nil, fec, fec)
+				switch seed / 6 % 3 {
+				case 1:
+					deployed(a)
+				case 2:
+					deployed(b)
+				}
+				sent := make(map[bool][][]byte) // by whether it was sent to the server
+				w.watch(func(_, to netip.AddrPort, b []byte) bool {
+					server := to.Port() == 2000
+					sent[server] = append(sent[server], bytes.Clone(b))
+					return true
+				})
+				c, s := w.join(a, b)
+				ends := map[bool]*UDPSession{false: c, true: s}
+				for range 50 {
+					for range rng.IntN(4) {
+						server := rng.IntN(2) == 0
+						w.watching.Lock()
+						late := bytes.Clone(sent[server][rng.IntN(len(sent[server]))])
+						w.watching.Unlock()
+						ends[server].inject(late)
+					}
+					w.sleep(time.Duration(rng.Int64N(int64(3 * time.Second))))
+					w.check(pingPong(c, s, 1))
+				}
+				closeAll(c, s)
+			})
+		})
 	}
 }
 
