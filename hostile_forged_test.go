@@ -202,6 +202,30 @@ func TestUnprovenTimeoutLossy(t *testing.T) {
 	})
 }
 
+// A silent peer whose first datagram was small is asked more than once: a probe may be lost.
+func TestUnprovenProbesLost(t *testing.T) {
+	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+		l := w.listen(w.config(nil, 0, 0), "10.0.0.2:2000")
+		c := w.dial(deployed(w.config(nil, 0, 0)), l)
+		probes := 0
+		w.watch(func(from, _ netip.AddrPort, b []byte) bool {
+			if from.Port() == 2000 && carries(b, IKCP_CMD_WASK) {
+				probes++
+				return probes > 1
+			}
+			return true
+		})
+		c.Write([]byte("x"))
+		s, err := l.AcceptKCP()
+		w.check(err)
+		w.sleep(2 * unprovenTimeout)
+		if err := s.Cause(); err != nil || probes != 2 {
+			t.Errorf("%v after %d probes", err, probes)
+		}
+		closeAll(c, s, l)
+	})
+}
+
 // What forged connections hold is given back.
 func TestForgedMemory(t *testing.T) {
 	virtual(t, netem.Path{}, func(w *world) {

@@ -34,27 +34,27 @@ func (s *UDPSession) mayRepeatLocked() bool {
 	case s.provenLocked():
 		return true
 	case s.silentLocked():
-		return s.sentWithinLocked(1)
+		return s.sentWithinLocked(1, 2)
 	}
-	return s.sentWithinLocked(unprovenTimes)
+	return s.sentWithinLocked(unprovenTimes, 2)
 }
 
 // mayProbeLocked says whether a keepalive probe may be sent: to a silent peer once, and again within
 // unprovenTimes.
 func (s *UDPSession) mayProbeLocked() bool {
-	return s.keepalive.probes+s.capsProbe.count == 0 || !s.silentLocked() || s.sentWithinLocked(unprovenTimes)
+	return s.keepalive.probes+s.capsProbe.count == 0 || !s.silentLocked() || s.sentWithinLocked(unprovenTimes, 1)
 }
 
-// sentWithinLocked says whether another datagram without data leaves what was sent within so many
-// times of what came.
-func (s *UDPSession) sentWithinLocked(times uint64) bool {
-	next := (1 + s.copies) * (s.cfg.headroom() + 2*IKCP_OVERHEAD + s.cfg.env.tail) // a WINS leads
+// sentWithinLocked says whether another datagram of so many segments without data leaves what was sent
+// within so many times of what came. A FIN and a RST have a WINS before them.
+func (s *UDPSession) sentWithinLocked(times uint64, segments int) bool {
+	next := (1 + s.copies) * (s.cfg.headroom() + segments*IKCP_OVERHEAD + s.cfg.env.tail)
 	return s.total.OutBytes+uint64(next) <= times*s.total.InBytes
 }
 
 // mayResetLocked says whether the peer may be told of a reset.
 func (s *UDPSession) mayResetLocked() bool {
-	return s.provenLocked() || s.sentWithinLocked(unprovenTimes)
+	return s.provenLocked() || s.sentWithinLocked(unprovenTimes, 2)
 }
 
 // unprovenAtLocked is when a silent peer is given up. While it owes an answer to data, that is the
