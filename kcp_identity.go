@@ -78,6 +78,9 @@ func (k *KCP) onEarlyData(now int64, h *header, body []byte, number uint32) {
 		k.onData(now, h, body)
 		return
 	}
+	if !k.rcv.inside(h.sn) { // what is acknowledged here is taken later
+		return
+	}
 	switch held := k.early.add(h, body, number, k.pool); {
 	case k.snd.nxt == 0:
 		k.flow.probeDue = true

@@ -324,6 +324,27 @@ func TestLateCopies(t *testing.T) {
 	}
 }
 
+// Two ends that have dialled each other acknowledge nothing that their windows have no room for.
+func TestBothDialSmallWindows(t *testing.T) {
+	virtual(t, netem.Path{Delay: 20 * time.Millisecond}, func(w *world) {
+		ca, cb := w.bind("10.0.0.1:1000"), w.bind("10.0.0.2:1000")
+		a := w.config(nil, 0, 0).dial(7, cb.LocalAddr(), newSocket(ca, true))
+		b := w.config(nil, 0, 0).dial(7, ca.LocalAddr(), newSocket(cb, true))
+		for _, s := range []*UDPSession{a, b} {
+			s.SetWindowSize(128, 4)
+			for range 20 {
+				s.Write([]byte("x"))
+			}
+		}
+		for _, s := range []*UDPSession{a, b} {
+			s.SetReadDeadline(time.Now().Add(20 * time.Second))
+			_, err := io.ReadFull(s, make([]byte, 20))
+			w.check(err)
+		}
+		closeAll(a, b)
+	})
+}
+
 // inject lets a session take a datagram as if it came from its peer.
 func (s *UDPSession) inject(b []byte) {
 	d := []inbound{{data: append(make([]byte, 0, 1500), b...), from: s.to.peerAddr}}
