@@ -90,12 +90,12 @@ const (
 
 // Input takes one received datagram, without reserved bytes. regular is false (IKCP_PACKET_FEC) for
 // a datagram that was rebuilt from parity, which says nothing about the round trip or the peer's
-// window.
-// ackNoDelay sends acknowledgements at once instead of at the next Update. The result is 0; -1
-// when a segment is of another conversation, or acknowledges what was never sent, or the datagram is
-// shorter than a header; -2 when a
-// segment is longer than the rest of the datagram; -3 for an unknown cmd. Segments before the bad
-// one have taken effect.
+// window. ackNoDelay sends acknowledgements at once instead of at the next Update.
+//
+// The result is 0; -1 when the datagram is shorter than a header, or a segment is of another
+// conversation, or acknowledges what was never sent; -2 when a segment is longer than the rest of the
+// datagram; -3 for an unknown cmd. Segments before the bad one have taken effect, but for -1 because
+// of an acknowledgement, when none has.
 func (k *KCP) Input(data []byte, regular PacketType, ackNoDelay bool) int {
 	now := clock()
 	code := k.input(now, data, regular)
