@@ -89,7 +89,7 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, regular bool, in *inp
 		k.lastHeard = now
 		k.peer.hearsAbreast(now)
 	} else {
-		own = k.peer.hearsBehind(now, h.cmd == IKCP_CMD_WINS, k.rtt.rto)
+		own = k.peer.hearsBehind(now, k.peer.tells(h), k.rtt.rto)
 	}
 	switch h.cmd {
 	case IKCP_CMD_ACK:

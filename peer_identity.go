@@ -94,15 +94,21 @@ func (id *peerIdentity) hearsAbreast(now int64) {
 }
 
 // hearsBehind notes an una that is not. It may be late; after an RTO without any other it is a
-// contradiction. The answer to a question is a WINS. It says whether the segment may be the peer's.
-func (id *peerIdentity) hearsBehind(now int64, wins bool, rto int64) (own bool) {
+// contradiction. The answer to a question is a WINS that tells the peer's number. It says whether the
+// segment may be the peer's.
+func (id *peerIdentity) hearsBehind(now int64, answer bool, rto int64) (own bool) {
 	switch {
 	case id.own == 0:
 		return true
-	case !id.asking && now-id.abreastAt >= rto, id.asking && wins:
+	case !id.asking && now-id.abreastAt >= rto, id.asking && answer:
 		id.contradicted(now, unaBehind, false)
 	}
 	return !id.startedAnew()
+}
+
+// tells says whether a segment is a WINS of the peer's: with its number, if it has one.
+func (id *peerIdentity) tells(h *header) bool {
+	return h.cmd == IKCP_CMD_WINS && (id.peer == 0 || h.ts == id.peer)
 }
 
 // startedAnew says whether the peer, as far as is known, has begun again from the first segment.

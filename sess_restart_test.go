@@ -366,3 +366,39 @@ func (s *UDPSession) sent() int {
 	defer s.mu.Unlock()
 	return int(s.total.OutPkts)
 }
+
+// A datagram that comes late, when the session is idle, or is forged, has an una that the peer has
+// passed long ago. It ends nothing, though the peer is asked.
+func TestUnaBehind(t *testing.T) {
+	for _, every := range []time.Duration{time.Minute, 200 * time.Millisecond} {
+		for _, loss := range []float64{0, 0.3} {
+			for _, cmd := range []uint8{IKCP_CMD_ACK, IKCP_CMD_WASK, IKCP_CMD_WINS} {
+				for _, mark := range []uint8{0, capMark | capFIN} {
+					t.Run(fmt.Sprintf("every=%v/loss=%v/cmd=%d/mark=%x", every, loss, cmd, mark), func(t *testing.T) {
+						virtual(t, netem.Path{Delay: 30 * time.Millisecond, Loss: loss}, func(w *world) {
+							c, s := w.pair(w.config(nil, 0, 0))
+							w.check(exchange(c, s, 5000))
+							w.awaitIdle()
+							h := header{conv: c.conv, cmd: cmd, frg: mark, wnd: 100}
+							for range int(time.Minute / every) {
+								if h.ts = 0; mark != 0 {
+									h.ts = s.core.peer.own
+								}
+								c.inject(segmentOf(h))
+								if h.ts != 0 {
+									h.ts = c.core.peer.own
+								}
+								if every < time.Minute {
+									s.inject(segmentOf(h))
+								}
+								w.sleep(every)
+							}
+							w.check(exchange(c, s, 5000))
+							closeAll(c, s)
+						})
+					})
+				}
+			}
+		}
+	}
+}
