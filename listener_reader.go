@@ -128,8 +128,9 @@ func (l *Listener) openLocked(sh *demuxShard, key sessionKey, sock *socket, to d
 
 // opensSession says whether a datagram's segments contain a PUSH that a new session of conv with
 // that receive window takes, of the first that a peer sends, and whether it is the very first. A
-// peer that has acknowledged something before belongs to a session that was forgotten, perhaps since
-// before this process was started, and so does a marked one that does not begin with its number.
+// peer that has acknowledged something before, in any of them, belongs to a session that was
+// forgotten, perhaps since before this process was started, and so does a marked one that does not
+// begin with its number.
 func opensSession(conv uint32, segments []byte, window uint32) (ok, first bool) {
 	numbered := leadingNumber(segments) != 0
 	for len(segments) >= IKCP_OVERHEAD {
@@ -137,17 +138,17 @@ func opensSession(conv uint32, segments []byte, window uint32) (ok, first bool) 
 		h.parse(segments)
 		segments = segments[IKCP_OVERHEAD:]
 		if !h.valid(conv, segments) {
-			return false, false // the session rejects it from here on
+			break // the session rejects it from here on
 		}
-		if !numbered && h.frg&capMark != 0 && (h.cmd == IKCP_CMD_ACK || h.cmd == IKCP_CMD_WASK) {
+		if int32(h.una) > 0 || !numbered && h.frg&capMark != 0 && (h.cmd == IKCP_CMD_ACK || h.cmd == IKCP_CMD_WASK) {
 			return false, false
 		}
-		if h.cmd == IKCP_CMD_PUSH && h.sn < min(window, IKCP_WND_RCV) && h.una == 0 {
-			return true, h.sn == 0
+		if !ok && h.cmd == IKCP_CMD_PUSH && h.sn < min(window, IKCP_WND_RCV) && h.una == 0 {
+			ok, first = true, h.sn == 0
 		}
 		segments = segments[h.len:]
 	}
-	return false, false
+	return ok, first
 }
 
 // drive drives each session that the batch had something for.
