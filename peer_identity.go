@@ -10,6 +10,10 @@ const (
 	// session, over restartTime at least, so that neither a forged nor a late segment ends one.
 	restartAnswers = 3
 	restartTime    = int64(time.Second)
+	// unaBehindAnswers and unaBehindTime are the same for an una that is behind: segments may be late
+	// by seconds, and so may be what the una waits for, where somebody else has acknowledged it.
+	unaBehindAnswers = 10
+	unaBehindTime    = int64(5 * time.Second)
 	// restartAnswersMax bounds the answers that are asked for when more of them come than there
 	// were questions: somebody forges them, and the peer's own may be lost.
 	restartAnswersMax = 12
@@ -40,6 +44,7 @@ type peerIdentity struct {
 	asked    int           // questions so far
 	answered int           // of them by the same contradiction
 	needed   int           // so many answers decide
+	lasts    int64         // over so much time
 	gone     bool          // the peer does not have this session
 
 	challenged bool // one question is to be asked without a contradiction
@@ -125,19 +130,26 @@ func (id *peerIdentity) contradicted(now int64, said contradiction, withData boo
 	switch {
 	case id.gone:
 	case !id.asking:
-		id.asking, id.said, id.since = true, said, now
+		id.asking = true
 		id.askAt = max(id.askAt, now) // a question of before may just be under way
-		id.asked, id.answered, id.needed = 0, 0, restartAnswers
+		id.begin(now, said)
 	case said != id.said:
 		if said == unaBehind {
 			return
 		}
-		id.said, id.since = said, now
-		id.asked, id.answered, id.needed = 0, 0, restartAnswers
+		id.begin(now, said)
 	case id.answered < id.asked:
 		id.answered++
 	case !withData:
 		id.needed = min(id.needed+1, restartAnswersMax)
+	}
+}
+
+// begin starts to count the answers that say the same.
+func (id *peerIdentity) begin(now int64, said contradiction) {
+	id.said, id.since, id.asked, id.answered = said, now, 0, 0
+	if id.needed, id.lasts = restartAnswers, restartTime; said == unaBehind {
+		id.needed, id.lasts = unaBehindAnswers, unaBehindTime
 	}
 }
 
@@ -161,7 +173,7 @@ func (id *peerIdentity) dueAt() int64 {
 func (id *peerIdentity) question(now, rto int64) bool {
 	switch {
 	case !id.asking: // challenged
-	case id.answered >= id.needed && now-id.since >= restartTime:
+	case id.answered >= id.needed && now-id.since >= id.lasts:
 		id.asking, id.gone = false, true
 		return false
 	case id.asked >= restartQuestions:
@@ -170,6 +182,6 @@ func (id *peerIdentity) question(now, rto int64) bool {
 	}
 	id.challenged = false
 	id.asked++
-	id.askAt = now + rto
+	id.askAt = now + max(rto, 2*id.lasts/restartQuestions)
 	return true
 }

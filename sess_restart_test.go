@@ -402,3 +402,25 @@ func TestUnaBehind(t *testing.T) {
 		}
 	}
 }
+
+// Window updates that come seconds late, while nothing else comes, do not end a session either.
+func TestLateWindowUpdates(t *testing.T) {
+	for _, every := range []time.Duration{60 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond} {
+		t.Run(fmt.Sprint(every), func(t *testing.T) {
+			virtual(t, netem.Path{Delay: 30 * time.Millisecond}, func(w *world) {
+				c, s := w.pair(w.config(nil, 0, 0))
+				w.check(exchange(c, s, 5000))
+				w.awaitIdle()
+				w.watch(func(netip.AddrPort, netip.AddrPort, []byte) bool { return false })
+				h := header{conv: c.conv, cmd: IKCP_CMD_WINS, frg: capMark | capFIN, wnd: 100, ts: s.core.peer.own}
+				for range int(4 * time.Second / every) {
+					c.inject(segmentOf(h))
+					w.sleep(every)
+				}
+				w.watch(func(netip.AddrPort, netip.AddrPort, []byte) bool { return true })
+				w.check(exchange(c, s, 5000))
+				closeAll(c, s)
+			})
+		})
+	}
+}
