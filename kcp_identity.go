@@ -52,8 +52,10 @@ func (k *KCP) ownDatagram(now int64, data []byte) (own bool) {
 func (k *KCP) hearNumber(now int64, number uint32, withData bool) (own bool) {
 	was := k.peer.peer
 	own = k.peer.hears(now, number, withData)
-	if was != 0 && k.peer.peer != was {
-		k.early.replaced = true
+	if k.peer.peer != was {
+		k.early.replaced = k.early.replaced || was != 0
+		// A peer that has a number tells it from the first.
+		k.peer.trusted = k.peer.dialled && k.snd.una == 0 || !k.peer.dialled && k.rcv.nxt == 0 && k.rcv.held == 0
 	}
 	k.peer.tell = k.peer.tell || own && number != 0 && !k.peer.dialled
 	return own
@@ -104,16 +106,14 @@ func (k *KCP) takeEarlyData(now int64) {
 	k.early.take(k.peer.peer, k.pool, func(h *header, body []byte) { k.onData(now, h, body) })
 }
 
-// onReset takes a RST. Only the peer, or somebody who sees the traffic, can know the number that its
-// datagram begins with; while the session is unconfirmed, which may be an older one's, the ts of what
-// the RST answers. Of a peer without a number, una has to be what is acknowledged or in flight. Any
-// other RST is a reason to ask (the challenge ACK of RFC 5961, section 3.2:
+// onReset takes a RST, whose una has to be what is acknowledged or in flight. Only the peer, or
+// somebody who sees the traffic, can know the number that its datagram begins with. While the session
+// is unconfirmed that may be an older one's; and a peer that has gone without a number so far does not
+// reset. Then it has to be the answer to what was sent lately, which its ts tells. Any other RST is a
+// reason to ask (the challenge ACK of RFC 5961, section 3.2:
 // https://www.rfc-editor.org/rfc/rfc5961#section-3.2).
 func (k *KCP) onReset(now int64, h *header, numbered bool) {
-	known := numbered || k.peer.peer == 0
-	if k.unconfirmed() {
-		known = k.snd.sentLately(h.ts)
-	}
+	known := k.peer.own == 0 || numbered && k.peer.trusted && !k.unconfirmed() || k.snd.sentLately(h.ts)
 	if known && h.una-k.snd.una <= k.snd.nxt-k.snd.una {
 		k.caps.reset, k.peer.confirmed = true, true
 		return

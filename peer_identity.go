@@ -31,6 +31,7 @@ type peerIdentity struct {
 	own       uint32 // our number, 0 without extensions
 	dialled   bool
 	peer      uint32 // the peer's, 0 while it is unknown
+	trusted   bool   // it was told before anything showed that the peer has none
 	settled   bool   // the peer's number does not change any more
 	confirmed bool   // the peer has answered something that only we can have sent
 	tell      bool   // our next acknowledgements begin with our number
