@@ -75,8 +75,8 @@ func (s *UDPSession) tryWriteLocked(b []byte) (n int) {
 //
 // fn is called on a goroutine that is there only meanwhile, one call for a session at a time, and
 // not under a lock: it may call any method of the session. It should not block, as the session's
-// next notification waits for it. When SetReadNotify returns, no call of an earlier fn begins any
-// more; one may still be under way.
+// next notification waits for it. After SetReadNotify has returned, a call of an earlier fn may still
+// be under way, or one that was due just begin; there is none after that.
 func (s *UDPSession) SetReadNotify(fn func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
