@@ -66,3 +66,49 @@ func (k *KCP) noteAppLimited() {
 		k.rate.appLimited = max(1, k.rate.total+int64(k.snd.bytesInFlight))
 	}
 }
+
+// provenRoom says whether a window of wnd segments has room for the next new one, where una alone
+// may not move it.
+func (k *KCP) provenRoom(wnd uint32) bool {
+	p := &k.proof
+	if !p.heard {
+		wnd = min(wnd, unprovenWindow)
+	}
+	start := k.snd.una
+	if before(p.edge, start) {
+		start = p.edge
+		wnd += p.probes
+	}
+	return k.snd.nxt-start < wnd
+}
+
+// proofMissing says whether the missing echo alone keeps data back, and nothing is under way that
+// could bring one. It is called where proof is required.
+func (k *KCP) proofMissing() bool {
+	wnd := min(k.flow.sendWnd, k.flow.peerWnd)
+	return k.snd.queued() > 0 && k.snd.inFlight.n+k.snd.lost.n == 0 &&
+		k.snd.nxt-k.snd.una < wnd && !k.provenRoom(wnd)
+}
+
+// probeProof allows a segment beyond the window when that is due.
+func (k *KCP) probeProof(now int64) {
+	p := &k.proof
+	if now < p.probeAt || !k.proofMissing() {
+		return
+	}
+	p.probes++
+	p.level = min(p.level+1, backoffLevels-1)
+	p.probeAt = now + k.rtt.backoff(p.level)
+}
+
+// noteLateEcho takes an acknowledgement of segment sn that changes nothing any more. If una has
+// overtaken it, its slot in the send window may not be in use again.
+func (k *KCP) noteLateEcho(sn, ts uint32) {
+	w := &k.snd
+	if !k.proof.required || !before(sn, w.nxt) || w.end-sn > uint32(len(w.ring)) {
+		return
+	}
+	if s := w.at(sn); s.state == segAcked && s.ts == ts {
+		k.proof.echoed(sn)
+	}
+}

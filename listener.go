@@ -318,6 +318,39 @@ func (l *Listener) Stats() ListenerStats {
 	}
 }
 
+// succeed makes the session that next is of, in the place of s.
+func (l *Listener) succeed(s *UDPSession, next *successor) {
+	s.mu.Lock()
+	end := s.closing.timeWait
+	if s.closing.state < stateDraining {
+		end = s.core.closingTimeWait(true)
+	}
+	s.mu.Unlock()
+	now := clock()
+	key := sessionKey{s.to.peerAddr, s.conv}
+	sh := l.table.shard(key.from)
+	sh.mu.Lock()
+	sh.remove(key, s, end)
+	l.scheduleLocked(sh)
+	var made *UDPSession
+	for _, p := range next.datagrams {
+		if c, ok := parseContents(p.data); made == nil && ok && sh.sessions[key] == nil {
+			made = l.openLocked(sh, key, s.sock, s.to, &c, now)
+		}
+	}
+	sh.mu.Unlock()
+	if made != nil {
+		lockSpinning(&made.mu)
+		for _, p := range next.datagrams {
+			c, ok := parseContents(p.data)
+			made.datagramLocked(now, p.data, &c, ok)
+		}
+		made.driveLocked(now, false)
+		made.unlockAndSend(false)
+	}
+	next.discard()
+}
+
 // remove takes a session that has ended out of the table, and remembers it.
 func (l *Listener) remove(s *UDPSession) {
 	s.mu.Lock()
@@ -330,4 +363,54 @@ func (l *Listener) remove(s *UDPSession) {
 	l.scheduleLocked(sh)
 	sh.mu.Unlock()
 	l.sessionEnded(key.from)
+}
+
+// openLocked makes the session of key for its first datagram, if that is one: a PUSH that the new
+// session's window takes makes a session, an out-of-band datagram where there is FEC, and the answer
+// to a question that came for one.
+func (l *Listener) openLocked(sh *demuxShard, key sessionKey, sock *socket, to destination, c *contents, now int64) *UDPSession {
+	var ok, first, asked bool
+	if c.kind() == fecTypeOOB {
+		ok = l.cfg.fec != nil && c.fec.seqid == oobSeqid
+	} else {
+		asked = l.check.answers(key, c.body, now)
+		ok, first = opensSession(key.conv, c.body, uint32(l.cfg.receiveWindow()))
+	}
+	if !ok && !asked || sh.timeWaits.straggler(key, c.number(), first, dataTS(c.body), now) {
+		return nil
+	}
+	return l.admit(key.from, asked, func() *UDPSession {
+		s := newSession(l.cfg, sock, l, key.conv, to)
+		s.validated = asked
+		if sh.sessions == nil {
+			sh.sessions = make(map[sessionKey]*UDPSession)
+		}
+		sh.sessions[key] = s
+		return s
+	})
+}
+
+// opensSession says whether a datagram's segments contain a PUSH that a new session of conv with
+// that receive window takes, of the first that a peer sends, and whether it is the very first. A
+// peer that has acknowledged something before, in any of them, belongs to a session that was
+// forgotten, perhaps since before this process was started, and so does a marked one that does not
+// begin with its number.
+func opensSession(conv uint32, segments []byte, window uint32) (ok, first bool) {
+	numbered := leadingNumber(segments) != 0
+	for len(segments) >= IKCP_OVERHEAD {
+		var h header
+		h.parse(segments)
+		segments = segments[IKCP_OVERHEAD:]
+		if !h.valid(conv, segments) {
+			break // the session rejects it from here on
+		}
+		if int32(h.una) > 0 || !numbered && h.frg&capMark != 0 && (h.cmd == IKCP_CMD_ACK || h.cmd == IKCP_CMD_WASK) {
+			return false, false
+		}
+		if !ok && h.cmd == IKCP_CMD_PUSH && h.sn < min(window, IKCP_WND_RCV) && h.una == 0 {
+			ok, first = true, h.sn == 0
+		}
+		segments = segments[h.len:]
+	}
+	return ok, first
 }

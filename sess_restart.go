@@ -60,36 +60,3 @@ func (n *successor) discard() {
 	}
 	n.datagrams = nil
 }
-
-// succeed makes the session that next is of, in the place of s.
-func (l *Listener) succeed(s *UDPSession, next *successor) {
-	s.mu.Lock()
-	end := s.closing.timeWait
-	if s.closing.state < stateDraining {
-		end = s.core.closingTimeWait(true)
-	}
-	s.mu.Unlock()
-	now := clock()
-	key := sessionKey{s.to.peerAddr, s.conv}
-	sh := l.table.shard(key.from)
-	sh.mu.Lock()
-	sh.remove(key, s, end)
-	l.scheduleLocked(sh)
-	var made *UDPSession
-	for _, p := range next.datagrams {
-		if c, ok := parseContents(p.data); made == nil && ok && sh.sessions[key] == nil {
-			made = l.openLocked(sh, key, s.sock, s.to, &c, now)
-		}
-	}
-	sh.mu.Unlock()
-	if made != nil {
-		lockSpinning(&made.mu)
-		for _, p := range next.datagrams {
-			c, ok := parseContents(p.data)
-			made.datagramLocked(now, p.data, &c, ok)
-		}
-		made.driveLocked(now, false)
-		made.unlockAndSend(false)
-	}
-	next.discard()
-}
