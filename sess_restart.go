@@ -25,7 +25,7 @@ func (s *UDPSession) keepBackLocked(b []byte, number uint32) {
 		p.data = p.mem[:copy(p.mem[:], b)]
 		s.next.datagrams = append(s.next.datagrams, p)
 	}
-	s.next.due = s.err != nil
+	s.next.due = s.err != nil || s.closing.state >= stateDraining
 }
 
 // checkSuccessorLocked drops what was kept back once the peer has shown that it has this session, and

@@ -345,6 +345,51 @@ func TestBothDialSmallWindows(t *testing.T) {
 	})
 }
 
+// A client that was restarted does not wait for a closed session whose last datagrams the socket has
+// not taken yet.
+func TestClientRestartedWhileDraining(t *testing.T) {
+	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+		l := w.listen(w.config(nil, 0, 0), "10.0.0.2:2000")
+		conn := w.bind("10.0.0.1:1000")
+		c := l.cfg.dial(7, l.Addr(), newSocket(conn, true))
+		c.Write([]byte("hello"))
+		old, err := l.AcceptKCP()
+		w.check(err)
+		w.awaitIdle()
+		conn.Close()
+		c.Abort()
+		drained := old.drain()
+		c = l.cfg.dial(7, l.Addr(), newSocket(w.bind("10.0.0.1:1000"), true))
+		c.Write([]byte("hello"))
+		l.SetDeadline(time.Now().Add(time.Second))
+		fresh, err := l.AcceptKCP()
+		drained()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.ReadFull(fresh, make([]byte, 5))
+		w.check(err)
+		w.check(exchange(c, fresh, 1000))
+		closeAll(c, fresh, l)
+	})
+}
+
+// drain ends a session as if somebody were sending for it, until the function that it returns is
+// called.
+func (s *UDPSession) drain() (drained func()) {
+	s.mu.Lock()
+	s.tx.busy = true
+	s.closeLocked()
+	s.abortLocked(clock())
+	s.closing.lingerUntil = never
+	s.mu.Unlock()
+	return func() {
+		s.mu.Lock()
+		s.tx.busy = false
+		s.unlockAndSend(false)
+	}
+}
+
 // inject lets a session take a datagram as if it came from its peer.
 func (s *UDPSession) inject(b []byte) {
 	d := []inbound{{data: append(make([]byte, 0, 1500), b...), from: s.to.peerAddr}}
