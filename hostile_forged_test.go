@@ -136,7 +136,7 @@ func TestUnprovenTimeout(t *testing.T) {
 		{"forged", func(*ListenConfig) {}, nil, unprovenTimeout},
 		{"forged, 5s", func(lc *ListenConfig) { lc.UnprovenTimeout = 5 * time.Second }, nil, 5 * time.Second},
 		{"forged, never", func(lc *ListenConfig) { lc.UnprovenTimeout = -1 }, nil, 0},
-		{"forged, keepalive", func(lc *ListenConfig) { lc.KeepAlive = time.Second }, nil, 10 * time.Second},
+		{"forged, keepalive", func(lc *ListenConfig) { lc.KeepAlive = time.Second }, nil, 30 * time.Second},
 		{"forged, idle", func(lc *ListenConfig) { lc.IdleTimeout = time.Second }, nil, time.Second},
 		{"silent", func(*ListenConfig) {}, func(w *world, l *Listener) *UDPSession {
 			return w.dial(w.config(nil, 0, 0), l)

@@ -5,9 +5,9 @@ import "encoding/binary"
 // Whether what arrives is of this session, and not of another one of the same address and
 // conversation; see peerIdentity.
 
-// ownDatagram says whether a datagram is of this session: no una in it is beyond what was sent, and
+// inspect says whether a datagram is of this session: no una in it is beyond what was sent, and
 // no WINS tells another number.
-func (k *KCP) ownDatagram(now int64, data []byte) (own bool) {
+func (k *KCP) inspect(now int64, data []byte) (own bool) {
 	var (
 		told, asked, withData bool
 		number                uint32
@@ -37,7 +37,7 @@ func (k *KCP) ownDatagram(now int64, data []byte) (own bool) {
 		}
 	}
 	if told {
-		own = k.hearNumber(now, number, withData) && own
+		own = k.onNumber(now, number, withData) && own
 		if own && number != 0 && !asked && k.snd.nxt == 0 && len(k.early.list) > 0 {
 			k.peer.confirmed = true // it has been asked, and does not ask back
 		}
@@ -48,10 +48,10 @@ func (k *KCP) ownDatagram(now int64, data []byte) (own bool) {
 	return own
 }
 
-// hearNumber takes the number of a WINS, and says whether it may be the peer's.
-func (k *KCP) hearNumber(now int64, number uint32, withData bool) (own bool) {
+// onNumber takes the number of a WINS, and says whether it may be the peer's.
+func (k *KCP) onNumber(now int64, number uint32, withData bool) (own bool) {
 	was := k.peer.peer
-	own = k.peer.hears(now, number, withData)
+	own = k.peer.onNumber(now, number, withData)
 	if k.peer.peer != was {
 		k.early.replaced = k.early.replaced || was != 0
 		// A peer that has a number tells it from the first.

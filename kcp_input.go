@@ -7,7 +7,7 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 	if k.log.mask != 0 {
 		k.log.segments(&logInput, k.conv, data, regular)
 	}
-	if len(data) < IKCP_OVERHEAD || !k.ownDatagram(now, data) {
+	if len(data) < IKCP_OVERHEAD || !k.inspect(now, data) {
 		return -1
 	}
 	var (
@@ -80,16 +80,16 @@ func (k *KCP) checkHeader(h *header, rest []byte) (code int) {
 func (k *KCP) onSegment(now int64, h *header, body []byte, regular bool, in *inputState) {
 	k.count.InSegs++
 	d := h.una - k.snd.una
-	abreast := d <= k.snd.nxt-k.snd.una
+	acceptable := d <= k.snd.nxt-k.snd.una
 	// A peer whose reader has stalled may have acknowledged what its una does not count yet.
-	alive := abreast || h.wnd == 0
+	alive := acceptable || h.wnd == 0
 	own := true
 	if alive {
 		k.flow.onHeard(now)
 		k.lastHeard = now
-		k.peer.hearsAbreast(now)
+		k.peer.onAcceptableUna(now)
 	} else {
-		own = k.peer.hearsBehind(now, k.peer.tells(h), k.rtt.rto)
+		own = k.peer.onOldUna(now, k.peer.tells(h), k.rtt.rto)
 	}
 	switch h.cmd {
 	case IKCP_CMD_ACK:
@@ -117,7 +117,7 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, regular bool, in *inp
 			k.peer.confirmed = true
 		}
 	}
-	if !abreast || k.unconfirmed() {
+	if !acceptable || k.unconfirmed() {
 		return
 	}
 	if d > in.una-k.snd.una {

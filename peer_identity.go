@@ -10,10 +10,10 @@ const (
 	// session, over restartTime at least, so that neither a forged nor a late segment ends one.
 	restartAnswers = 3
 	restartTime    = int64(time.Second)
-	// unaBehindAnswers and unaBehindTime are the same for an una that is behind: segments may be late
+	// oldUnaAnswers and oldUnaTime are the same for an una that is behind: segments may be late
 	// by seconds, and so may be what the una waits for, where somebody else has acknowledged it.
-	unaBehindAnswers = 10
-	unaBehindTime    = int64(5 * time.Second)
+	oldUnaAnswers = 10
+	oldUnaTime    = int64(5 * time.Second)
 	// restartAnswersMax bounds the answers that are asked for when more of them come than there
 	// were questions: somebody forges them, and the peer's own may be lost.
 	restartAnswersMax = 12
@@ -36,7 +36,7 @@ type peerIdentity struct {
 	confirmed bool   // the peer has answered something that only we can have sent
 	tell      bool   // our next acknowledgements begin with our number
 
-	abreastAt int64 // when the peer's una was last up to what it had acknowledged before
+	acceptableAt int64 // when the peer's una was last up to what it had acknowledged before
 
 	asking   bool          // there is a contradiction
 	said     contradiction // what it is
@@ -52,11 +52,11 @@ type peerIdentity struct {
 }
 
 // contradiction is what the peer, or somebody else, says that the peer of this session would not:
-// another number than its own, 0 for that it has no such session, or unaBehind.
+// another number than its own, 0 for that it has no such session, or oldUna.
 type contradiction int64
 
-// unaBehind is an una below what the peer has acknowledged before, when the window is open.
-const unaBehind contradiction = -1
+// oldUna is an una below what the peer has acknowledged before, when the window is open.
+const oldUna contradiction = -1
 
 // start draws our number. The peer's may change until it has acknowledged something, if we dialled:
 // the listener may have begun with an older session.
@@ -64,7 +64,7 @@ func (id *peerIdentity) start(now int64, dialled bool) {
 	for id.own == 0 {
 		id.own = rand.Uint32()
 	}
-	id.dialled, id.settled, id.confirmed, id.tell, id.abreastAt = dialled, !dialled, !dialled, !dialled, now
+	id.dialled, id.settled, id.confirmed, id.tell, id.acceptableAt = dialled, !dialled, !dialled, !dialled, now
 }
 
 // others says whether number is known not to be the peer's.
@@ -72,9 +72,9 @@ func (id *peerIdentity) others(number uint32) bool {
 	return id.own != 0 && id.settled && id.peer != 0 && number != id.peer
 }
 
-// hears takes a number that a WINS of a marked peer tells, 0 for none, and says whether the peer may
+// onNumber takes a number that a WINS of a marked peer tells, 0 for none, and says whether the peer may
 // have sent it. A datagram with data is not the answer to a question.
-func (id *peerIdentity) hears(now int64, number uint32, withData bool) (own bool) {
+func (id *peerIdentity) onNumber(now int64, number uint32, withData bool) (own bool) {
 	switch {
 	case id.own == 0:
 	case id.others(number):
@@ -82,7 +82,7 @@ func (id *peerIdentity) hears(now int64, number uint32, withData bool) (own bool
 		return false
 	case number == 0:
 	case number == id.peer:
-		if id.asking && id.said != unaBehind {
+		if id.asking && id.said != oldUna {
 			id.asking = false
 		}
 	default:
@@ -91,23 +91,23 @@ func (id *peerIdentity) hears(now int64, number uint32, withData bool) (own bool
 	return true
 }
 
-// hearsAbreast notes an una that is up to what the peer had acknowledged before.
-func (id *peerIdentity) hearsAbreast(now int64) {
-	id.abreastAt = now
-	if id.said == unaBehind {
+// onAcceptableUna notes an una that is up to what the peer had acknowledged before.
+func (id *peerIdentity) onAcceptableUna(now int64) {
+	id.acceptableAt = now
+	if id.said == oldUna {
 		id.asking = false
 	}
 }
 
-// hearsBehind notes an una that is not. It may be late; after an RTO without any other it is a
+// onOldUna notes an una that is not. It may be late; after an RTO without any other it is a
 // contradiction. The answer to a question is a WINS that tells the peer's number. It says whether the
 // segment may be the peer's.
-func (id *peerIdentity) hearsBehind(now int64, answer bool, rto int64) (own bool) {
+func (id *peerIdentity) onOldUna(now int64, answer bool, rto int64) (own bool) {
 	switch {
 	case id.own == 0:
 		return true
-	case !id.asking && now-id.abreastAt >= rto, id.asking && answer:
-		id.contradicted(now, unaBehind, false)
+	case !id.asking && now-id.acceptableAt >= rto, id.asking && answer:
+		id.contradicted(now, oldUna, false)
 	}
 	return !id.startedAnew()
 }
@@ -118,11 +118,11 @@ func (id *peerIdentity) tells(h *header) bool {
 }
 
 // startedAnew says whether the peer, as far as is known, has begun again from the first segment.
-func (id *peerIdentity) startedAnew() bool { return id.asking && id.said == unaBehind || id.gone }
+func (id *peerIdentity) startedAnew() bool { return id.asking && id.said == oldUna || id.gone }
 
 // acknowledged notes that the peer has acknowledged what it had not before, which nobody else could.
 func (id *peerIdentity) acknowledged(now int64) {
-	id.settled, id.asking, id.abreastAt = true, false, now
+	id.settled, id.asking, id.acceptableAt = true, false, now
 }
 
 // contradicted takes a contradiction: the first one, or an answer. More answers than there were
@@ -135,7 +135,7 @@ func (id *peerIdentity) contradicted(now int64, said contradiction, withData boo
 		id.askAt = max(id.askAt, now) // a question of before may just be under way
 		id.begin(now, said)
 	case said != id.said:
-		if said == unaBehind {
+		if said == oldUna {
 			return
 		}
 		id.begin(now, said)
@@ -149,8 +149,8 @@ func (id *peerIdentity) contradicted(now int64, said contradiction, withData boo
 // begin starts to count the answers that say the same.
 func (id *peerIdentity) begin(now int64, said contradiction) {
 	id.said, id.since, id.asked, id.answered = said, now, 0, 0
-	if id.needed, id.lasts = restartAnswers, restartTime; said == unaBehind {
-		id.needed, id.lasts = unaBehindAnswers, unaBehindTime
+	if id.needed, id.lasts = restartAnswers, restartTime; said == oldUna {
+		id.needed, id.lasts = oldUnaAnswers, oldUnaTime
 	}
 }
 

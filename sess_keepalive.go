@@ -37,7 +37,7 @@ func (s *UDPSession) checkLivenessLocked(now int64) {
 	case now >= a.idleAt(heard), now >= s.unprovenAtLocked():
 	case now < s.probeAtLocked():
 		return
-	case a.probes < keepAliveProbes:
+	case a.probes < keepAliveProbes, s.unprovenAtLocked() != never: // which decides, as few are sent
 		if s.mayProbeLocked() {
 			s.core.probeWindow()
 		}
