@@ -17,6 +17,11 @@ const (
 	// restartAnswersMax bounds the answers that are asked for when more of them come than there
 	// were questions: somebody forges them, and the peer's own may be lost.
 	restartAnswersMax = 12
+	// What the peer refutes was forged, or late, and more of it may come. Each time doubles the answers
+	// and the time that decide, up to restartAnswersMax and restartTimeMax, until nothing has been
+	// refuted for refutedLife.
+	restartTimeMax = int64(16 * time.Second)
+	refutedLife    = int64(10 * time.Minute)
 	// restartQuestions is how many questions are asked before the matter is dropped: nobody says
 	// the same for long enough, and the other timeouts decide.
 	restartQuestions = 40
@@ -47,6 +52,9 @@ type peerIdentity struct {
 	needed   int           // so many answers decide
 	lasts    int64         // over so much time
 	gone     bool          // the peer does not have this session
+
+	refuted   int   // contradictions that the peer has refuted
+	refutedAt int64 // the last of them
 
 	challenged bool // one question is to be asked without a contradiction
 }
@@ -82,8 +90,8 @@ func (id *peerIdentity) onNumber(now int64, number uint32, withData bool) (own b
 		return false
 	case number == 0:
 	case number == id.peer:
-		if id.asking && id.said != oldUna {
-			id.asking = false
+		if id.said != oldUna {
+			id.refute(now)
 		}
 	default:
 		id.peer = number
@@ -94,8 +102,8 @@ func (id *peerIdentity) onNumber(now int64, number uint32, withData bool) (own b
 // onAcceptableUna notes an una that is up to what the peer had acknowledged before.
 func (id *peerIdentity) onAcceptableUna(now int64) {
 	id.acceptableAt = now
-	if id.said == oldUna {
-		id.asking = false
+	if id.asking && id.said == oldUna {
+		id.refute(now)
 	}
 }
 
@@ -122,7 +130,8 @@ func (id *peerIdentity) startedAnew() bool { return id.asking && id.said == oldU
 
 // acknowledged notes that the peer has acknowledged what it had not before, which nobody else could.
 func (id *peerIdentity) acknowledged(now int64) {
-	id.settled, id.asking, id.acceptableAt = true, false, now
+	id.settled, id.acceptableAt = true, now
+	id.refute(now)
 }
 
 // contradicted takes a contradiction: the first one, or an answer. More answers than there were
@@ -151,6 +160,20 @@ func (id *peerIdentity) begin(now int64, said contradiction) {
 	id.said, id.since, id.asked, id.answered = said, now, 0, 0
 	if id.needed, id.lasts = restartAnswers, restartTime; said == oldUna {
 		id.needed, id.lasts = oldUnaAnswers, oldUnaTime
+	}
+	if now-id.refutedAt >= refutedLife {
+		id.refuted = 0
+	}
+	for range min(id.refuted, 4) {
+		id.needed, id.lasts = min(2*id.needed, restartAnswersMax), min(2*id.lasts, restartTimeMax)
+	}
+}
+
+// refute takes the contradiction, if there is one, for refuted by the peer.
+func (id *peerIdentity) refute(now int64) {
+	if id.asking {
+		id.asking, id.refutedAt = false, now
+		id.refuted++
 	}
 }
 

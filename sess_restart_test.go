@@ -390,6 +390,39 @@ func (s *UDPSession) drain() (drained func()) {
 	}
 }
 
+// Nor do they where the peer does not answer for a while, as in a blackout or on a slow and lossy path,
+// and they come as often as questions are asked.
+func TestForgedNumbersUnanswered(t *testing.T) {
+	for _, tt := range []struct {
+		delay, blackout time.Duration
+		loss            float64
+	}{{30 * time.Millisecond, 2 * time.Second, 0}, {30 * time.Millisecond, 5 * time.Second, 0}, {400 * time.Millisecond, 0, 0.3}} {
+		for _, every := range []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 300 * time.Millisecond, time.Second, 2500 * time.Millisecond} {
+			for _, number := range []uint32{0, 12345} {
+				t.Run(fmt.Sprintf("%v/every=%v/number=%d", tt, every, number), func(t *testing.T) {
+					virtual(t, netem.Path{Delay: tt.delay, Loss: tt.loss}, func(w *world) {
+						c, s := w.pair(w.config(nil, 0, 0))
+						w.check(exchange(c, s, 5000))
+						start := time.Now()
+						w.watch(func(netip.AddrPort, netip.AddrPort, []byte) bool {
+							at := time.Since(start) - 3*time.Second
+							return at < 0 || at > tt.blackout
+						})
+						h := header{conv: c.conv, cmd: IKCP_CMD_WINS, frg: capMark | capFIN, wnd: 100, ts: number}
+						for time.Since(start) < time.Minute {
+							c.inject(segmentOf(h))
+							s.inject(segmentOf(h))
+							w.sleep(every)
+						}
+						w.check(exchange(c, s, 5000))
+						closeAll(c, s)
+					})
+				})
+			}
+		}
+	}
+}
+
 // inject lets a session take a datagram as if it came from its peer.
 func (s *UDPSession) inject(b []byte) {
 	d := []inbound{{data: append(make([]byte, 0, 1500), b...), from: s.to.peerAddr}}
