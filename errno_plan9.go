@@ -8,6 +8,7 @@ var (
 	errAborted = syscall.NewError("software caused connection abort")
 	errReset   = syscall.NewError("connection reset by peer")
 	errPipe    = syscall.NewError("broken pipe")
+	errRefused = syscall.NewError("connection refused")
 )
 
 // transientErrors are the system's errors that leave a socket usable: see transient. Plan 9 hangs

@@ -9,4 +9,5 @@ var (
 	errAborted error = syscall.ECONNABORTED // the socket failed
 	errReset   error = syscall.ECONNRESET   // the peer discarded data
 	errPipe    error = syscall.EPIPE        // CloseWrite was called
+	errRefused error = syscall.ECONNREFUSED // there is nobody at the peer's port
 )

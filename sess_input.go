@@ -1,7 +1,5 @@
 package kcp
 
-import "syscall"
-
 // receive takes a batch of datagrams for a dialled session from its socket's reader.
 func (s *UDPSession) receive(batch []inbound) {
 	now := clock()
@@ -127,7 +125,7 @@ func (s *UDPSession) refused() {
 		now := clock()
 		p.next = now
 		if p.refused++; p.refused > 1 {
-			s.failLocked(syscall.ECONNREFUSED)
+			s.failLocked(errRefused)
 		}
 		s.driveLocked(now, false)
 	}

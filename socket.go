@@ -293,7 +293,7 @@ func (s *socket) retryRead(r receiver, err error, failures int) bool {
 	if s.stopping.Load() || !transient(err) || s.udp == nil && failures > readFailuresMost {
 		return false
 	}
-	if s.connected && errors.Is(err, syscall.ECONNREFUSED) {
+	if s.connected && errors.Is(err, errRefused) {
 		r.refused()
 	}
 	if failures > readFailures {
