@@ -423,6 +423,91 @@ func TestForgedNumbersUnanswered(t *testing.T) {
 	}
 }
 
+// An una that somebody forges over lost segments costs the data, but not the knowledge of it: the
+// sender fails, though what comes later is acknowledged one by one, and the peer has something to say.
+func TestForgedUnaOverLoss(t *testing.T) {
+	for _, talks := range []bool{false, true} {
+		for _, old := range []bool{false, true} {
+			t.Run(fmt.Sprintf("talks=%t/extensions=%t", talks, !old), func(t *testing.T) {
+				virtual(t, netem.Path{Delay: 20 * time.Millisecond}, func(w *world) {
+					cfg := w.config(nil, 0, 0)
+					if old {
+						deployed(cfg)
+					}
+					c, s := w.join(w.config(nil, 0, 0), cfg)
+					lost := true
+					w.watch(func(from, _ netip.AddrPort, _ []byte) bool { return !lost || from.Port() == 2000 })
+					for range 3 {
+						c.Write(make([]byte, 1000))
+					}
+					w.sleep(10 * time.Millisecond)
+					c.inject(segmentOf(header{conv: c.conv, cmd: IKCP_CMD_PUSH, sn: 0, wnd: 128, una: c.core.snd.nxt}))
+					lost = false
+					start := time.Now()
+					var err error
+					for sent := 0; err == nil; sent += 1000 {
+						if _, err = c.Write(make([]byte, 1000)); time.Since(start) > time.Minute {
+							t.Fatalf("%d bytes were written", sent)
+						}
+						if talks {
+							s.Write([]byte("x"))
+						}
+						time.Sleep(10 * time.Millisecond)
+					}
+					took := time.Since(start)
+					t.Logf("%v after %v", err, took)
+					if !errors.Is(err, syscall.ECONNRESET) || took > 10*time.Second {
+						t.Errorf("%v after %v", err, took)
+					}
+					c.Abort()
+					s.Abort()
+				})
+			})
+		}
+	}
+}
+
+// Where nothing arrives that is sent, the user timeout ends the session, whatever the peer says.
+func TestOneWayBlackHole(t *testing.T) {
+	for _, old := range []bool{false, true} {
+		t.Run(fmt.Sprintf("extensions=%t", !old), func(t *testing.T) {
+			virtual(t, netem.Path{Delay: 20 * time.Millisecond}, func(w *world) {
+				cfg := w.config(nil, 0, 0)
+				if old {
+					deployed(cfg)
+				}
+				c, s := w.join(w.config(nil, 0, 0), cfg)
+				c.SetUserTimeout(10 * time.Second)
+				w.watch(func(from, _ netip.AddrPort, _ []byte) bool { return from.Port() == 2000 })
+				over := make(chan struct{})
+				go func() {
+					defer close(over)
+					for s.Cause() == nil {
+						s.Write([]byte("still here"))
+						time.Sleep(100 * time.Millisecond)
+					}
+				}()
+				go io.Copy(io.Discard, c)
+				start := time.Now()
+				var err error
+				for err == nil && time.Since(start) < 5*time.Minute {
+					_, err = c.Write(make([]byte, 100))
+					time.Sleep(10 * time.Millisecond)
+				}
+				took := time.Since(start).Round(time.Millisecond)
+				var timeout *PeerTimeoutError
+				if !errors.As(err, &timeout) || timeout.Unacknowledged < 9*time.Second || took > 11*time.Second {
+					t.Errorf("%v after %v", err, took)
+				}
+				t.Logf("%v after %v", err, took)
+				c.Abort()
+				s.Abort()
+				<-over
+			})
+		})
+	}
+}
+
 // inject lets a session take a datagram as if it came from its peer.
 func (s *UDPSession) inject(b []byte) {
 	d := []inbound{{data: append(make([]byte, 0, 1500), b...), from: s.to.peerAddr}}
