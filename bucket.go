@@ -6,7 +6,7 @@ import "time"
 type Bucket interface {
 	// Take takes count tokens, bytes here, out of the bucket, and returns how long they have to be
 	// waited for, 0 or less for not at all. It does not wait itself. Sessions call it under their
-	// locks, one bucket's for several sessions at the same time: it must neither block nor call
+	// locks, one bucket's for several sessions at the same time: it must neither block, panic nor call
 	// them.
 	Take(count int64) time.Duration
 }
