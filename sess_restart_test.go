@@ -130,7 +130,7 @@ func TestServerRestartedUnderUpload(t *testing.T) {
 				h := w.host(cfg, "10.0.0.2:2000")
 				go take(h.Listener, &first[0])
 				c := w.dial(cfg, h.Listener)
-				end := time.Now().Add(20 * time.Second)
+				end := time.Now().Add(8 * time.Second)
 				failed := make(chan time.Time)
 				var wrote error
 				go func() {
