@@ -34,6 +34,14 @@ func (q *earlyQueue) add(h *header, body []byte, number uint32, pool *packetPool
 	return true
 }
 
+// discard empties the queue.
+func (q *earlyQueue) discard(pool *packetPool) {
+	for i := range q.list {
+		pool.put(q.list[i].p)
+	}
+	q.list = nil
+}
+
 // take calls f with each segment that may be of the session with that number of the peer's, and
 // empties the queue.
 func (q *earlyQueue) take(number uint32, pool *packetPool, f func(h *header, body []byte)) {
@@ -42,7 +50,6 @@ func (q *earlyQueue) take(number uint32, pool *packetPool, f func(h *header, bod
 		if e.number == number || e.number == 0 && !q.replaced {
 			f(&e.h, e.p.data)
 		}
-		pool.put(e.p)
 	}
-	q.list = nil
+	q.discard(pool)
 }

@@ -252,7 +252,7 @@ func (k *KCP) release() {
 	}
 	k.snd = sendWindow{una: k.snd.una, nxt: k.snd.una, end: k.snd.una}
 	k.rcv.release(k.pool)
-	k.early.take(0, k.pool, func(*header, []byte) {})
+	k.early.discard(k.pool)
 	k.acks = ackQueue{}
 }
 

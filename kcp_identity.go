@@ -50,14 +50,14 @@ func (k *KCP) inspect(now int64, data []byte) (own bool) {
 
 // onNumber takes the number of a WINS, and says whether it may be the peer's.
 func (k *KCP) onNumber(now int64, number uint32, withData bool) (own bool) {
-	was := k.peer.peer
+	was := k.peer.number
 	own = k.peer.onNumber(now, number, withData)
-	if k.peer.peer != was {
+	if k.peer.number != was {
 		k.early.replaced = k.early.replaced || was != 0
 		// A peer that has a number tells it from the first.
 		k.peer.trusted = k.peer.dialled && k.snd.una == 0 || !k.peer.dialled && k.rcv.nxt == 0 && k.rcv.held == 0
 	}
-	k.peer.tell = k.peer.tell || own && number != 0 && !k.peer.dialled
+	k.peer.tellNumber = k.peer.tellNumber || own && number != 0 && !k.peer.dialled
 	return own
 }
 
@@ -103,7 +103,7 @@ func (k *KCP) onEarlyData(now int64, h *header, body []byte, number uint32) {
 
 // takeEarlyData takes what was held, once the session is confirmed.
 func (k *KCP) takeEarlyData(now int64) {
-	k.early.take(k.peer.peer, k.pool, func(h *header, body []byte) { k.onData(now, h, body) })
+	k.early.take(k.peer.number, k.pool, func(h *header, body []byte) { k.onData(now, h, body) })
 }
 
 // onReset takes a RST, whose una has to be what is acknowledged or in flight. Only the peer, or

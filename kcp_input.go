@@ -107,7 +107,7 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, regular bool, in *inp
 	case IKCP_CMD_WASK:
 		k.flow.updateDue = true
 	case IKCP_CMD_WINS:
-		in.numbered = in.numbered || h.ts != 0 && h.ts == k.peer.peer
+		in.numbered = in.numbered || h.ts != 0 && h.ts == k.peer.number
 	case cmdRST:
 		k.onReset(now, h, in.numbered)
 	}

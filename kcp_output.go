@@ -193,8 +193,8 @@ func (k *KCP) endDatagram(now int64) {
 func (k *KCP) writeAcks(now int64) {
 	q := &k.acks
 	// A single datagram without a number may be forged: it is not worth a longer answer.
-	if k.peer.tell && (k.peer.peer != 0 || len(q.pending) > 1) {
-		k.peer.tell = false
+	if k.peer.tellNumber && (k.peer.number != 0 || len(q.pending) > 1) {
+		k.peer.tellNumber = false
 		k.writeUpdate(now)
 	}
 	h := k.controlHeader(IKCP_CMD_ACK)

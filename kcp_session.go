@@ -250,7 +250,7 @@ func (k *KCP) limitSpend(n int) { k.limitPacer.spend(n) }
 func (k *KCP) closingTimeWait(reset bool) timeWait {
 	return timeWait{
 		una: k.rcv.una(), caps: k.caps.own, peer: k.caps.peer, fin: k.rcv.fin, reset: reset,
-		confirmed: k.peerProven(), dataTS: k.dataTS, number: k.peer.own, peers: [peersKept]uint32{k.peer.peer},
+		confirmed: k.peerProven(), dataTS: k.dataTS, ownNumber: k.peer.own, peerNumbers: [peerNumbersKept]uint32{k.peer.number},
 	}
 }
 

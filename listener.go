@@ -376,7 +376,7 @@ func (l *Listener) openLocked(sh *demuxShard, key sessionKey, sock *socket, to d
 		asked = l.check.answers(key, c.body, now)
 		ok, first = opensSession(key.conv, c.body, uint32(l.cfg.receiveWindow()))
 	}
-	if !ok && !asked || sh.timeWaits.straggler(key, c.number(), first, dataTS(c.body), now) {
+	if !ok && !asked || sh.timeWaits.straggler(key, c.number(), first, dataTS(key.conv, c.body), now) {
 		return nil
 	}
 	return l.admit(key.from, asked, func() *UDPSession {
@@ -397,20 +397,14 @@ func (l *Listener) openLocked(sh *demuxShard, key sessionKey, sock *socket, to d
 // begin with its number.
 func opensSession(conv uint32, segments []byte, window uint32) (ok, first bool) {
 	numbered := leadingNumber(segments) != 0
-	for len(segments) >= IKCP_OVERHEAD {
-		var h header
-		h.parse(segments)
-		segments = segments[IKCP_OVERHEAD:]
-		if !h.valid(conv, segments) {
-			break // the session rejects it from here on
-		}
+	// The session rejects a datagram from the first bad segment on.
+	for h, rest, valid := nextSegment(conv, segments); valid; h, rest, valid = nextSegment(conv, rest) {
 		if int32(h.una) > 0 || !numbered && h.frg&capMark != 0 && (h.cmd == IKCP_CMD_ACK || h.cmd == IKCP_CMD_WASK) {
 			return false, false
 		}
 		if !ok && h.cmd == IKCP_CMD_PUSH && h.sn < min(window, IKCP_WND_RCV) && h.una == 0 {
 			ok, first = true, h.sn == 0
 		}
-		segments = segments[h.len:]
 	}
 	return ok, first
 }

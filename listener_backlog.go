@@ -93,12 +93,11 @@ func (a *addressCheck) cookie(key sessionKey, epoch int64) uint32 {
 func (a *addressCheck) question(cfg *config, key sessionKey, now int64) *packet {
 	a.asked.Store(now)
 	p := packets.get()
-	p.data = p.mem[:cfg.env.head+IKCP_OVERHEAD]
-	h := header{
+	p.data = p.mem[:cfg.env.head]
+	p.appendHeader(&header{
 		conv: key.conv, cmd: IKCP_CMD_PUSH, wnd: uint16(cfg.receiveWindow()),
 		ts: a.cookie(key, now/questionEpoch), sn: questionSn,
-	}
-	h.put(p.data[cfg.env.head:])
+	})
 	return p
 }
 
@@ -108,18 +107,11 @@ func (a *addressCheck) answers(key sessionKey, segments []byte, now int64) bool 
 	if asked := a.asked.Load(); asked == 0 || now-asked > 2*questionEpoch {
 		return false
 	}
-	for len(segments) >= IKCP_OVERHEAD {
-		var h header
-		h.parse(segments)
-		segments = segments[IKCP_OVERHEAD:]
-		if !h.valid(key.conv, segments) {
-			return false
-		}
+	for h, rest, ok := nextSegment(key.conv, segments); ok; h, rest, ok = nextSegment(key.conv, rest) {
 		if h.cmd == IKCP_CMD_ACK && h.sn == questionSn { // one is looked at
 			epoch := now / questionEpoch
 			return h.una == 0 && (h.ts == a.cookie(key, epoch) || h.ts == a.cookie(key, epoch-1))
 		}
-		segments = segments[h.len:]
 	}
 	return false
 }

@@ -47,7 +47,7 @@ func FuzzTimeWaitReply(f *testing.F) {
 		if !ok || !c.hasConv && c.kind() != fecTypeParity {
 			return // whoever asks for an answer has found that out
 		}
-		end := timeWait{una: una, fin: mode&fuzzFIN != 0, reset: mode&fuzzReset != 0, number: 12345}
+		end := timeWait{una: una, fin: mode&fuzzFIN != 0, reset: mode&fuzzReset != 0, ownNumber: 12345}
 		if mode&fuzzOwnCaps != 0 {
 			end.caps = capMark | capFIN
 		}
@@ -100,8 +100,8 @@ func wantReply(t *testing.T, cfg *config, c *contents, reply []byte, end timeWai
 		t.Fatalf("%x is the answer to %x", payload, c.body)
 	}
 	for _, h := range segments {
-		if h.cmd == IKCP_CMD_WINS && h.ts != end.number || h.cmd != IKCP_CMD_ACK && h.cmd != cmdRST && h.sn != 0 {
-			t.Fatalf("tells number %d, want %d: %+v", h.ts, end.number, h)
+		if h.cmd == IKCP_CMD_WINS && h.ts != end.ownNumber || h.cmd != IKCP_CMD_ACK && h.cmd != cmdRST && h.sn != 0 {
+			t.Fatalf("tells number %d, want %d: %+v", h.ts, end.ownNumber, h)
 		}
 		switch h.cmd {
 		case IKCP_CMD_ACK, IKCP_CMD_WINS:

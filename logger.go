@@ -87,14 +87,7 @@ func (l *logger) segments(e *logEvents, conv uint32, b []byte, regular bool) {
 	if l.mask&e.datagram.mask != 0 {
 		l.f(e.datagram.msg, "conv", conv, "len", len(b), "regular", regular)
 	}
-	for len(b) >= IKCP_OVERHEAD {
-		var h header
-		h.parse(b)
-		b = b[IKCP_OVERHEAD:]
-		if !h.valid(conv, b) {
-			return
-		}
-		b = b[h.len:]
+	for h, b, ok := nextSegment(conv, b); ok; h, b, ok = nextSegment(conv, b) {
 		if s := &e.segments[h.cmd-IKCP_CMD_PUSH]; l.mask&s.mask != 0 {
 			l.f(s.msg, "conv", h.conv, "sn", h.sn, "ts", h.ts, "una", h.una, "wnd", h.wnd, "frg", h.frg, "len", h.len)
 		}

@@ -13,6 +13,13 @@ type packet struct {
 	mem    [mtuLimit]byte
 }
 
+// appendHeader appends a segment without data to the datagram that p holds.
+func (p *packet) appendHeader(h *header) {
+	at := len(p.data)
+	p.data = p.data[:at+IKCP_OVERHEAD]
+	h.put(p.data[at:])
+}
+
 // startsAt says whether the data starts at mem[at].
 func (p *packet) startsAt(at int) bool { return len(p.data) > 0 && &p.data[0] == &p.mem[at] }
 

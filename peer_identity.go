@@ -33,24 +33,24 @@ const (
 // sent it, or sent it long ago: it is a reason to ask, as with the challenge ACK of RFC 5961
 // (https://www.rfc-editor.org/rfc/rfc5961#section-3).
 type peerIdentity struct {
-	own       uint32 // our number, 0 without extensions
-	dialled   bool
-	peer      uint32 // the peer's, 0 while it is unknown
-	trusted   bool   // it was told before anything showed that the peer has none
-	settled   bool   // the peer's number does not change any more
-	confirmed bool   // the peer has answered something that only we can have sent
-	tell      bool   // our next acknowledgements begin with our number
+	own        uint32 // our number, 0 without extensions
+	dialled    bool
+	number     uint32 // the peer's, 0 while it is unknown
+	trusted    bool   // it was told before anything showed that the peer has none
+	settled    bool   // the peer's number does not change any more
+	confirmed  bool   // the peer has answered something that only we can have sent
+	tellNumber bool   // our next acknowledgements begin with our number
 
 	acceptableAt int64 // when the peer's una was last up to what it had acknowledged before
 
 	asking   bool          // there is a contradiction
-	said     contradiction // what it is
+	claim    contradiction // what it is
 	since    int64         // when it was heard first
 	askAt    int64         // when to ask next
 	asked    int           // questions so far
 	answered int           // of them by the same contradiction
 	needed   int           // so many answers decide
-	lasts    int64         // over so much time
+	minSpan  int64         // over so much time
 	gone     bool          // the peer does not have this session
 
 	refuted   int   // contradictions that the peer has refuted
@@ -72,12 +72,12 @@ func (id *peerIdentity) start(now int64, dialled bool) {
 	for id.own == 0 {
 		id.own = rand.Uint32()
 	}
-	id.dialled, id.settled, id.confirmed, id.tell, id.acceptableAt = dialled, !dialled, !dialled, !dialled, now
+	id.dialled, id.settled, id.confirmed, id.tellNumber, id.acceptableAt = dialled, !dialled, !dialled, !dialled, now
 }
 
 // others says whether number is known not to be the peer's.
 func (id *peerIdentity) others(number uint32) bool {
-	return id.own != 0 && id.settled && id.peer != 0 && number != id.peer
+	return id.own != 0 && id.settled && id.number != 0 && number != id.number
 }
 
 // onNumber takes a number that a WINS of a marked peer tells, 0 for none, and says whether the peer may
@@ -89,12 +89,12 @@ func (id *peerIdentity) onNumber(now int64, number uint32, withData bool) (own b
 		id.contradicted(now, contradiction(number), withData)
 		return false
 	case number == 0:
-	case number == id.peer:
-		if id.said != oldUna {
+	case number == id.number:
+		if id.claim != oldUna {
 			id.refute(now)
 		}
 	default:
-		id.peer = number
+		id.number = number
 	}
 	return true
 }
@@ -102,7 +102,7 @@ func (id *peerIdentity) onNumber(now int64, number uint32, withData bool) (own b
 // onAcceptableUna notes an una that is up to what the peer had acknowledged before.
 func (id *peerIdentity) onAcceptableUna(now int64) {
 	id.acceptableAt = now
-	if id.asking && id.said == oldUna {
+	if id.asking && id.claim == oldUna {
 		id.refute(now)
 	}
 }
@@ -122,11 +122,11 @@ func (id *peerIdentity) onOldUna(now int64, answer bool, rto int64) (own bool) {
 
 // tells says whether a segment is a WINS of the peer's: with its number, if it has one.
 func (id *peerIdentity) tells(h *header) bool {
-	return h.cmd == IKCP_CMD_WINS && (id.peer == 0 || h.ts == id.peer)
+	return h.cmd == IKCP_CMD_WINS && (id.number == 0 || h.ts == id.number)
 }
 
 // startedAnew says whether the peer, as far as is known, has begun again from the first segment.
-func (id *peerIdentity) startedAnew() bool { return id.asking && id.said == oldUna || id.gone }
+func (id *peerIdentity) startedAnew() bool { return id.asking && id.claim == oldUna || id.gone }
 
 // acknowledged notes that the peer has acknowledged what it had not before, which nobody else could.
 func (id *peerIdentity) acknowledged(now int64) {
@@ -143,7 +143,7 @@ func (id *peerIdentity) contradicted(now int64, said contradiction, withData boo
 		id.asking = true
 		id.askAt = max(id.askAt, now) // a question of before may just be under way
 		id.begin(now, said)
-	case said != id.said:
+	case said != id.claim:
 		if said == oldUna {
 			return
 		}
@@ -157,15 +157,15 @@ func (id *peerIdentity) contradicted(now int64, said contradiction, withData boo
 
 // begin starts to count the answers that say the same.
 func (id *peerIdentity) begin(now int64, said contradiction) {
-	id.said, id.since, id.asked, id.answered = said, now, 0, 0
-	if id.needed, id.lasts = restartAnswers, restartTime; said == oldUna {
-		id.needed, id.lasts = oldUnaAnswers, oldUnaTime
+	id.claim, id.since, id.asked, id.answered = said, now, 0, 0
+	if id.needed, id.minSpan = restartAnswers, restartTime; said == oldUna {
+		id.needed, id.minSpan = oldUnaAnswers, oldUnaTime
 	}
 	if now-id.refutedAt >= refutedLife {
 		id.refuted = 0
 	}
 	for range min(id.refuted, 4) {
-		id.needed, id.lasts = min(2*id.needed, restartAnswersMax), min(2*id.lasts, restartTimeMax)
+		id.needed, id.minSpan = min(2*id.needed, restartAnswersMax), min(2*id.minSpan, restartTimeMax)
 	}
 }
 
@@ -197,7 +197,7 @@ func (id *peerIdentity) dueAt() int64 {
 func (id *peerIdentity) question(now, rto int64) bool {
 	switch {
 	case !id.asking: // challenged
-	case id.answered >= id.needed && now-id.since >= id.lasts:
+	case id.answered >= id.needed && now-id.since >= id.minSpan:
 		id.asking, id.gone = false, true
 		return false
 	case id.asked >= restartQuestions:
@@ -206,6 +206,6 @@ func (id *peerIdentity) question(now, rto int64) bool {
 	}
 	id.challenged = false
 	id.asked++
-	id.askAt = now + max(rto, 2*id.lasts/restartQuestions)
+	id.askAt = now + max(rto, 2*id.minSpan/restartQuestions)
 	return true
 }

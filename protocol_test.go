@@ -883,6 +883,6 @@ func protocolConstants() map[string]uint64 {
 		"memory of ended sessions": ms(time.Duration(timeWaitLife)), "ended sessions": timeWaitMax * demuxShards,
 		"restart": ms(time.Duration(reconnectAfter)), "accept backlog": acceptBacklog,
 		"answers": restartAnswers, "most answers": restartAnswersMax, "time of answers": ms(time.Duration(restartTime)),
-		"questions": restartQuestions, "datagrams kept back": keptBackMax, "remembered numbers": peersKept,
+		"questions": restartQuestions, "datagrams kept back": keptBackMax, "remembered numbers": peerNumbersKept,
 	}
 }

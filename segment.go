@@ -116,16 +116,23 @@ func (h *header) fits(rest []byte) bool {
 	return uint64(h.len) <= uint64(len(rest)) && h.len <= mtuLimit
 }
 
+// nextSegment returns the header of the segment of conversation conv that b starts with, and what
+// follows the segment. ok is false, and rest is b, where there is none.
+func nextSegment(conv uint32, b []byte) (h header, rest []byte, ok bool) {
+	if len(b) < IKCP_OVERHEAD {
+		return h, b, false
+	}
+	h.parse(b)
+	if rest = b[IKCP_OVERHEAD:]; !h.valid(conv, rest) {
+		return h, b, false
+	}
+	return h, rest[h.len:], true
+}
+
 // wellFormed says whether b consists of whole segments of conversation conv and nothing else.
 func wellFormed(conv uint32, b []byte) bool {
-	for len(b) >= IKCP_OVERHEAD {
-		var h header
-		h.parse(b)
-		b = b[IKCP_OVERHEAD:]
-		if !h.valid(conv, b) {
-			return false
-		}
-		b = b[h.len:]
+	for ok := true; ok; {
+		_, b, ok = nextSegment(conv, b)
 	}
 	return len(b) == 0
 }

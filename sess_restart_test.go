@@ -273,7 +273,7 @@ func TestLateUna(t *testing.T) {
 						h.frg = capMark | capFIN
 					}
 					if cmd == IKCP_CMD_WINS {
-						h.ts = victim.core.peer.peer
+						h.ts = victim.core.peer.number
 					}
 					victim.inject(segmentOf(h))
 					w.sleep(20 * time.Second)

@@ -11,7 +11,8 @@ const (
 	// https://www.rfc-editor.org/rfc/rfc9293#section-3.6.1).
 	timeWaitLife = int64(time.Minute)
 	// reconnectAfter is how soon after the end of a session that had heard nothing back its first
-	// segment may be that of a new one: the peer would have repeated it sooner.
+	// segment may be that of a new one: the peer would have repeated it sooner. For as long after
+	// that, or after the end, its ts tells a late copy.
 	reconnectAfter = int64(10 * time.Second)
 	// timeWaitMax bounds the sessions that a shard of the table remembers, against floods of short
 	// ones.
@@ -32,21 +33,21 @@ type timeWait struct {
 	reset     bool   // data was lost with the session
 	confirmed bool   // the peer had acknowledged something of ours
 
-	dataTS tsRange           // of the peer's data
-	number uint32            // our session number
-	peers  [peersKept]uint32 // the peer's, and those of its sessions before; 0 for none
+	dataTS      tsRange                 // of the peer's data
+	ownNumber   uint32                  // our session number
+	peerNumbers [peerNumbersKept]uint32 // the peer's, and those of its sessions before; 0 for none
 }
 
-// peersKept is how many session numbers of a peer are remembered, of sessions that followed one another
-// at the same address with the same conversation.
-const peersKept = 4
+// peerNumbersKept is how many session numbers of a peer are remembered, of sessions that followed one
+// another at the same address with the same conversation.
+const peerNumbersKept = 4
 
 // replaces takes the numbers of the session that had ended before with the same key.
 func (t *timeWait) replaces(old *timeWait) {
 	at := 0
-	for _, n := range append(t.peers[:1:1], old.peers[:]...) {
-		if n != 0 && !slices.Contains(t.peers[:at], n) && at < peersKept {
-			t.peers[at] = n
+	for _, n := range append(t.peerNumbers[:1:1], old.peerNumbers[:]...) {
+		if n != 0 && !slices.Contains(t.peerNumbers[:at], n) && at < peerNumbersKept {
+			t.peerNumbers[at] = n
 			at++
 		}
 	}
@@ -77,7 +78,7 @@ func (r *tsRange) has(ts uint32) bool { return r.any && ts-r.first <= r.last-r.f
 // another one.
 func (t *timeWait) isOf(c *contents) bool {
 	number := c.number()
-	return number == 0 || t.peers[0] == 0 || slices.Contains(t.peers[:], number)
+	return number == 0 || t.peerNumbers[0] == 0 || slices.Contains(t.peerNumbers[:], number)
 }
 
 // reply returns the datagram, still to be sealed, that answers an opened one, nil for none. It is
@@ -86,17 +87,9 @@ func (t *timeWait) reply(cfg *config, conv uint32, c *contents) *packet {
 	if c.kind() == fecTypeParity || c.kind() == fecTypeOOB {
 		return nil
 	}
-	segments := c.body
 	p := packets.get()
 	p.data = p.mem[:cfg.env.head]
-	for len(segments) >= IKCP_OVERHEAD {
-		var h header
-		h.parse(segments)
-		segments = segments[IKCP_OVERHEAD:]
-		if !h.valid(conv, segments) {
-			break
-		}
-		segments = segments[h.len:]
+	for h, rest, ok := nextSegment(conv, c.body); ok; h, rest, ok = nextSegment(conv, rest) {
 		if h.isControl() && h.frg&capMark != 0 && t.caps != 0 {
 			t.peer = h.frg
 		}
@@ -109,22 +102,22 @@ func (t *timeWait) reply(cfg *config, conv uint32, c *contents) *packet {
 		case IKCP_CMD_ACK:
 			r.sn, r.ts = h.sn, h.ts
 		case IKCP_CMD_WINS:
-			r.ts = t.number
+			r.ts = t.ownNumber
 		case cmdRST: // it says all, behind our number
 			p.data = p.data[:cfg.env.head]
 			if cfg.env.head+2*IKCP_OVERHEAD+cfg.env.tail <= cfg.mtu {
 				lead := r
-				lead.cmd, lead.ts = IKCP_CMD_WINS, t.number
-				appendHeader(p, &lead)
+				lead.cmd, lead.ts = IKCP_CMD_WINS, t.ownNumber
+				p.appendHeader(&lead)
 			}
-			r.sn, r.ts = t.una, dataTS(c.body) // for a dialler that has heard nothing yet
-			appendHeader(p, &r)
+			r.sn, r.ts = t.una, dataTS(conv, c.body) // for a dialler that has heard nothing yet
+			p.appendHeader(&r)
 			return p
 		}
 		if len(p.data)+IKCP_OVERHEAD+cfg.env.tail > cfg.mtu {
 			break
 		}
-		appendHeader(p, &r)
+		p.appendHeader(&r)
 	}
 	if len(p.data) == cfg.env.head {
 		packets.put(p)
@@ -134,27 +127,13 @@ func (t *timeWait) reply(cfg *config, conv uint32, c *contents) *packet {
 }
 
 // dataTS returns the ts of the first PUSH or FIN of a datagram, 0 if there is none.
-func dataTS(segments []byte) uint32 {
-	for len(segments) >= IKCP_OVERHEAD {
-		var h header
-		h.parse(segments)
-		segments = segments[IKCP_OVERHEAD:]
-		switch {
-		case !h.fits(segments):
-			return 0
-		case h.cmd == IKCP_CMD_PUSH || h.cmd == cmdFIN:
+func dataTS(conv uint32, segments []byte) uint32 {
+	for h, rest, ok := nextSegment(conv, segments); ok; h, rest, ok = nextSegment(conv, rest) {
+		if h.cmd == IKCP_CMD_PUSH || h.cmd == cmdFIN {
 			return h.ts
 		}
-		segments = segments[h.len:]
 	}
 	return 0
-}
-
-// appendHeader appends a segment without data to a datagram.
-func appendHeader(p *packet, h *header) {
-	at := len(p.data)
-	p.data = p.data[:at+IKCP_OVERHEAD]
-	h.put(p.data[at:])
 }
 
 // replyCmd returns the cmd of the answer to a segment, 0 for none.
@@ -190,18 +169,11 @@ func (t *timeWait) replyCmd(h *header) uint8 {
 // dialler that asks whether anybody is there, or of a peer that asks whether its session still is. It
 // makes no session, and no more bytes than came. Its session number is 0.
 func (c *config) probeReply(conv uint32, segments []byte) *packet {
-	for c.caps != 0 && len(segments) >= IKCP_OVERHEAD {
-		var h header
-		h.parse(segments)
-		segments = segments[IKCP_OVERHEAD:]
-		if !h.valid(conv, segments) {
-			break
-		}
-		segments = segments[h.len:]
+	for h, rest, ok := nextSegment(conv, segments); ok && c.caps != 0; h, rest, ok = nextSegment(conv, rest) {
 		if h.cmd == IKCP_CMD_WASK && h.frg&capMark != 0 {
 			p := packets.get()
 			p.data = p.mem[:c.env.head]
-			appendHeader(p, &header{conv: conv, cmd: IKCP_CMD_WINS, frg: c.caps, wnd: uint16(c.receiveWindow())})
+			p.appendHeader(&header{conv: conv, cmd: IKCP_CMD_WINS, frg: c.caps, wnd: uint16(c.receiveWindow())})
 			return p
 		}
 	}
@@ -259,8 +231,8 @@ func (e *timeWaitTable) straggler(key sessionKey, number uint32, first bool, ts 
 	switch {
 	case in == nil:
 		return false
-	case number != 0 && end.peers[0] != 0:
-		return slices.Contains(end.peers[:], number)
+	case number != 0 && end.peerNumbers[0] != 0:
+		return slices.Contains(end.peerNumbers[:], number)
 	}
 	return !first || now < end.reconnectAt || now < end.reconnectAt+reconnectAfter && end.dataTS.has(ts)
 }
@@ -268,7 +240,7 @@ func (e *timeWaitTable) straggler(key sessionKey, number uint32, first bool, ts 
 // ended says whether number is that of a session that ended.
 func (e *timeWaitTable) ended(key sessionKey, number uint32, now int64) bool {
 	end, in := e.find(key, now)
-	return in != nil && slices.Contains(end.peers[:], number)
+	return in != nil && slices.Contains(end.peerNumbers[:], number)
 }
 
 // age forgets what is old enough.
