@@ -188,12 +188,11 @@ func (k *KCP) Send(b []byte) int {
 		return -1
 	}
 	var tail *packet
-	size, fill := len(b), 0
+	size, fill, room := len(b), 0, k.dataRoom()
 	if k.stream && k.snd.queued() > 0 {
 		tail = k.snd.at(k.snd.end - 1).p
-		fill = min(len(b), max(0, k.dataRoom()-len(tail.data)))
+		fill = min(len(b), max(0, room-len(tail.data)))
 	}
-	room := k.dataRoom()
 	count := (len(b) - fill + room - 1) / room
 	if count > maxFragments {
 		return -2

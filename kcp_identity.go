@@ -15,10 +15,10 @@ func (k *KCP) inspect(now int64, data []byte) (own bool) {
 	own = true
 	le := binary.LittleEndian
 	for len(data) >= IKCP_OVERHEAD {
-		b := data[:IKCP_OVERHEAD]
+		b := (*[IKCP_OVERHEAD]byte)(data)
 		cmd, marked, length := b[4], b[5]&capMark != 0, uint(le.Uint32(b[20:]))
 		data = data[IKCP_OVERHEAD:]
-		if segmentConv(b) != k.conv || cmd < IKCP_CMD_PUSH || cmd > cmdRST || length > min(uint(len(data)), mtuLimit) {
+		if le.Uint32(b[:]) != k.conv || cmd < IKCP_CMD_PUSH || cmd > cmdRST || length > min(uint(len(data)), mtuLimit) {
 			break // input stops here, too
 		}
 		data = data[length:]

@@ -7,11 +7,20 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 	if k.log.mask != 0 {
 		k.log.segments(&logInput, k.conv, data, regular)
 	}
-	if len(data) < IKCP_OVERHEAD || !k.inspect(now, data) {
+	if len(data) < IKCP_OVERHEAD {
+		return -1
+	}
+	var h header
+	h.parse(data)
+	// Most datagrams are one PUSH or ACK, which inspect has nothing to look for in but una.
+	if h.cmd <= IKCP_CMD_ACK && len(data) == IKCP_OVERHEAD+int(h.len) {
+		if int32(h.una-k.snd.nxt) > 0 {
+			return -1
+		}
+	} else if !k.inspect(now, data) {
 		return -1
 	}
 	var (
-		h       header
 		in      = inputState{una: k.snd.una, datagram: data}
 		limited = k.cwndLimited()
 	)

@@ -9,8 +9,8 @@ import (
 )
 
 // acceptBacklog is how many sessions may wait for Accept: so many of any peers, and as many again of
-// those that have answered a question of addressCheck. What would make one more is dropped, and its
-// sender tries again.
+// those that have answered a question of addressCheck. What would make one more is dropped; its sender
+// is asked, if there is room for it then, and tries again.
 const acceptBacklog = 128
 
 // backlog is the sessions that wait for Accept, in the order in which they came: those of any peers,

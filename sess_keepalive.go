@@ -28,11 +28,11 @@ func (s *UDPSession) checkLivenessLocked(now int64) {
 	if s.answeredLocked() {
 		a.awaitingReply = false
 	}
-	timeout := &PeerTimeoutError{Silent: time.Duration(now - heard)}
+	unacknowledged := int64(0)
 	switch {
 	case now >= a.userAt():
 		if s.core.awaitsAck() && heard > a.awaitingSince {
-			timeout.Unacknowledged = time.Duration(now - a.awaitingSince)
+			unacknowledged = now - a.awaitingSince
 		}
 	case now >= a.idleAt(heard), now >= s.unprovenAtLocked():
 	case now < s.probeAtLocked():
@@ -46,7 +46,7 @@ func (s *UDPSession) checkLivenessLocked(now int64) {
 		return
 	}
 	if !s.readerBehindLocked(now) {
-		s.failLocked(timeout)
+		s.failLocked(&PeerTimeoutError{time.Duration(now - heard), time.Duration(unacknowledged)})
 	}
 }
 

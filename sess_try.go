@@ -2,7 +2,6 @@ package kcp
 
 import (
 	"math"
-	"sync/atomic"
 )
 
 // TryRead is Read that does not wait: it returns 0 and no error where there is nothing to be read.
@@ -51,11 +50,7 @@ func (s *UDPSession) tryWriteLocked(b []byte) (n int) {
 			s.flushWrittenLocked(small)
 		}
 	}
-	if n > 0 {
-		s.total.BytesSent += uint64(n)
-		atomic.AddUint64(&s.cfg.snmp.BytesSent, uint64(n))
-		s.flushWrittenLocked(small)
-	}
+	s.endWriteLocked(n, small)
 	return n
 }
 

@@ -43,14 +43,19 @@ func (s *UDPSession) writeBuffers(v [][]byte) (n int, err error) {
 		}
 		s.writing, s.restAt = false, never
 		s.wakeLocked(&s.writable)
-		if n > 0 {
-			s.total.BytesSent += uint64(n)
-			atomic.AddUint64(&s.cfg.snmp.BytesSent, uint64(n))
-			s.flushWrittenLocked(w.small)
-		}
+		s.endWriteLocked(n, w.small)
 	}
 	s.unlockAndSend(true)
 	return n, s.opError("write", err)
+}
+
+// endWriteLocked counts the n bytes that a Write has queued, and sees to their flush.
+func (s *UDPSession) endWriteLocked(n int, small bool) {
+	if n > 0 {
+		s.total.BytesSent += uint64(n)
+		atomic.AddUint64(&s.cfg.snmp.BytesSent, uint64(n))
+		s.flushWrittenLocked(small)
+	}
 }
 
 // writeState is how far a Write under way is.
