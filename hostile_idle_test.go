@@ -24,16 +24,7 @@ func TestStuckTimers(t *testing.T) {
 					cfg.user = 0
 					cfg.linger = time.Hour
 					c := cfg.dial(1, l.Addr(), newSocket(v, true))
-					runs := 0
-					c.mu.Lock()
-					run := c.task.run
-					c.task.run = func(now int64) {
-						c.mu.Lock()
-						runs++
-						c.mu.Unlock()
-						run(now)
-					}
-					c.mu.Unlock()
+					runs := c.countTimer()
 					c.Write([]byte("hello"))
 					s, err := l.AcceptKCP()
 					w.check(err)
@@ -74,11 +65,11 @@ func TestStuckTimers(t *testing.T) {
 					}
 					w.sleep(10 * time.Second)
 					c.mu.Lock()
-					before := runs
+					before := runs.Load()
 					c.mu.Unlock()
 					w.sleep(50 * time.Minute)
 					c.mu.Lock()
-					n := runs - before
+					n := runs.Load() - before
 					c.mu.Unlock()
 					if n > 1000 {
 						t.Errorf("the timer ran %d times in 50 minutes", n)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"reflect"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,11 +87,20 @@ func (ts *TimedSched) describe() (tasks []string) {
 }
 
 // countTimer counts how often the timer runs from now on.
-func (s *UDPSession) countTimer(runs *int) {
-	s.task.run = func(now int64) {
-		*runs++
+func (s *UDPSession) countTimer() *atomic.Int64 {
+	runs := new(atomic.Int64)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.task
+	old.retire()
+	s.task = &timedTask{worker: old.worker, index: -1, run: func(now int64) {
+		runs.Add(1)
 		s.onTimer(now)
+	}}
+	if s.armed != never {
+		s.task.arm(s.armed)
 	}
+	return runs
 }
 
 // vanish closes the socket beneath the session.

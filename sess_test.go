@@ -182,13 +182,12 @@ func TestDeadlineTimer(t *testing.T) {
 		s := w.full(w.config(nil, 0, 0))
 		s.Close() // so that nothing else makes it run
 		s = w.dial(w.config(nil, 0, 0), w.listen(w.config(nil, 0, 0), "10.0.0.2:2000"))
-		runs := 0
-		s.countTimer(&runs)
+		runs := s.countTimer()
 		s.SetDeadline(time.Now().Add(time.Second))
 		_, err := s.Read(make([]byte, 1))
 		wantTimeout(t, err)
-		if runs > 1 {
-			t.Errorf("the timer ran %d times", runs)
+		if runs.Load() > 1 {
+			t.Errorf("the timer ran %d times", runs.Load())
 		}
 		s.Close()
 	})
