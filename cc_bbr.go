@@ -5,66 +5,85 @@ import (
 	"time"
 )
 
-// bbr is the default controller. It models the path by three numbers: the rate at which the path
-// delivers, the shortest round trip, and the share of the segments that the path loses whatever is
-// sent. It paces at that rate and keeps about one bandwidth-delay product in flight, after BBR
-// (https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr; before:
-// https://datatracker.ietf.org/doc/html/draft-cardwell-iccrg-bbr-congestion-control), with these
-// differences:
+// bbr is the default controller. It models the path by the rate at which it delivers, its round trip
+// without a queue, and the share of the segments that it loses whatever is sent. It paces at that
+// rate and keeps about one bandwidth-delay product in flight, after BBR
+// (https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr), with these differences:
 //
-//   - Loss that occurs in every round trip, whatever is sent, is the path's own. bbr makes up for
-//     it by sending more, instead of answering it by sending less. Only loss beyond it, together
-//     with a queue, is congestion.
-//   - When the round trip has been well above the shortest one for four rounds, bbr measures the
-//     shortest one anew, though at most every 2.5 s, instead of after ten seconds.
+//   - Loss that remains when less is sent is the path's own (pathLoss). bbr makes up for it by
+//     sending more, instead of answering it by sending less. Only loss beyond it is congestion.
+//   - A round trip gives one sample of the rate, the mean of its acknowledgements' samples. The
+//     largest of hundreds of samples is far above the rate where the delay jitters.
+//   - The round trip without a queue, baseRTT, is the least mean of a round, not the least sample:
+//     what is in flight on a path with jitter fills the mean. When the mean has been well above it
+//     for four rounds, it is measured anew, at most every 2.5 s, instead of after ten seconds.
 //   - While there is a queue, bbr cruises below the rate, by a part of the share of the round trip
 //     that is spent in the queue. The models of flows that share a link add up to more than the
-//     link, so otherwise the queue would stay, and with it the shares of the flows. The time that
-//     bbr cruises is random.
-//   - The congestion window has room for some milliseconds' worth more than the model, for hosts
-//     that send and acknowledge in batches.
+//     link, so otherwise the queue would stay, and with it the shares of the flows.
+//   - ProbeBW probes every six to twelve round trips and not every two or three seconds: a path
+//     that has become faster is found to be so within as many.
 //
 // The states (section 5.3: https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.3):
 //
-//	startup ─bandwidth found─▶ drain ─queue gone─▶ probeBW ◀─▶ probeRTT
+//	startup ─bandwidth found─▶ drain ─queue gone─▶ cruise ─▶ up ─▶ down ─▶ cruise …
+//	                                     any but startup ◀─▶ probeRTT
 type bbr struct {
 	state  bbrState
-	rounds int64 // round trips so far
-	next   int64 // RateSample.Delivered at which the current round trip ends
+	since  time.Duration // when the state began
+	rounds int64         // round trips so far
+	began  int64         // the round in which the state began
+	next   int64         // RateSample.Delivered at which the current round trip ends
 
-	bw      [bbrFilter]int64 // highest delivery rate of each of the last rounds, bytes a second
-	bwRound int64            // round that bw was written in last
-	bwLow   int64            // bound of the rate from congestion to the next probe, 0 for none
+	bw        [bbrFilter]int64 // delivery rates of the last rounds that the application did not limit
+	bwAt      int              // the newest of bw
+	congested int              // rounds of cruising in a row with congestion
+	bwLow     int64            // bound of the rate from congestion to the next probe, 0 for none
 
-	minRTT     time.Duration // shortest round trip, 0 before the first sample
-	minRTTAt   time.Duration // when minRTT, or a round trip as short, was measured last
-	lastRTT    time.Duration // newest sample of the round trip
-	roundRTT   time.Duration // shortest round trip of the current round, 0 for none
-	queue      float64       // share of the last round's roundRTT that was queueing delay, 0 to 1
-	inflated   int           // rounds in a row with roundRTT well above minRTT
-	probedRTT  time.Duration // when ProbeRTT ended last
+	minRTT    time.Duration // shortest sample of the round trip, 0 before the first
+	baseRTT   time.Duration // round trip without a queue, 0 before the first sample
+	baseRTTAt time.Duration // when baseRTT, or a round trip as short, was measured last
+	meanRTT   time.Duration // mean round trip of the last round
+	vary      time.Duration // mean difference of two samples in a row, in that round: jitter
+	queue     float64       // share of the last round's mean round trip that was queueing delay
+	inflated  int           // rounds in a row with a round trip well above baseRTT
+	probedRTT time.Duration // when ProbeRTT ended last
+
 	probeUntil time.Duration // when ProbeRTT may end, 0 while too much is in flight
 	probeRound int64         // the round before which ProbeRTT does not end
 
-	full      int64 // rate that Startup has to exceed by a quarter, in bytes a second
-	fullCount int   // rounds in which Startup has not exceeded it
+	full      int64 // rate that Startup or a probe has to exceed by a quarter, in bytes a second
+	fullCount int   // rounds in which it has not
 	filled    bool  // Startup is over: the path is full
 
-	cycle      int           // index into bbrGains: the phase of ProbeBW
-	cycleStart time.Duration // when the phase began
-	probed     int64         // rate that was known before the last probe, in bytes a second
-	random     uint32        // state of a linear congruential generator
+	cruiseRounds int64  // how long this cruise lasts
+	random       uint32 // state of a linear congruential generator
 
-	acked, lost int                // bytes acknowledged and declared lost in the current round
-	losses      [bbrFilter]float64 // share of the bytes lost in each of the last rounds
-	randomLoss  float64            // least of losses, at most 0.3: the path's own loss
-	congested   bool               // the loss of the last round was beyond randomLoss, with a queue
+	round bbrRound
+	loss  pathLoss
+
+	extra      [bbrFilter]int // most bytes acknowledged beyond the rate, in each of the last rounds
+	extraSince time.Duration  // since when extraAcked counts
+	extraAcked int            // bytes acknowledged since
 
 	window  int           // congestion window in bytes
 	saved   int           // window before a stall or ProbeRTT, in bytes
 	stalled bool          // nothing is acknowledged any more
 	ackedAt time.Duration // time of the last acknowledgement
+	lastRTT time.Duration // newest sample of the round trip
 	total   int64         // bytes acknowledged
+}
+
+// bbrRound is what the current round trip has told.
+type bbrRound struct {
+	acked, lost int           // bytes
+	rtt         time.Duration // sum of its samples
+	rtts        int           // their number
+	vary        time.Duration // sum of the differences of two in a row
+	rate        float64       // sum of the samples of the rate, by the bytes acknowledged
+	rated       int           // these bytes
+	most        int64         // largest sample of the rate
+	appLimited  bool          // the application limited a sample
+	roomLimited bool          // the send window or the peer's did
 }
 
 type bbrState uint8
@@ -72,114 +91,130 @@ type bbrState uint8
 const (
 	bbrStartup bbrState = iota
 	bbrDrain
-	bbrProbeBW
+	bbrCruise
+	bbrUp
+	bbrDown
 	bbrProbeRTT
 )
 
 const (
-	// bbrFilter is the number of rounds over which the highest rate and the least loss are taken
-	// (section 5.5.3: https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.5.3;
-	// there two cycles of ProbeBW).
-	bbrFilter = 10
+	// bbrFilter is the number of rounds over which the highest rate is taken (section 5.5.3:
+	// https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.5.3; there two cycles of
+	// ProbeBW).
+	bbrFilter = 12
 	// bbrStartupGain is the pacing gain of Startup, 4 ln 2: what is delivered doubles each round
 	// (section 5.3.1: https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.3.1).
 	// Drain has its inverse.
 	bbrStartupGain = 2.77
-	// bbrCwndGain is the congestion window in bandwidth-delay products, with room for delayed and
-	// batched acknowledgements (section 5.6.4:
+	// bbrUpGain and bbrDownGain are the pacing gains of a bandwidth probe and after it (section
+	// 5.3.3: https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.3.3; there the
+	// second is 0.9). Down takes away what Up has added in as much time, and shows how much the path
+	// loses while it is not full.
+	bbrUpGain   = 1.25
+	bbrDownGain = 0.75
+	// bbrCwndGain is the congestion window in bandwidth-delay products (section 5.6.4:
 	// https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.6.4).
 	bbrCwndGain = 2.0
+	// A cruise lasts bbrCruiseMin rounds and up to bbrCruiseSpread more.
+	bbrCruiseMin    = 4
+	bbrCruiseSpread = 6
 	// bbrHostDelay is the delay that hosts add, as they send and acknowledge in batches. It is no
 	// queue.
 	bbrHostDelay = time.Millisecond
-	// bbrMinRTTWindow is how long minRTT is valid without a sample as short (section 5.5.7:
+	// bbrBaseRTTWindow is how long baseRTT is valid without a round as short (section 5.5.7:
 	// https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.5.7).
-	bbrMinRTTWindow = 10 * time.Second
+	bbrBaseRTTWindow = 10 * time.Second
 	// ProbeRTT lasts 100 ms and one round trip, from when at most half a bandwidth-delay product or
-	// minWindow is in flight (section 5.3.4:
+	// bbrProbeWindow is in flight (section 5.3.4:
 	// https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.3.4; there 200 ms).
-	bbrProbeTime = 100 * time.Millisecond
-	// bbrRandomLossMax is the largest loss of the path's own that bbr makes up for, as a share.
-	bbrRandomLossMax = 0.3
+	bbrProbeTime   = 100 * time.Millisecond
+	bbrProbeWindow = 2 * IKCP_MTU_DEF
 	// bbrQueueGain and bbrQueueGainMax slow cruising down while there is a queue:
 	//
-	//	cruise gain = 1 − min(0.8·queueDelay/RTT, 0.4)
-	bbrQueueGain    = 0.8
-	bbrQueueGainMax = 0.4
+	//	cruise gain = 1 − min(0.6·queueDelay/RTT, 0.25)
+	bbrQueueGain    = 0.6
+	bbrQueueGainMax = 0.25
 )
-
-// bbrGains are the pacing gains of the phases of ProbeBW (section 5.3.3:
-// https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.3.3): the bandwidth probe,
-// its drain, and cruising, which begins at a random phase and ends with the last one. A phase lasts
-// a minRTT unless stepCycle says otherwise.
-var bbrGains = [...]float64{1.25, 0.75, 1, 1, 1, 1, 1, 1}
-
-// bbrCruise is the first phase of cruising in bbrGains.
-const bbrCruise = 2
 
 // newBBR returns a bbr with the given seed for the random times of its bandwidth probes: flows that
 // share a link must not probe in step.
 func newBBR(seed uint32) *bbr {
-	b := &bbr{window: initialWindow, random: seed}
-	b.cycle = b.cruise()
+	b := &bbr{window: firstWindow, random: seed}
+	b.enter(0, bbrStartup)
 	return b
 }
 
-// cruise returns the random phase at which cruising begins.
-func (b *bbr) cruise() int {
+// draw returns a random number below n.
+func (b *bbr) draw(n uint32) int64 {
 	b.random = b.random*1664525 + 1013904223
-	return bbrCruise + int(b.random>>16)%(len(bbrGains)-bbrCruise)
+	return int64(b.random >> 16 % n)
 }
 
-func (b *bbr) Sent(time.Duration, int, int) {}
+func (b *bbr) Sent(_ time.Duration, bytes, _ int) { b.loss.sent(bytes) }
 
 func (b *bbr) Acked(now time.Duration, s *RateSample) {
 	if b.stalled {
 		b.stalled = false
 		b.window = max(b.window, b.saved)
 	}
-	b.ackedAt = now
-	b.total = s.Delivered
-	b.acked += s.Acked
-	b.observeRTT(now, s.RTT)
-	b.observeRate(s)
+	b.ackedAt, b.total = now, s.Delivered
+	b.observe(now, s)
 	if s.PriorDelivered >= b.next {
 		b.next = s.Delivered
-		b.round(now, s)
+		b.endRound(now, s)
 	}
 	b.step(now, s)
 	b.setWindow(s)
 }
 
-// observeRTT takes a sample of the round trip, 0 for none (section 5.5.7:
-// https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.5.7).
-func (b *bbr) observeRTT(now time.Duration, rtt time.Duration) {
-	if rtt <= 0 {
-		return
+// observe takes a sample of the round trip and of the rate.
+func (b *bbr) observe(now time.Duration, s *RateSample) {
+	r := &b.round
+	r.acked += s.Acked
+	r.roomLimited = r.roomLimited || s.RoomLimited
+	if s.RTT > 0 {
+		r.vary += max(s.RTT-b.lastRTT, b.lastRTT-s.RTT)
+		b.lastRTT = s.RTT
+		r.rtt += s.RTT
+		r.rtts++
+		if b.minRTT == 0 || s.RTT < b.minRTT {
+			b.minRTT = s.RTT
+		}
+		if b.baseRTT == 0 {
+			b.baseRTT, b.baseRTTAt = s.RTT, now
+		}
 	}
-	b.lastRTT = rtt
-	if b.roundRTT == 0 || rtt < b.roundRTT {
-		b.roundRTT = rtt
+	if s.Rate > 0 {
+		r.rate += float64(s.Rate) * float64(s.Acked)
+		r.rated += s.Acked
+		r.most = max(r.most, s.Rate)
+		r.appLimited = r.appLimited || s.AppLimited
+		if !b.filled { // Startup paces by what has arrived so far
+			b.bw[b.bwAt] = max(b.bw[b.bwAt], s.Rate)
+		}
 	}
-	if b.minRTT == 0 || rtt < b.minRTT {
-		b.minRTT, b.minRTTAt = rtt, now
-	} else if rtt <= b.minRTT+b.minRTT/16+bbrHostDelay/2 {
-		b.minRTTAt = now // as short, within the precision of hosts
-	}
+	b.observeExtra(now, s.Acked)
 }
 
-// observeRate takes the delivery rate of s. An application-limited one counts only if it is higher
-// than what is known (section 5.5.4:
-// https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.5.4).
-func (b *bbr) observeRate(s *RateSample) {
-	if s.Rate == 0 || s.AppLimited && s.Rate < b.maxRate() {
-		return
+// observeExtra counts what is acknowledged faster than the path delivers: acknowledgements that come
+// in batches (section 5.5.9:
+// https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.5.9).
+func (b *bbr) observeExtra(now time.Duration, acked int) {
+	expected := int(float64(b.maxRate()) * (now - b.extraSince).Seconds())
+	if b.extraAcked <= expected {
+		b.extraSince, b.extraAcked, expected = now, 0, 0
 	}
-	for ; b.bwRound < b.rounds; b.bwRound++ {
-		b.bw[(b.bwRound+1)%bbrFilter] = 0
+	b.extraAcked += acked
+	at := &b.extra[b.rounds%bbrFilter]
+	*at = max(*at, min(b.extraAcked-expected, b.window))
+}
+
+// mostExtra returns the most of the last bbrFilter rounds.
+func (b *bbr) mostExtra() (most int) {
+	for _, n := range b.extra {
+		most = max(most, n)
 	}
-	at := &b.bw[b.rounds%bbrFilter]
-	*at = max(*at, s.Rate)
+	return most
 }
 
 // maxRate returns the highest delivery rate of the last bbrFilter rounds, in bytes a second.
@@ -199,137 +234,219 @@ func (b *bbr) rate() int64 {
 	return b.bwLow
 }
 
-// round ends a round trip: it updates the losses, the queue and the congestion of the model.
-// Startup is over when the rate has not grown by a quarter in three rounds, or with congestion
-// (section 5.3.1: https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.3.1).
-func (b *bbr) round(now time.Duration, s *RateSample) {
+// endRound ends a round trip: it updates the model by what the round has told.
+func (b *bbr) endRound(now time.Duration, s *RateSample) {
+	r := b.round
+	b.round = bbrRound{}
 	b.rounds++
-	share := 0.0
-	if b.lost > 0 {
-		share = float64(b.lost) / float64(b.lost+b.acked)
+	b.extra[b.rounds%bbrFilter] = 0
+	b.loss.begin(now, b.sending(r.appLimited))
+	b.noteRTT(now, &r)
+	b.noteRate(&r)
+	congested := b.queue > 0.2 && b.loss.beyond(r.lost, r.lost+r.acked)
+	switch {
+	case !congested:
+		b.congested = 0
+	case b.state == bbrCruise:
+		b.bwLow = max(int64(r.mean()), b.rate()*7/10, 1)
+		if b.congested++; b.congested >= 2 { // the path has become slower
+			for i := range b.bw {
+				b.bw[i] = min(b.bw[i], b.bwLow)
+			}
+		}
 	}
-	b.losses[b.rounds%bbrFilter] = share
-	b.randomLoss = bbrRandomLossMax
-	for i := range min(b.rounds, bbrFilter) {
-		b.randomLoss = min(b.randomLoss, b.losses[(b.rounds-i)%bbrFilter])
+	if !b.filled && !r.appLimited {
+		b.checkFull(congested)
 	}
-	b.queue = 0
-	if waited := b.roundRTT - b.minRTT - bbrHostDelay; waited > 0 {
-		b.queue = waited.Seconds() / b.roundRTT.Seconds()
+}
+
+// sending says how fast the state sends.
+func (b *bbr) sending(appLimited bool) sendKind {
+	switch {
+	case b.state == bbrStartup, b.state == bbrUp:
+		return sendAbove
+	case b.state == bbrCruise && !appLimited:
+		return sendAt
 	}
-	b.congested = share > b.randomLoss+0.03 && b.queue > 0.2
-	if b.congested && b.filled && b.state == bbrProbeBW {
-		b.bwLow = max(s.Rate, b.rate()*7/10, 1)
+	return sendBelow
+}
+
+// mean returns the mean rate of the round.
+func (r *bbrRound) mean() float64 {
+	if r.rated == 0 {
+		return 0
 	}
-	if b.roundRTT > b.minRTT+b.minRTT/2+5*bbrHostDelay {
+	return r.rate / float64(r.rated)
+}
+
+// noteRTT takes the mean round trip of a round (section 5.5.7:
+// https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.5.7).
+func (b *bbr) noteRTT(now time.Duration, r *bbrRound) {
+	if b.queue = 0; r.rtts == 0 {
+		return
+	}
+	mean := r.rtt / time.Duration(r.rtts)
+	b.meanRTT, b.vary = mean, r.vary/time.Duration(r.rtts)
+	if mean < b.baseRTT {
+		b.baseRTT = mean
+	}
+	if mean <= b.baseRTT+b.baseRTT/16+b.slack()/2 {
+		b.baseRTTAt = now // as short, within the precision of hosts
+	}
+	if waited := mean - b.baseRTT - b.slack(); waited > 0 {
+		b.queue = waited.Seconds() / mean.Seconds()
+	}
+	if mean > b.baseRTT+b.baseRTT/2+5*b.slack() {
 		b.inflated++
 	} else {
 		b.inflated = 0
 	}
-	if !b.filled && !s.AppLimited {
-		if r := b.maxRate(); r >= b.full+b.full/4 {
-			b.full, b.fullCount = r, 0
-		} else {
-			b.fullCount++
-		}
-		b.filled = b.fullCount >= 3 || b.congested
+}
+
+// noteRate takes the delivery rate of a round. An application-limited one counts only if it is
+// higher than what is known (section 5.5.4:
+// https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.5.4).
+func (b *bbr) noteRate(r *bbrRound) {
+	rate := int64(r.mean())
+	if !b.filled || r.roomLimited {
+		rate = r.most
 	}
-	b.acked, b.lost, b.roundRTT = 0, 0, 0
+	switch {
+	case rate == 0:
+	case !r.appLimited:
+		b.bwAt = (b.bwAt + 1) % bbrFilter
+		b.bw[b.bwAt] = rate
+	case rate > b.maxRate():
+		b.bw[b.bwAt] = rate
+	}
+}
+
+// checkFull ends Startup when the rate has not grown by a quarter in three rounds, or in one that
+// has a queue and lost more than the path does by itself (section 5.3.1:
+// https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.3.1).
+func (b *bbr) checkFull(congested bool) {
+	if r := b.maxRate(); r >= b.full+b.full/4 {
+		b.full, b.fullCount = r, 0
+	} else {
+		b.fullCount++
+	}
+	b.filled = b.fullCount >= 3 || b.fullCount >= 1 && (congested || b.queue > 0.5)
+}
+
+// enter moves to a state.
+func (b *bbr) enter(now time.Duration, state bbrState) {
+	b.state, b.since, b.began = state, now, b.rounds
+	b.loss.begin(now, b.sending(false))
 }
 
 // step moves the state machine.
 func (b *bbr) step(now time.Duration, s *RateSample) {
+	took := b.rounds - b.began
 	switch b.state {
 	case bbrStartup:
 		if b.filled {
-			b.state = bbrDrain
+			b.enter(now, bbrDrain)
 		}
-	case bbrProbeBW:
-		b.stepCycle(now, s)
+	case bbrDrain:
+		if s.InFlight <= b.bdp(1) || took > 8 {
+			b.cruise(now)
+		}
+	case bbrCruise:
+		if took >= b.cruiseRounds {
+			b.bwLow, b.full, b.fullCount = 0, b.maxRate(), 0
+			b.enter(now, bbrUp)
+		}
+	case bbrUp:
+		b.stepUp(now, s)
+	case bbrDown:
+		if took >= 1 && now-b.since > b.baseRTT || s.InFlight <= b.bdp(1)*7/8 && b.loss.own < 0.01 {
+			b.cruise(now)
+		}
 	case bbrProbeRTT:
 		b.stepProbeRTT(now, s)
 		return
 	}
-	if b.state == bbrDrain && s.InFlight <= b.bdp(1) {
-		b.state, b.cycleStart = bbrProbeBW, now
-	}
-	expired := now-b.minRTTAt > bbrMinRTTWindow
-	changed := b.inflated >= 4 && now-b.probedRTT > bbrMinRTTWindow/4
+	expired := now-b.baseRTTAt > bbrBaseRTTWindow
+	changed := b.inflated >= 4 && now-b.probedRTT > bbrBaseRTTWindow/4
 	if b.filled && (expired || changed) {
-		b.state, b.probeUntil = bbrProbeRTT, 0
-		b.saved = b.window
+		b.saved, b.probeUntil = b.window, 0
+		b.enter(now, bbrProbeRTT)
 	}
 }
 
-// stepCycle moves through the phases of ProbeBW, bbrGains.
-func (b *bbr) stepCycle(now time.Duration, s *RateSample) {
-	gain := bbrGains[b.cycle]
-	next := now-b.cycleStart > b.minRTT
-	switch {
-	case gain > 1: // until gain BDPs were in flight, or loss or the application prevents that
-		next = next && (s.Prior >= b.bdp(gain) || b.lost > 0 || s.AppLimited) || b.congested
-	case gain < 1:
-		next = next || s.InFlight <= b.bdp(1)
+// cruise begins to cruise for a random time.
+func (b *bbr) cruise(now time.Duration) {
+	b.cruiseRounds = bbrCruiseMin + b.draw(bbrCruiseSpread)
+	b.enter(now, bbrCruise)
+}
+
+// stepUp ends a bandwidth probe once it has filled the path: there is a queue, or loss beyond the
+// path's own, or the rate has not grown in two rounds. While it grows, the probe goes on (section
+// 5.3.3.6: https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.3.3.6).
+func (b *bbr) stepUp(now time.Duration, s *RateSample) {
+	took := b.rounds - b.began
+	if took < 1 || now-b.since <= b.baseRTT {
+		return
 	}
-	if next {
-		b.cycle = (b.cycle + 1) % len(bbrGains)
-		b.cycleStart = now
-		switch b.cycle {
-		case 0:
-			b.bwLow = 0
-			b.probed = b.maxRate()
-		case bbrCruise:
-			b.cycle = b.cruise()
-			if b.queue == 0 && b.maxRate() > b.probed+b.probed/10 {
-				b.cycle, b.probed = 0, b.maxRate() // the probe found more: probe again at once
-			}
-		}
+	if r := b.maxRate(); r > b.full+b.full/16 {
+		b.full, b.began = r, b.rounds
+		took = 0
+	}
+	room := b.bdp(bbrUpGain+0.05) + 2*b.quantum()
+	if s.InFlight > room || took >= 2 || s.AppLimited || b.queue > 0.15 || b.loss.excess() {
+		b.enter(now, bbrDown)
 	}
 }
 
-// stepProbeRTT ends ProbeRTT when little was in flight for long enough. The newest round trip is
-// the shortest one then.
+// stepProbeRTT ends ProbeRTT when little was in flight for long enough. The mean round trip of the
+// last round is the base then.
 func (b *bbr) stepProbeRTT(now time.Duration, s *RateSample) {
 	if b.probeUntil == 0 {
-		if s.InFlight <= max(b.bdp(0.5), minWindow) {
+		if s.InFlight <= max(b.bdp(0.5), bbrProbeWindow) {
 			b.probeUntil, b.probeRound = now+bbrProbeTime, b.rounds+2
-			b.roundRTT = 0
+			b.round = bbrRound{}
 		}
 		return
 	}
 	if now < b.probeUntil || b.rounds < b.probeRound {
 		return
 	}
-	if b.lastRTT > 0 {
-		b.minRTT, b.minRTTAt = b.lastRTT, now
-	}
+	b.baseRTT, b.baseRTTAt = b.meanRTT, now
 	b.inflated, b.probedRTT = 0, now
 	b.window = max(b.window, b.saved)
-	b.state, b.cycle, b.cycleStart = bbrProbeBW, b.cruise(), now
+	b.cruise(now)
 }
 
 // bdp returns gain times the bandwidth-delay product in bytes, and on top of it what the path
 // itself loses.
 func (b *bbr) bdp(gain float64) int {
-	return int(gain * float64(b.rate()) * b.minRTT.Seconds() / (1 - b.randomLoss))
+	return int(gain * float64(b.rate()) * b.baseRTT.Seconds() / (1 - b.loss.own))
 }
 
 // quantum returns the bytes that hosts send or acknowledge at once: bbrHostDelay's worth, at least
-// two datagrams.
+// a datagram.
 func (b *bbr) quantum() int {
-	return max(2*IKCP_MTU_DEF, int(b.rate()*int64(bbrHostDelay)/int64(time.Second)))
+	return max(IKCP_MTU_DEF, int(b.rate()*int64(bbrHostDelay)/int64(time.Second)))
+}
+
+// slack returns the time that hosts, the transmission of a datagram, and jitter add: it is no queue.
+func (b *bbr) slack() time.Duration {
+	return bbrHostDelay + b.vary + time.Duration(float64(IKCP_MTU_DEF)/float64(max(b.rate(), 1))*float64(time.Second))
 }
 
 // setWindow updates the congestion window after an acknowledgement (section 5.6.4:
 // https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.6.4).
 func (b *bbr) setWindow(s *RateSample) {
-	target := max(b.bdp(bbrCwndGain)+3*b.quantum(), minWindow)
+	target := max(b.bdp(bbrCwndGain)+b.mostExtra()+3*b.quantum(), minWindow)
 	switch {
 	case b.state == bbrProbeRTT:
-		b.window = max(b.bdp(0.5), minWindow)
+		b.window = max(b.bdp(0.5), bbrProbeWindow)
+		return
 	case b.filled:
 		b.window = min(b.window+s.Acked, target)
-	case b.window < target || b.total < initialWindow:
+	case b.total < initialWindow: // the first round trip is known
+		b.window = max(b.window+s.Acked, initialWindow)
+	case b.window < target:
 		b.window += s.Acked
 	}
 	b.window = max(b.window, minWindow)
@@ -338,42 +455,45 @@ func (b *bbr) setWindow(s *RateSample) {
 // Lost also notices a stall: a timeout when nothing was acknowledged for two round trips and 50 ms.
 // The window is minWindow then, until the next acknowledgement.
 func (b *bbr) Lost(now time.Duration, bytes, inFlight int, timeout bool) {
-	b.lost += bytes
+	b.round.lost += bytes
 	if timeout && !b.stalled && now-b.ackedAt > 2*b.lastRTT+50*bbrHostDelay {
 		b.stalled, b.saved, b.window = true, b.window, minWindow
 	}
 }
 
-func (b *bbr) Spurious(_ time.Duration, bytes int) { b.lost = max(0, b.lost-bytes) }
+func (b *bbr) Spurious(_ time.Duration, bytes int) { b.round.lost = max(0, b.round.lost-bytes) }
+
+// lostAfter takes bytes that were sent at sentAt and are lost, negative ones if they were not after all.
+func (b *bbr) lostAfter(sentAt time.Duration, bytes int) { b.loss.lost(sentAt, bytes) }
 
 func (b *bbr) Window() int { return b.window }
 
 // PacingRate returns the gain of the state times the rate, and on top of it what the path itself
 // loses (section 5.6.2: https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.6.2).
+// In Startup it is at least what sends the congestion window in half a round trip: an
+// application-limited rate says nothing about the path.
 func (b *bbr) PacingRate() int64 {
-	gain := bbrStartupGain
+	gain := 1.0
 	switch b.state {
-	case bbrDrain:
-		gain = 1 / bbrStartupGain
-	case bbrProbeBW:
-		gain = bbrGains[b.cycle]
-		if b.cycle >= bbrCruise {
-			gain -= min(bbrQueueGain*b.queue, bbrQueueGainMax)
-		}
-	case bbrProbeRTT:
-		gain = 1
-	}
-	r := float64(b.rate())
-	if r == 0 {
+	case bbrStartup:
 		if b.minRTT == 0 {
 			return 0
 		}
-		r = initialWindow / max(b.minRTT, bbrHostDelay).Seconds()
+		least := 2 * float64(b.window) / max(b.minRTT, bbrHostDelay).Seconds()
+		return int64(max(bbrStartupGain*float64(b.rate()), least))
+	case bbrDrain:
+		gain = 1 / bbrStartupGain
+	case bbrUp:
+		gain = bbrUpGain
+	case bbrDown:
+		gain = bbrDownGain
+	case bbrCruise:
+		gain -= min(bbrQueueGain*b.queue+b.loss.overflow, bbrQueueGainMax)
 	}
-	return int64(max(gain*r/(1-b.randomLoss), minWindow))
+	return int64(max(gain*float64(b.rate())/(1-b.loss.own), minWindow))
 }
 
 // NewBBR returns the default controller: a model of the path's rate and round trip that fills a
-// link without filling its queue, and takes random loss, up to about a quarter, for what it is.
+// link without filling its queue, and takes random loss, up to about a half, for what it is.
 // The times of its bandwidth probes are random.
 func NewBBR() CongestionControl { return newBBR(rand.Uint32()) }

@@ -11,6 +11,8 @@ type deliveryRate struct {
 	firstSent  int64 // when the newest segment acknowledged was sent
 	appLimited int64 // total up to which samples are application-limited, 0 for none
 
+	roomLimited bool // the windows had no room for more since the last sample
+
 	// Of the datagram being processed:
 	sample          RateSample
 	prior           rateSnapshot // of the newest transmission acknowledged
@@ -70,6 +72,7 @@ func (d *deliveryRate) finish(now int64, inFlight int, minRTT int64) *RateSample
 	s := &d.sample
 	s.InFlight, s.Delivered = inFlight, d.total
 	s.PriorDelivered = -1
+	s.RoomLimited, d.roomLimited = d.roomLimited, false
 	if d.appLimited != 0 && d.total > d.appLimited {
 		d.appLimited = 0
 	}

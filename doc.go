@@ -138,7 +138,8 @@
 //     sendwindow.go, recvwindow.go, early_queue.go, flow_control.go, ack_queue.go, ack_proof.go,
 //     peer_caps.go, peer_identity.go, rtt.go, loss_state.go, duplicate_queue.go, delivery_rate.go,
 //     pacer.go, bucket.go, datagram_writer.go, logger.go.
-//   - congestion.go: the interface of congestion controllers; cc_*.go: those there are.
+//   - congestion.go: the interface of congestion controllers; cc_*.go: those there are. path_loss.go:
+//     the loss that is the path's own, and not congestion.
 //   - crypt_envelope.go, crypt*.go, entropy.go, segment.go, packet.go: what a datagram is made of.
 //     fec.go: the format and the codes of FEC, with fec_encoder.go, fec_adapt.go, fec_cache.go,
 //     fec_decoder.go, fec_shape.go and fec_lagrange.go.

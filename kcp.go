@@ -1,6 +1,7 @@
 package kcp
 
 import (
+	"math"
 	"time"
 )
 
@@ -37,6 +38,7 @@ type KCP struct {
 	rate        deliveryRate
 	dup         duplicateQueue
 	cc          CongestionControl // nil until the first segment is sent
+	ccLossTimes lossTimes         // cc, if it is one
 	userCC      CongestionControl // the caller's choice for nc=0, nil for the default
 	ccPacer     pacer             // at the controller's rate
 	limitPacer  pacer             // at SetRateLimit's
@@ -51,6 +53,8 @@ type KCP struct {
 
 	lastHeard  int64 // time of the last valid segment
 	lastActive int64 // time of the last input, or flush by the session
+
+	roomAwaited int64 // until when a writer has waited for room in the window last
 
 	lastAcknowledged int64 // time when una moved last, 0 for never
 
@@ -77,6 +81,8 @@ func newCore(conv uint32, sink datagramSink, pool *packetPool, count *Snmp, now 
 		count:      count,
 		lastHeard:  now,
 		lastActive: now,
+
+		roomAwaited: math.MinInt64 / 2,
 	}
 	if s, ok := sink.(inPlaceSink); ok {
 		k.out.inPlace = s
@@ -184,6 +190,12 @@ func (k *KCP) PeekSize() int { return k.rcv.peek() }
 // message of more segments than the peer's receive window is never delivered, as the peer's Recv
 // waits for its end.
 func (k *KCP) Send(b []byte) int {
+	k.noteWrite(clock())
+	return k.send(b)
+}
+
+// send is Send for a write that has been noted.
+func (k *KCP) send(b []byte) int {
 	if len(b) == 0 {
 		return -1
 	}
@@ -284,7 +296,8 @@ func (k *KCP) newControl() CongestionControl {
 func (k *KCP) resetControl() {
 	k.ccPacer = pacer{}
 	if k.cc != nil {
-		k.cc = k.newControl()
+		k.cc = nil
+		k.startControl()
 	}
 }
 

@@ -6,6 +6,7 @@ import "time"
 func (k *KCP) startControl() {
 	if k.cc == nil {
 		k.cc = k.newControl()
+		k.ccLossTimes, _ = k.cc.(lossTimes)
 	}
 }
 

@@ -170,6 +170,9 @@ func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
 			}
 			k.loss.spurious++
 			k.cc.Spurious(time.Duration(now), s.size())
+			if k.ccLossTimes != nil {
+				k.ccLossTimes.lostAfter(time.Duration(at), -s.size())
+			}
 		}
 		sentAt = at
 	case !s.duplicated && regular: // else either copy may have arrived (Karn's algorithm)

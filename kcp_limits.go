@@ -58,14 +58,19 @@ func (k *KCP) finAlone() bool {
 	return s.waiting() == 1 && s.at(s.una).p != nil && s.at(s.una).p.fin
 }
 
-// noteAppLimited marks what is in flight as application-limited when there is nothing more to
-// send and the windows would allow it. A pacer that blocks for the moment does not matter: it is
-// free again long before the next data, whose rate is then the application's and not the path's.
-func (k *KCP) noteAppLimited() {
-	if k.snd.queued() == 0 && k.snd.lost.n == 0 && !k.cwndLimited() {
+// noteWrite is called when the application has something to send. If nothing was left to be sent,
+// though the windows have room for it, what is in flight is marked as application-limited
+// (https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-4.1.2.4). An application that
+// has had to wait for room within the last round trip is limited by the window.
+func (k *KCP) noteWrite(now int64) {
+	if k.snd.queued() == 0 && k.snd.lost.n == 0 && k.sendRoom() && (k.cc == nil || !k.cwndLimited()) &&
+		now-k.roomAwaited > k.rtt.srtt+timerGranularity {
 		k.rate.appLimited = max(1, k.rate.total+int64(k.snd.bytesInFlight))
 	}
 }
+
+// noteRoomAwaited is called when the application has waited for room in the send window.
+func (k *KCP) noteRoomAwaited(now int64) { k.roomAwaited = now }
 
 // provenRoom says whether a window of wnd segments has room for the next new one, where una alone
 // may not move it.

@@ -91,7 +91,11 @@ func (k *KCP) detectLoss(now int64) {
 }
 
 func (k *KCP) declareLost(now int64, sn uint32, backoff uint8, timeout bool) {
-	size := k.snd.at(sn).size()
+	s := k.snd.at(sn)
+	size := s.size()
+	if k.ccLossTimes != nil {
+		k.ccLossTimes.lostAfter(time.Duration(s.sentAt), size)
+	}
 	k.snd.markLost(sn, backoff)
 	k.loss.noteLost()
 	k.cc.Lost(time.Duration(now), size, k.snd.bytesInFlight, timeout)

@@ -86,7 +86,7 @@ func (k *KCP) writeData(now int64) {
 			h.sn = k.snd.nxt
 			k.snd.nxt++
 		default:
-			k.noteAppLimited()
+			k.rate.roomLimited = k.rate.roomLimited || !k.sendRoom()
 			return
 		}
 		s := k.snd.at(h.sn)
@@ -101,7 +101,6 @@ func (k *KCP) writeData(now int64) {
 			k.endDatagram(now) // so that the bucket says whether another one may follow
 		}
 	}
-	k.noteAppLimited()
 }
 
 // nextFits says whether the datagram being written has room for the segment that follows, if any.

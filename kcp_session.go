@@ -125,7 +125,7 @@ func (k *KCP) queueBelow(most int, b []byte, limit int) (n int) {
 		if m > k.mss { // else it is one message, in two segments if need be
 			m = k.dataRoom()
 		}
-		k.Send(b[n : n+m])
+		k.send(b[n : n+m])
 		n += m
 	}
 	return n

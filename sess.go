@@ -212,11 +212,20 @@ type oobQueue struct {
 // windowFullLocked says whether Write has to wait for acknowledgements.
 func (s *UDPSession) windowFullLocked() bool { return s.core.WaitSnd() >= s.core.sendLimit() }
 
+// wakeRoom is the room in segments for which a waiting Write is woken. On a short path it is a quarter
+// of the window, where that is more.
+const wakeRoom = 16
+
 // lowWaterLocked is the number of unacknowledged segments at which a waiting Write goes on: low
-// enough that it finds room for more than a few.
+// enough that it finds room for more than a few, and so high that what a long path holds is not used
+// up before.
 func (s *UDPSession) lowWaterLocked() int {
 	limit := s.core.sendLimit()
-	return limit - max(1, limit/4)
+	room := limit / 4
+	if !s.core.shortPath(restWait) {
+		room = min(room, wakeRoom)
+	}
+	return limit - max(1, room)
 }
 
 // failLocked breaks the session: everything but reads of what has arrived returns err from now on.

@@ -14,13 +14,15 @@ const closingMaxRTO = int64(time.Second)
 // within the linger time for that to start again: 88 KB of full ones.
 const lingerSegments = 64
 
-// lingerOnLocked starts the linger time again while the peer takes what a large Write has queued
-// beyond the send window. So the window's worth that is left then has the whole linger time, as if
+// lingerOnLocked starts the linger time again, once half of it has passed, while the peer takes what a
+// large Write has queued beyond the send window, or beyond the window that a session begins with, as
+// one that follows the path may have grown. So what is left then has the whole linger time, as if
 // Write had waited for it.
 func (s *UDPSession) lingerOnLocked(now int64) {
 	c := &s.closing
 	left := s.core.WaitSnd()
-	if c.lingerFor > s.core.sendLimit() && c.lingerFor-left >= lingerSegments {
+	half := now >= c.lingerUntil-int64(c.linger)/2
+	if half && c.lingerFor > min(s.core.sendLimit(), autoWindow) && c.lingerFor-left >= lingerSegments {
 		c.lingerUntil, c.lingerFor = later(now, int64(c.linger)), left
 	}
 }

@@ -35,6 +35,7 @@ func (s *UDPSession) writeBuffers(v [][]byte) (n int, err error) {
 	}
 	if err == nil {
 		s.writing = true
+		s.core.noteWrite(clock())
 		w := writeState{small: s.smallLocked(v)}
 		for i := 0; i < len(v) && err == nil; i++ {
 			var m int
@@ -93,6 +94,7 @@ func (s *UDPSession) writeLocked(b []byte, w *writeState) (n int, err error) {
 		}
 		s.tx.deferRest() // before the wait
 		s.waitLocked(&s.writable)
+		s.core.noteRoomAwaited(clock())
 	}
 }
 
