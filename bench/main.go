@@ -25,9 +25,13 @@ import (
 	"time"
 )
 
+const usage = `usage: bench [flags] speed|scale|accepted|path, or one with the name of a scenario of path
+       bench matrix [flags]
+`
+
 func main() {
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: bench [flags] speed|scale|accepted|path, or one with the name of a scenario of path")
+		fmt.Fprint(os.Stderr, usage)
 		flag.PrintDefaults()
 	}
 	secs := flag.Float64("secs", 2, "seconds for each measurement")
@@ -40,13 +44,22 @@ func main() {
 	realTime := flag.Bool("real", false, "path in real time: for an implementation whose goroutines start before main")
 	plots := flag.String("plots", "", "directory that path writes its plots of goodput over time to")
 	asJSON := flag.Bool("json", false, "print JSON instead of a table")
+	drawn := flag.Int("n", 500, "paths of matrix")
+	seed := flag.Uint64("seed", 1, "seed that matrix draws its paths from")
+	plain := flag.Bool("plain", false, "matrix with steady paths, bulk, and three profiles only")
+	only := flag.String("only", "", "run the cases of matrix with these indices, such as 3,10-20; a single one is shown in detail")
+	transport := flag.String("transport", "kcp", "transport of matrix: kcp, nc1 (the same with nc=1) or quic (quic-go)")
 	flag.Parse()
-	match, err := regexp.Compile(*filter)
-	args := 1
-	if flag.Arg(0) == "one" {
+	command, args := flag.Arg(0), 1
+	switch command {
+	case "matrix": // its flags may follow it
+		flag.CommandLine.Parse(flag.Args()[1:]) // ends the program for an error
+		args = 0
+	case "one":
 		args = 2
 	}
-	if err != nil || flag.NArg() != args || *secs <= 0 || *count < 1 || *conns < 1 || *sessions < 1 || *seeds < 1 {
+	match, err := regexp.Compile(*filter)
+	if err != nil || flag.NArg() != args || *drawn < 1 || *secs <= 0 || *count < 1 || *conns < 1 || *sessions < 1 || *seeds < 1 {
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -55,7 +68,7 @@ func main() {
 	}
 	path := pathOptions{match: match, seeds: *seeds, realTime: *realTime, asJSON: *asJSON, plots: *plots}
 	duration := time.Duration(*secs * float64(time.Second))
-	switch flag.Arg(0) {
+	switch command {
 	case "speed":
 		err = speed(match, duration, *count, *asJSON)
 	case "scale":
@@ -73,6 +86,9 @@ func main() {
 			path.seeds = 1
 		}
 		err = paths(path)
+	case "matrix":
+		err = matrix(matrixOptions{count: *drawn, seed: *seed, plain: *plain, only: *only, match: match,
+			transport: *transport, asJSON: *asJSON, plots: *plots})
 	case "one":
 		err = one(flag.Arg(1), *seeds, path)
 	default:

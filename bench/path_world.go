@@ -149,6 +149,8 @@ type conn struct {
 	end      func() // closes the transport
 	patience *time.Timer
 	gaveUp   atomic.Bool // the stream was given up, and Write and Read fail
+
+	stats func() transportStats // of the sender
 }
 
 func (c *conn) close() {
@@ -213,7 +215,7 @@ func kcpOpener(t tuning) opener {
 				return nil, err
 			}
 		}
-		return &conn{Writer: client, Reader: server, end: func() {
+		return &conn{Writer: client, Reader: server, stats: statsOf(client), end: func() {
 			client.Close()
 			server.Close()
 			l.Close()
@@ -264,11 +266,22 @@ func quicOpen(w *world) (*conn, error) {
 		return nil, err
 	}
 	_, err = io.ReadFull(in, make([]byte, 1))
-	return &conn{Writer: out, Reader: in, end: func() {
+	return &conn{Writer: out, Reader: in, stats: quicStats(c), end: func() {
 		c.CloseWithError(0, "")
 		s.CloseWithError(0, "")
 		l.Close()
 		client.Close()
 		server.Close()
 	}}, err
+}
+
+// quicStats returns the function that tells where c stands.
+func quicStats(c *quic.Conn) func() transportStats {
+	return func() transportStats {
+		s := c.ConnectionStats()
+		return transportStats{
+			RTT: s.SmoothedRTT, MinRTT: s.MinRTT, RTTVar: s.MeanDeviation,
+			CongestionWindow: float64(s.CongestionWindow), LostFast: float64(s.PacketsLost),
+		}
+	}
 }

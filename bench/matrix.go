@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// The subcommand matrix measures a transport over paths that are drawn at random, to find those that
+// nobody has tuned for. Each path runs in virtual time, in a process of its own, as those of the
+// subcommand path do.
+
+// matrixOptions are the flags of the subcommand matrix.
+type matrixOptions struct {
+	count     int // of cases
+	seed      uint64
+	plain     bool   // steady paths, bulk and three profiles only
+	only      string // indices, "" for all
+	match     *regexp.Regexp
+	transport string
+	asJSON    bool
+	plots     string // directory for plots, "" for none
+	compare   string // file with the JSON of an earlier run, "" for none
+}
+
+// matrix runs the cases, and shows what they came to.
+func matrix(o matrixOptions) error {
+	indices, err := o.indices()
+	if err != nil {
+		return err
+	}
+	if _, err := o.opener(matrixCase{}); err != nil {
+		return err
+	}
+	if o.only != "" && len(indices) == 1 {
+		return o.alone(indices[0])
+	}
+	results := o.runAll(indices)
+	progress("")
+	show(results, o.asJSON, func() { o.print(results) })
+	return nil
+}
+
+// indices returns those of the cases to run.
+func (o *matrixOptions) indices() (all []int, err error) {
+	if o.only == "" {
+		for i := range o.count {
+			if o.match.MatchString(drawCase(o.seed, i, o.plain).String()) {
+				all = append(all, i)
+			}
+		}
+		return all, nil
+	}
+	for part := range strings.SplitSeq(o.only, ",") {
+		first, last, isRange := strings.Cut(part, "-")
+		if !isRange {
+			last = first
+		}
+		i, err1 := strconv.Atoi(first)
+		j, err2 := strconv.Atoi(last)
+		if err1 != nil || err2 != nil || i < 0 || j < i {
+			return nil, fmt.Errorf("-only is %q, want indices such as 3,10-20", o.only)
+		}
+		for ; i <= j; i++ {
+			all = append(all, i)
+		}
+	}
+	return all, nil
+}
+
+// opener returns what opens the transport for c.
+func (o *matrixOptions) opener(c matrixCase) (opener, error) {
+	switch o.transport {
+	case "kcp":
+		return kcpOpener(c.tuning), nil
+	case "nc1":
+		if c.tuning.untuned {
+			c.tuning = tuning{nodelay: [4]int{-1, -1, -1, 1}} // what is negative stays as it is
+		}
+		c.tuning.nodelay[3] = 1
+		return kcpOpener(c.tuning), nil
+	case "quic":
+		return quicOpen, nil
+	}
+	return nil, fmt.Errorf("-transport is %q, want kcp, nc1 or quic", o.transport)
+}
+
+// alone runs one case in this process, and shows it in detail. It returns only with an error.
+func (o *matrixOptions) alone(index int) error {
+	c := drawCase(o.seed, index, o.plain)
+	open, err := o.opener(c)
+	if err != nil {
+		return err
+	}
+	virtually(func() error {
+		r, err := c.run(open)
+		if err == nil {
+			show(r, o.asJSON, r.print)
+			os.Exit(0) // without waiting until the transports have ended
+		}
+		return err
+	})
+	return nil
+}
+
+// runAll runs the cases, as many at a time as there are processors.
+func (o *matrixOptions) runAll(indices []int) []matrixResult {
+	results := make([]matrixResult, len(indices))
+	slots := make(chan struct{}, runtime.NumCPU())
+	var wg sync.WaitGroup
+	for n, index := range indices {
+		slots <- struct{}{}
+		progress("%d/%d", n, len(indices))
+		wg.Go(func() {
+			results[n] = o.inProcess(index)
+			<-slots
+		})
+	}
+	wg.Wait()
+	return results
+}
+
+// casePatience is how long a case may take in real time.
+const casePatience = 5 * time.Minute
+
+// inProcess runs a case in a process of its own.
+func (o *matrixOptions) inProcess(index int) (r matrixResult) {
+	fail := func(err error, complaint []byte) matrixResult {
+		c := drawCase(o.seed, index, o.plain)
+		return matrixResult{matrixCase: c, About: c.String(), Reached: -1, Failed: fmt.Sprintf("%v\n%s", err, complaint)}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fail(err, nil)
+	}
+	cmd := exec.Command(self, append([]string{"-json"}, o.arguments(index)...)...)
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1") // others run beside it
+	var out, complaint bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	if err := cmd.Start(); err != nil {
+		return fail(err, nil)
+	}
+	timer := time.AfterFunc(casePatience, func() { cmd.Process.Kill() })
+	defer timer.Stop()
+	if err := cmd.Wait(); err != nil {
+		return fail(err, append(out.Bytes(), complaint.Bytes()...))
+	}
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		return fail(err, out.Bytes())
+	}
+	r.Samples = nil
+	return r
+}
+
+// arguments are those that repeat a case alone.
+func (o *matrixOptions) arguments(index int) []string {
+	args := []string{"matrix"}
+	if o.plain {
+		args = append(args, "-plain")
+	}
+	if o.transport != "kcp" {
+		args = append(args, "-transport="+o.transport)
+	}
+	return append(args, fmt.Sprintf("-seed=%d", o.seed), fmt.Sprintf("-only=%d", index))
+}
