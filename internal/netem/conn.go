@@ -44,7 +44,8 @@ type Conn struct {
 	buffered     int // bytes charged for buffer
 	limit        int // of buffered, in bytes
 	readDeadline time.Duration
-	timer        *time.Timer // wakes readers at readDeadline; created when first needed
+	stalledUntil time.Duration // nothing is read before
+	timer        *time.Timer   // wakes readers at readDeadline; created when first needed
 }
 
 var _ net.PacketConn = (*Conn)(nil)
@@ -107,6 +108,7 @@ func (c *Conn) next() (*datagram, error) {
 		switch {
 		case c.closed:
 			return nil, net.ErrClosed
+		case c.stalledUntil > 0 && c.net.now() < c.stalledUntil:
 		case c.readDeadline != never && c.net.now() >= c.readDeadline:
 			return nil, os.ErrDeadlineExceeded
 		case c.buffer.len() > 0:
@@ -116,6 +118,16 @@ func (c *Conn) next() (*datagram, error) {
 		}
 		c.arrived.Wait()
 	}
+}
+
+// Stall makes reads return nothing for the time d from now on, as those of a process that gets no
+// processor. What arrives meanwhile waits in the receive buffer. Writes do not stall, and Close wakes
+// the readers. A later call replaces an earlier one.
+func (c *Conn) Stall(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stalledUntil = c.net.now() + d
+	time.AfterFunc(d, c.wake)
 }
 
 // receive takes d over. It returns false if the buffer was full.

@@ -245,6 +245,32 @@ func (w *wire) block() <-chan error {
 	return read
 }
 
+func TestStall(t *testing.T) {
+	onWire(t, 1, Path{}, func(w *wire) {
+		w.b.Stall(20 * ms) // of a read that waits
+		w.send(2, 10)
+		w.sleep(20 * ms)
+		w.b.Stall(ms)
+		w.b.Stall(30 * ms)
+		w.send(2, 10)
+		if _, err := w.b.WriteTo([]byte{1}, w.a.LocalAddr()); err != nil {
+			w.Error(err)
+		}
+		w.want(arrival{0, 20 * ms}, arrival{1, 20 * ms}, arrival{2, 50 * ms}, arrival{3, 50 * ms})
+	})
+	synctest.Test(t, func(t *testing.T) { // Close wakes the reader, and a deadline does not
+		w := newWire(t, 1, Path{})
+		w.b.Stall(time.Minute)
+		w.b.SetReadDeadline(w.start.Add(time.Second))
+		read := w.block()
+		w.sleep(30 * time.Second)
+		w.b.Close()
+		if err := <-read; !errors.Is(err, net.ErrClosed) || time.Since(w.start) != 30*time.Second {
+			t.Errorf("error %v after %v, want net.ErrClosed after 30 s", err, time.Since(w.start))
+		}
+	})
+}
+
 func TestReadDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWire(t, 1, Path{})

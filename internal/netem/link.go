@@ -1,6 +1,7 @@
 package netem
 
 import (
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -16,6 +17,7 @@ type Stats struct {
 
 	TapDrops    uint64 // refused by the tap
 	MTUDrops    uint64 // longer than Path.MTU
+	Policed     uint64 // dropped by Path.Policer
 	QueueDrops  uint64 // dropped, as the queue was full
 	Lost        uint64 // lost by Path.Loss or Path.Burst
 	Unbound     uint64 // arrived where no Conn is bound, or were in flight when the Network closed
@@ -31,7 +33,7 @@ type Stats struct {
 // and not counted as delivered or dropped.
 func (s Stats) InFlight() uint64 {
 	return s.Sent + s.Duplicated - s.Delivered -
-		s.TapDrops - s.MTUDrops - s.QueueDrops - s.Lost - s.Unbound - s.BufferDrops
+		s.TapDrops - s.MTUDrops - s.Policed - s.QueueDrops - s.Lost - s.Unbound - s.BufferDrops
 }
 
 func (s *Stats) add(t *Stats) {
@@ -41,6 +43,7 @@ func (s *Stats) add(t *Stats) {
 	s.DeliveredBytes += t.DeliveredBytes
 	s.TapDrops += t.TapDrops
 	s.MTUDrops += t.MTUDrops
+	s.Policed += t.Policed
 	s.QueueDrops += t.QueueDrops
 	s.Lost += t.Lost
 	s.Unbound += t.Unbound
@@ -61,6 +64,9 @@ type link struct {
 	private Bottleneck  // with path's Bandwidth, Overhead and Queue
 	via     *Bottleneck // &private, or the one that SetRoute chose
 
+	tokens   float64       // bytes in Path.Policer's bucket
+	filledAt time.Duration // when tokens were counted
+
 	rand    *rand.Rand
 	bad     bool          // path.Burst is in its bad state
 	arrival time.Duration // of the newest datagram on the wire, without jitter and reordering
@@ -70,7 +76,9 @@ type link struct {
 
 // setPath changes the link's behaviour at the time now.
 func (l *link) setPath(p Path, now time.Duration) {
+	l.fillBucket(now)
 	l.path = p
+	l.tokens = min(l.tokens, float64(p.Policer.Burst))
 	l.bad = l.bad && p.Burst.Enter > 0 // otherwise it might never leave the bad state
 	l.private.setRate(p, now)
 }
@@ -88,12 +96,39 @@ func (l *link) submit(d *datagram, pass bool, now time.Duration) {
 		l.stats.Unbound++
 	case l.path.MTU > 0 && len(d.b) > l.path.MTU:
 		l.stats.MTUDrops++
+	case !l.police(d, now):
+		l.stats.Policed++
 	case !l.via.enqueue(d, now):
 		l.stats.QueueDrops++
 	default:
 		return
 	}
 	d.free()
+}
+
+// police says whether path.Policer lets d pass at the time now.
+func (l *link) police(d *datagram, now time.Duration) bool {
+	if l.path.Policer.Rate == 0 {
+		return true
+	}
+	l.fillBucket(now)
+	size := float64(len(d.b) + l.path.Overhead)
+	if size > l.tokens {
+		return false
+	}
+	l.tokens -= size
+	return true
+}
+
+// fillBucket adds the tokens that have come in by the time now. Without a policer the bucket is full.
+func (l *link) fillBucket(now time.Duration) {
+	p := &l.path.Policer
+	if p.Rate == 0 {
+		l.tokens = math.MaxInt32
+	} else {
+		l.tokens = min(float64(p.Burst), l.tokens+(now-l.filledAt).Seconds()*float64(p.Rate))
+	}
+	l.filledAt = now
 }
 
 // draw draws what happens to d. It takes the same number of draws whatever the path, so that a

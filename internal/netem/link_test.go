@@ -240,6 +240,78 @@ func TestDuplicate(t *testing.T) {
 	})
 }
 
+func TestPolicerIsATokenBucket(t *testing.T) {
+	p := Path{Policer: Policer{Rate: 1000, Burst: 300}, Overhead: 28}
+	onWire(t, 1, p, func(w *wire) {
+		w.send(3, 72) // the bucket is full: each takes 100 bytes
+		w.send(1, 72)
+		time.Sleep(99 * ms)
+		w.send(1, 72)
+		time.Sleep(ms)
+		w.send(2, 72) // there are 100 tokens
+		time.Sleep(time.Minute)
+		w.send(4, 72) // and no more than 300
+		w.want(arrival{0, 0}, arrival{1, 0}, arrival{2, 0}, arrival{5, 100 * ms},
+			arrival{7, time.Minute + 100*ms}, arrival{8, time.Minute + 100*ms}, arrival{9, time.Minute + 100*ms})
+		if s := w.stats(); s.Policed != 4 || s.Sent != 11 {
+			w.Errorf("stats = %+v", s)
+		}
+	})
+}
+
+// A policer that comes with a change has a full bucket, one that stays keeps its tokens, and a
+// shorter bucket spills.
+func TestPolicerChange(t *testing.T) {
+	onWire(t, 1, Path{}, func(w *wire) {
+		policed := func(rate int64, burst int) {
+			w.setPath(Path{Policer: Policer{Rate: rate, Burst: burst}})
+		}
+		w.send(1, 1000)
+		policed(1000, 300)
+		w.send(4, 100)
+		time.Sleep(100 * ms)
+		policed(2000, 300)
+		w.send(2, 100) // what came in at the old rate
+		time.Sleep(50 * ms)
+		w.send(2, 100)
+		time.Sleep(time.Minute)
+		policed(2000, 100)
+		w.send(2, 100)
+		if got, want := nums(w.arrivals()), []int{0, 1, 2, 3, 5, 7, 9}; !slices.Equal(got, want) {
+			w.Errorf("arrived %v, want %v", got, want)
+		}
+	})
+	onWire(t, 1, Path{}, func(w *wire) {
+		if err := w.SetDefault(Path{Policer: Policer{Rate: 1}}); err != nil {
+			w.Fatal(err)
+		}
+		c := w.listen("192.0.2.3:1000")
+		for i := range 20 {
+			w.write(c, i, 8000)
+		}
+		if got := len(w.arrivals()); got != DefaultPolicerBurst/8000 {
+			w.Errorf("%d arrived, want as many as DefaultPolicerBurst has room for", got)
+		}
+	})
+}
+
+func TestQueued(t *testing.T) {
+	onWire(t, 1, Path{Bandwidth: 10_000, Overhead: 20, Delay: time.Second}, func(w *wire) {
+		for _, c := range []struct{ send, wait, want int }{
+			{0, 0, 0}, {3, 0, 300}, {0, 9, 300}, {0, 1, 200}, {0, 20, 0}, {1, 0, 100}, {0, 10, 0},
+		} {
+			w.send(c.send, 80)
+			time.Sleep(time.Duration(c.wait) * ms)
+			if got := w.Queued(w.a.LocalAddr(), w.b.LocalAddr()); got != c.want {
+				w.Errorf("%v after the start %d bytes are queued, want %d", time.Since(w.start), got, c.want)
+			}
+		}
+		if got := w.Queued(w.b.LocalAddr(), w.a.LocalAddr()) + w.Queued(nil, nil); got != 0 {
+			w.Errorf("%d bytes are queued where nothing was sent", got)
+		}
+	})
+}
+
 func TestMTU(t *testing.T) {
 	onWire(t, 1, Path{MTU: 100, Overhead: 28}, func(w *wire) {
 		w.send(1, 100)

@@ -5,7 +5,7 @@
 // ordered pair of those is a link with its own [Path], its own queue, its own random stream and its
 // own [Stats]. A datagram goes through
 //
-//	WriteTo → tap → MTU → drop-tail queue → bottleneck → loss → duplication
+//	WriteTo → tap → MTU → policer → drop-tail queue → bottleneck → loss → duplication
 //	        → delay, jitter, reordering → receive buffer → ReadFrom
 //
 // and every datagram that is dropped on this way is counted. Loss, duplication, jitter and
@@ -269,6 +269,22 @@ func (n *Network) Stats(from, to net.Addr) Stats {
 	return Stats{}
 }
 
+// Queued returns the bytes, payload and Overhead, that wait for the bottleneck of the direction from
+// one address to the other, with the datagram being transmitted; those of all links that share it.
+func (n *Network) Queued(from, to net.Addr) int {
+	f, err := flowOf(from, to)
+	if err != nil {
+		return 0
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.runLocked(n.now())
+	if l := n.links[f]; l != nil && l.via.waiting.len() > 0 {
+		return l.via.backlog + l.via.waiting.peek().size
+	}
+	return 0
+}
+
 // Total returns the sums of the counters of all links.
 func (n *Network) Total() Stats {
 	n.mu.Lock()
@@ -406,6 +422,7 @@ func (n *Network) linkLocked(f flow) *link {
 		rand:     rand.New(rand.NewPCG(n.seed, h.Sum64())),
 		path:     n.standard,
 		private:  Bottleneck{net: n, rate: n.standard},
+		tokens:   float64(n.standard.Policer.Burst),
 	}
 	l.via = &l.private
 	n.links[f] = l

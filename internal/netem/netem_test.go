@@ -143,6 +143,8 @@ func TestInvalidPaths(t *testing.T) {
 		{Path{Overhead: 65536}, "Path.Overhead"},
 		{Path{Queue: -1}, "Path.Queue"},
 		{Path{MTU: -1}, "Path.MTU"},
+		{Path{Policer: Policer{Rate: -1}}, "Path.Policer.Rate is -1, want 0..1099511627776"},
+		{Path{Policer: Policer{Burst: -1}}, "Path.Policer.Burst"},
 	} {
 		_, _, pipe := Pipe(1, Path{}, c.path)
 		_, shared := n.NewBottleneck(c.path)

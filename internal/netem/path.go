@@ -12,6 +12,9 @@ const (
 	// DefaultQueue is the default of Path.Queue in bytes: room for some 40 full-size datagrams.
 	DefaultQueue = 64 << 10
 
+	// DefaultPolicerBurst is the default of Policer.Burst in bytes.
+	DefaultPolicerBurst = 64 << 10
+
 	// DefaultReorderDelay is the default of Path.ReorderDelay. Later datagrams overtake at any rate
 	// well above a hundred datagrams a second.
 	DefaultReorderDelay = 10 * time.Millisecond
@@ -66,6 +69,9 @@ type Path struct {
 	// matters only if Bandwidth is set; zero means DefaultQueue, and 1 means that nothing can wait.
 	Queue int
 
+	// Policer drops what exceeds a rate, before the queue.
+	Policer Policer
+
 	// MTU is the longest payload in bytes, without Overhead. Longer datagrams are dropped. Zero is
 	// unlimited.
 	MTU int
@@ -84,6 +90,15 @@ type Burst struct {
 	Enter float64 // probability of moving from the good to the bad state
 	Leave float64 // probability of moving from the bad to the good state
 	Loss  float64 // probability of loss in the bad state; zero means 1
+}
+
+// Policer is a token bucket (RFC 2697, section 3, with one colour:
+// https://www.rfc-editor.org/rfc/rfc2697#section-3). Tokens, of one byte each, come in at Rate as long
+// as there are fewer than Burst. A datagram, payload and Overhead, takes as many as it has bytes, and is
+// dropped if there are fewer. The bucket is full at first.
+type Policer struct {
+	Rate  int64 // bytes a second, at most 2^40; zero is no policer
+	Burst int   // bytes; zero means DefaultPolicerBurst
 }
 
 // resolve returns p with its defaults filled in, or an error that names the field out of bounds and
@@ -124,6 +139,8 @@ func (p Path) resolve() (Path, error) {
 		{"Overhead", int64(p.Overhead), maxOverhead},
 		{"Queue", int64(p.Queue), math.MaxInt32},
 		{"MTU", int64(p.MTU), math.MaxInt32},
+		{"Policer.Rate", p.Policer.Rate, maxBandwidth},
+		{"Policer.Burst", int64(p.Policer.Burst), math.MaxInt32},
 	} {
 		if f.value < 0 || f.value > f.max {
 			return Path{}, boundsError(f.name, f.value, f.max)
@@ -134,6 +151,9 @@ func (p Path) resolve() (Path, error) {
 	}
 	if p.ReorderDelay == 0 {
 		p.ReorderDelay = DefaultReorderDelay
+	}
+	if p.Policer.Burst == 0 {
+		p.Policer.Burst = DefaultPolicerBurst
 	}
 	if p.Queue == 0 {
 		p.Queue = DefaultQueue
