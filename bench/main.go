@@ -25,8 +25,17 @@ import (
 	"time"
 )
 
-const usage = `usage: bench [flags] speed|scale|accepted|path, or one with the name of a scenario of path
-       bench matrix [flags]
+const usage = `usage: bench [flags] speed|scale|accepted|path
+       bench [flags] one NAME            one scenario of path
+       bench matrix [flags]              paths drawn at random: a summary, and the worst of them
+       bench matrix [flags] -only INDEX  one of them in detail, over time
+
+Of matrix: -plain draws steady paths and bulk alone, which its targets are for. -filter takes those
+whose description matches. To compare two versions:
+
+       bench -json matrix -plain -n 240 > before.json
+       bench matrix -plain -n 240 -compare before.json -plots .
+
 `
 
 func main() {
@@ -42,13 +51,14 @@ func main() {
 	sessions := flag.Int("sessions", 100_000, "sessions of accepted")
 	seeds := flag.Int("seeds", 5, "runs of each scenario of path, with seeds from 1 on; of one, the seed")
 	realTime := flag.Bool("real", false, "path in real time: for an implementation whose goroutines start before main")
-	plots := flag.String("plots", "", "directory that path writes its plots of goodput over time to")
+	plots := flag.String("plots", "", "directory that path writes its plots of goodput over time to, and matrix its histograms")
 	asJSON := flag.Bool("json", false, "print JSON instead of a table")
 	drawn := flag.Int("n", 500, "paths of matrix")
 	seed := flag.Uint64("seed", 1, "seed that matrix draws its paths from")
 	plain := flag.Bool("plain", false, "matrix with steady paths, bulk, and three profiles only")
 	only := flag.String("only", "", "run the cases of matrix with these indices, such as 3,10-20; a single one is shown in detail")
 	transport := flag.String("transport", "kcp", "transport of matrix: kcp, nc1 (the same with nc=1) or quic (quic-go)")
+	compare := flag.String("compare", "", "file with the JSON of an earlier run of the same cases of matrix, to compare with")
 	flag.Parse()
 	command, args := flag.Arg(0), 1
 	switch command {
@@ -88,7 +98,7 @@ func main() {
 		err = paths(path)
 	case "matrix":
 		err = matrix(matrixOptions{count: *drawn, seed: *seed, plain: *plain, only: *only, match: match,
-			transport: *transport, asJSON: *asJSON, plots: *plots})
+			transport: *transport, asJSON: *asJSON, plots: *plots, compare: *compare})
 	case "one":
 		err = one(flag.Arg(1), *seeds, path)
 	default:

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,23 +38,58 @@ func matrix(o matrixOptions) error {
 	if err != nil {
 		return err
 	}
-	if _, err := o.opener(matrixCase{}); err != nil {
-		return err
+	if !slices.Contains([]string{"kcp", "nc1", "quic"}, o.transport) {
+		return fmt.Errorf("-transport is %q, want kcp, nc1 or quic", o.transport)
 	}
 	if o.only != "" && len(indices) == 1 {
 		return o.alone(indices[0])
 	}
+	before, err := o.earlier(indices)
+	if err != nil {
+		return err
+	}
 	results := o.runAll(indices)
 	progress("")
-	show(results, o.asJSON, func() { o.print(results) })
+	if o.plots != "" {
+		if err := plotMatrix(o.plots, results, before); err != nil {
+			return err
+		}
+	}
+	show(results, o.asJSON, func() { o.print(results, before) })
 	return nil
+}
+
+// earlier returns what the cases with these indices came to in the run whose JSON compare names, nil
+// if it names none.
+func (o *matrixOptions) earlier(indices []int) ([]matrixResult, error) {
+	if o.compare == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(o.compare)
+	if err != nil {
+		return nil, err
+	}
+	var results []matrixResult
+	if err := json.Unmarshal(b, &results); err != nil {
+		return nil, fmt.Errorf("%s: %w", o.compare, err)
+	}
+	results = slices.DeleteFunc(results, func(r matrixResult) bool { return !slices.Contains(indices, r.Index) })
+	for i := range results {
+		r := &results[i]
+		c := drawCase(o.seed, r.Index, o.plain)
+		if r.Seed != o.seed || r.Plain != o.plain || r.About != c.String() {
+			return nil, fmt.Errorf("%s is of other cases: %q is now %q", o.compare, r.About, c)
+		}
+		r.matrixCase = o.draw(r.Index)
+	}
+	return results, nil
 }
 
 // indices returns those of the cases to run.
 func (o *matrixOptions) indices() (all []int, err error) {
 	if o.only == "" {
 		for i := range o.count {
-			if o.match.MatchString(drawCase(o.seed, i, o.plain).String()) {
+			if o.match.MatchString(o.draw(i).String()) {
 				all = append(all, i)
 			}
 		}
@@ -76,37 +112,33 @@ func (o *matrixOptions) indices() (all []int, err error) {
 	return all, nil
 }
 
-// opener returns what opens the transport for c.
-func (o *matrixOptions) opener(c matrixCase) (opener, error) {
+// draw draws the case with that index, for the transport.
+func (o *matrixOptions) draw(index int) matrixCase {
+	c := drawCase(o.seed, index, o.plain)
 	switch o.transport {
-	case "kcp":
-		return kcpOpener(c.tuning), nil
 	case "nc1":
 		if c.tuning.untuned {
-			c.tuning = tuning{nodelay: [4]int{-1, -1, -1, 1}} // what is negative stays as it is
+			c.tuning = asIs
 		}
 		c.tuning.nodelay[3] = 1
-		return kcpOpener(c.tuning), nil
 	case "quic":
-		return quicOpen, nil
+		c.tuning, c.Unmarked, c.quic = tuning{}, 0, true
 	}
-	return nil, fmt.Errorf("-transport is %q, want kcp, nc1 or quic", o.transport)
+	return c
 }
 
 // alone runs one case in this process, and shows it in detail. It returns only with an error.
 func (o *matrixOptions) alone(index int) error {
-	c := drawCase(o.seed, index, o.plain)
-	open, err := o.opener(c)
-	if err != nil {
-		return err
-	}
+	c := o.draw(index)
 	virtually(func() error {
-		r, err := c.run(open)
-		if err == nil {
-			show(r, o.asJSON, r.print)
-			os.Exit(0) // without waiting until the transports have ended
+		r, err := c.run()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
 		}
-		return err
+		show(r, o.asJSON, r.print)
+		os.Exit(0) // without waiting for what goes on for ever
+		return nil
 	})
 	return nil
 }
@@ -134,7 +166,7 @@ const casePatience = 5 * time.Minute
 // inProcess runs a case in a process of its own.
 func (o *matrixOptions) inProcess(index int) (r matrixResult) {
 	fail := func(err error, complaint []byte) matrixResult {
-		c := drawCase(o.seed, index, o.plain)
+		c := o.draw(index)
 		return matrixResult{matrixCase: c, About: c.String(), Reached: -1, Failed: fmt.Sprintf("%v\n%s", err, complaint)}
 	}
 	self, err := os.Executable()
@@ -156,7 +188,7 @@ func (o *matrixOptions) inProcess(index int) (r matrixResult) {
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		return fail(err, out.Bytes())
 	}
-	r.Samples = nil
+	r.matrixCase, r.Samples, r.All = o.draw(index), nil, nil // JSON does not have all of the case
 	return r
 }
 

@@ -14,24 +14,34 @@ type matrixResult struct {
 	Seconds float64 `json:"seconds"`         // of the run
 	Failed  string  `json:"error,omitempty"` // why there are no figures
 
-	Attainable float64 `json:"attainable"`
-	Goodput    float64 `json:"goodput"`
-	Share      float64 `json:"share"` // of Goodput in Attainable
-	Waste      float64 `json:"waste"`
+	// Of bulk.
+	Attainable float64 `json:"attainable,omitempty"`
+	Goodput    float64 `json:"goodput,omitempty"`
+	Share      float64 `json:"share,omitempty"` // of Goodput in Attainable
+	Waste      float64 `json:"waste,omitempty"`
+	Parity     float64 `json:"parity,omitempty"`   // mean of the parity for each data shard
+	Base       float64 `json:"base_ms,omitempty"`  // mean round trip without a queue
+	Standing   float64 `json:"queue_ms,omitempty"` // mean smoothed round trip over that
+	Measured   bool    `json:"queue_measured,omitempty"`
+	Reached    float64 `json:"reached_ms,omitempty"` // when wellUsed was reached, -1 for never
 
-	Base     float64 `json:"base_ms"`    // mean round trip without a queue
-	Standing float64 `json:"queue_ms"`   // mean smoothed round trip over that
-	Reached  float64 `json:"reached_ms"` // when the goodput first was what is aimed at, -1 for never
+	// Of thin and answers.
+	Time  float64   `json:"time_ms,omitempty"`  // p99 of messages, median of answers
+	Ideal float64   `json:"ideal_ms,omitempty"` // what that could be
+	Ratio float64   `json:"ratio,omitempty"`    // of Time to Ideal
+	First float64   `json:"first_ms,omitempty"` // median of the first answer of each session
+	All   []float64 `json:"all_ms,omitempty"`   // messages or answers in order
 
 	Samples []matrixSample `json:"samples,omitempty"`
 }
 
-// matrixSample is a moment of a run. Counters are those since the run began.
+// matrixSample is a moment of a run. Counters are those since the session began.
 type matrixSample struct {
 	At       time.Duration  `json:"at_ns"`
 	Received float64        `json:"received"` // bytes read
 	Stats    transportStats `json:"stats"`
-	Path     netem.Stats    `json:"path"` // of the way there
+	Path     netem.Stats    `json:"path"`   // of the way there
+	Queued   int            `json:"queued"` // bytes at the bottleneck
 }
 
 // Numbers of samples in a run: what figures are taken from, and what is printed of them.
@@ -40,96 +50,107 @@ const (
 	matrixLines = 40
 )
 
-// run runs the case once, over open.
-func (c matrixCase) run(open opener) (r matrixResult, err error) {
-	w := &world{Network: netem.New(c.Seed<<32 + uint64(c.Index)), emulation: c.emulation()}
-	total := c.duration()
-	conn, err := w.dial(open, total)
+// run runs the case once.
+func (c matrixCase) run() (r matrixResult, err error) {
+	w, err := c.newWorld()
 	if err != nil {
 		return r, err
 	}
-	r = matrixResult{matrixCase: c, About: c.String(), Seconds: total.Seconds()}
-	samples, err := c.carry(w, conn, total)
-	if err != nil {
-		return r, err
+	r = matrixResult{matrixCase: c, About: c.String()}
+	switch c.Load {
+	case "answers":
+		err = c.runAnswers(w, &r)
+	case "thin":
+		err = c.runThin(w, &r)
+	default:
+		err = c.runBulk(w, &r)
 	}
-	c.judge(&r, samples)
-	return r, nil
+	return r, err
 }
 
-// carry carries bulk for the time total, and takes a sample before and after each step.
-func (c *matrixCase) carry(w *world, conn *conn, total time.Duration) ([]matrixSample, error) {
-	from, to := w.flows[0][0].LocalAddr(), w.flows[0][1].LocalAddr()
+// runBulk carries as much as the transport takes.
+func (c *matrixCase) runBulk(w *world, r *matrixResult) error {
+	total := c.duration()
+	conn, err := w.dial(c.opener(), total)
+	if err != nil {
+		return err
+	}
+	if err := c.begin(w, total); err != nil {
+		return err
+	}
 	t := startTransfer(conn)
+	samples, err := watch(w, conn, total, &t.received, t.failed)
+	if err != nil {
+		return err
+	}
+	c.judge(r, samples)
+	return nil
+}
+
+// counter is a number that grows.
+type counter interface{ Load() int64 }
+
+// watch samples conn, the only one of w, before and after each step of the time total.
+func watch(w *world, conn *conn, total time.Duration, received counter, failed <-chan error) ([]matrixSample, error) {
+	from, to := w.flows[0][0].LocalAddr(), w.flows[0][1].LocalAddr()
 	start, step := time.Now(), total/matrixSteps
 	samples := make([]matrixSample, 0, matrixSteps+1)
 	for i := range matrixSteps + 1 {
 		time.Sleep(time.Duration(i)*step - time.Since(start))
-		s := matrixSample{At: time.Duration(i) * step, Received: float64(t.received.Load()), Path: w.Stats(from, to)}
-		if conn.stats != nil {
-			s.Stats = conn.stats()
-		}
-		samples = append(samples, s)
+		samples = append(samples, matrixSample{
+			At: time.Duration(i) * step, Received: float64(received.Load()), Stats: conn.stats(),
+			Path: w.Stats(from, to), Queued: w.Queued(from, to),
+		})
 		select {
-		case err := <-t.failed:
-			return nil, fmt.Errorf("after %v: %w", s.At, err)
+		case err := <-failed:
+			return nil, fmt.Errorf("after %v: %w", samples[i].At, err)
 		default:
 		}
 	}
 	return samples, nil
 }
 
-// judge sets r's figures by samples.
+// judge sets r's figures of bulk by samples.
 func (c *matrixCase) judge(r *matrixResult, samples []matrixSample) {
-	first, last := &samples[len(samples)/warmupPart], &samples[len(samples)-1]
-	span := (last.At - first.At).Seconds()
-	r.Attainable = c.attainable()
-	r.Goodput = (last.Received - first.Received) / span
-	r.Share = r.Goodput / r.Attainable
-	r.Waste = wasted(first, last)
-	r.Base = ms(c.baseRTT())
-	var rtt, n float64
-	for _, s := range samples[len(samples)/warmupPart:] {
+	begin := len(samples) / warmupPart
+	first, last := &samples[begin], &samples[len(samples)-1]
+	part := func(s *matrixSample) float64 { return float64(s.At) / float64(last.At) }
+	var queue, queues, parity float64
+	for i := range samples[begin:] {
+		s := &samples[begin+i]
 		if s.Stats.RTT > 0 {
-			rtt += ms(s.Stats.RTT)
-			n++
+			queue += ms(s.Stats.RTT - c.at(part(s)).baseRTT())
+			queues++
+		}
+		if s.Stats.FECDataShards > 0 {
+			parity += s.Stats.FECParityShards / s.Stats.FECDataShards
 		}
 	}
-	if n > 0 {
-		r.Standing = rtt/n - r.Base
-	}
+	r.Parity = parity / float64(len(samples)-begin)
+	r.Seconds = last.At.Seconds()
+	r.Attainable = c.attainableFrom(part(first), r.Parity)
+	r.Goodput = (last.Received - first.Received) / (last.At - first.At).Seconds()
+	r.Share = r.Goodput / r.Attainable
+	r.Waste = min(c.wasted(first, last, r.Parity), 1000) // JSON has no infinity
+	r.Base, r.Reached = ms(c.baseRTT()), -1
+	r.Measured = queues > 0
+	r.Standing = queue / max(queues, 1)
 	received := make([]float64, 0, matrixSteps)
 	for _, s := range samples[1:] {
 		received = append(received, s.Received)
 	}
-	r.Reached = -1
-	if at := c.reached(received, samples[1].At, r.Attainable); at >= 0 {
+	if at := c.reached(received, samples[1].At, c.attainable(r.Parity)); at >= 0 {
 		r.Reached = ms(at)
 	}
-	every := (len(samples) - 1) / matrixLines
-	for i := 0; i < len(samples); i += every {
+	r.keep(samples)
+}
+
+// keep keeps those samples that are printed.
+func (r *matrixResult) keep(samples []matrixSample) {
+	for i := 0; i < len(samples); i += matrixSteps / matrixLines {
 		r.Samples = append(r.Samples, samples[i])
 	}
 }
 
-// wasted returns the waste between two samples. Data counts when it is sent first, as what is on its
-// way at the first sample would count for nothing; where the transport does not tell, when it is
-// read.
-func wasted(first, last *matrixSample) float64 {
-	data := last.Stats.fresh() - first.Stats.fresh()
-	if last.Stats.BytesSent == 0 {
-		data = last.Received - first.Received
-	}
-	p, q := first.Path, last.Path
-	carried := float64(q.Sent-p.Sent) - float64(q.QueueDrops-p.QueueDrops)
-	lost := 0.0
-	if carried > 0 {
-		lost = float64(q.Lost-p.Lost) / carried
-	}
-	return waste(float64(q.SentBytes-p.SentBytes), data, lost)
-}
-
 // fresh is the bytes that were sent at least once.
 func (s *transportStats) fresh() float64 { return s.BytesSent - s.BytesQueued }
-
-func ms(d time.Duration) float64 { return d.Seconds() * 1e3 }

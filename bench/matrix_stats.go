@@ -11,7 +11,7 @@ type transportStats struct {
 	Resent                                       float64
 	LostFast, LostEarly, LostTimeout, Spurious   float64
 	RTT, MinRTT, RTTVar                          time.Duration
-	SendWindow, PeerWindow                       float64 // segments
+	SendWindow, PeerWindow, Unacknowledged       float64 // segments
 	BytesInFlight, CongestionWindow, PacingRate  float64
 	FECDataShards, FECParityShards, FECRecovered float64
 }

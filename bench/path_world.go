@@ -150,7 +150,8 @@ type conn struct {
 	patience *time.Timer
 	gaveUp   atomic.Bool // the stream was given up, and Write and Read fail
 
-	stats func() transportStats // of the sender
+	near, far io.ReadWriter         // the sender's end and the receiver's
+	stats     func() transportStats // of the sender
 }
 
 func (c *conn) close() {
@@ -215,7 +216,7 @@ func kcpOpener(t tuning) opener {
 				return nil, err
 			}
 		}
-		return &conn{Writer: client, Reader: server, stats: statsOf(client), end: func() {
+		return &conn{Writer: client, Reader: server, near: client, far: server, stats: statsOf(client), end: func() {
 			client.Close()
 			server.Close()
 			l.Close()
@@ -266,7 +267,7 @@ func quicOpen(w *world) (*conn, error) {
 		return nil, err
 	}
 	_, err = io.ReadFull(in, make([]byte, 1))
-	return &conn{Writer: out, Reader: in, stats: quicStats(c), end: func() {
+	return &conn{Writer: out, Reader: in, near: out, far: in, stats: quicStats(c), end: func() {
 		c.CloseWithError(0, "")
 		s.CloseWithError(0, "")
 		l.Close()
