@@ -8,8 +8,10 @@
 // and over emulated paths, in virtual time, where figures do not depend on the machine:
 //
 //	go -C bench run . path
+//	go -C bench run . matrix
 //
-// As root on Linux, path measures the kernel's TCP too, cubic and bbr, in network namespaces of its
+// path has scenarios with targets, and matrix draws paths at random to find those that nobody has tuned
+// for. As root on Linux, path measures the kernel's TCP too, cubic and bbr, in network namespaces of its
 // own and in real time.
 //
 // bench uses the published API only, so that a replace line measures any other implementation at
@@ -58,6 +60,7 @@ func main() {
 	plain := flag.Bool("plain", false, "matrix with steady paths, bulk, and three profiles only")
 	only := flag.String("only", "", "run the cases of matrix with these indices, such as 3,10-20; a single one is shown in detail")
 	transport := flag.String("transport", "kcp", "transport of matrix: kcp, nc1 (the same with nc=1) or quic (quic-go)")
+	runs := flag.Int("runs", 1, "runs of each case of matrix; the one in the middle counts")
 	compare := flag.String("compare", "", "file with the JSON of an earlier run of the same cases of matrix, to compare with")
 	flag.Parse()
 	command, args := flag.Arg(0), 1
@@ -69,12 +72,12 @@ func main() {
 		args = 2
 	}
 	match, err := regexp.Compile(*filter)
-	if err != nil || flag.NArg() != args || *drawn < 1 || *secs <= 0 || *count < 1 || *conns < 1 || *sessions < 1 || *seeds < 1 {
+	if err != nil || flag.NArg() != args || *drawn < 1 || *runs < 1 || *secs <= 0 || *count < 1 || *conns < 1 || *sessions < 1 || *seeds < 1 {
 		flag.Usage()
 		os.Exit(2)
 	}
 	if quick {
-		*secs, *count, *conns, *sessions, warmup = 0.05, 1, 50, 500, 10*time.Millisecond
+		*secs, *count, *conns, *sessions, *drawn, warmup = 0.05, 1, 50, 500, 8, 10*time.Millisecond
 	}
 	path := pathOptions{match: match, seeds: *seeds, realTime: *realTime, asJSON: *asJSON, plots: *plots}
 	duration := time.Duration(*secs * float64(time.Second))
@@ -98,7 +101,7 @@ func main() {
 		err = paths(path)
 	case "matrix":
 		err = matrix(matrixOptions{count: *drawn, seed: *seed, plain: *plain, only: *only, match: match,
-			transport: *transport, asJSON: *asJSON, plots: *plots, compare: *compare})
+			transport: *transport, runs: *runs, asJSON: *asJSON, plots: *plots, compare: *compare})
 	case "one":
 		err = one(flag.Arg(1), *seeds, path)
 	default:

@@ -115,7 +115,7 @@ func (c *matrixCase) payload() float64 {
 
 // attainable is the goodput that path, loss and window allow, in bytes a second:
 //
-//	path     bandwidth, or the policer's rate if that is less, less the mean of the cross traffic
+//	path     bandwidth less the mean of the cross traffic, or the policer's rate if that is less
 //	         × (1 − loss) × data of a datagram / its bytes / (1 + parity for each data shard)
 //	window   data of a window / round trip; half of that where a window loses more than a segment on
 //	         average, as it then waits for repairs, and a third of that above 5% loss, where repairs
@@ -126,11 +126,11 @@ func (c *matrixCase) payload() float64 {
 // mean over the parts.
 func (c *matrixCase) attainable(parity float64) float64 {
 	path := c.Bandwidth
-	if c.Policer != nil {
-		path = min(path, c.Policer.Rate)
-	}
 	if x := c.Cross; x != nil {
 		path -= x.Rate * x.On.Seconds() / (x.On + x.Off).Seconds()
+	}
+	if c.Policer != nil {
+		path = min(path, c.Policer.Rate)
 	}
 	data := c.payload() * mtu
 	a := path * (1 - c.loss()) * c.payload() / (1 + parity)
