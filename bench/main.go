@@ -33,7 +33,8 @@ const usage = `usage: bench [flags] speed|scale|accepted|path
        bench matrix [flags] -only INDEX  one of them in detail, over time
 
 Of matrix: -plain draws steady paths and bulk alone, which its targets are for. -filter takes those
-whose description matches. To compare two versions:
+whose description matches. A case repeats its path, but not the times at which controllers probe, which
+are random: -runs 3 takes the run in the middle. To compare two versions:
 
        bench -json matrix -plain -n 240 > before.json
        bench matrix -plain -n 240 -compare before.json -plots .

@@ -14,7 +14,7 @@ const (
 	fecHeader   = 8     // bytes of these that FEC takes
 	ackBytes    = 24    // of an acknowledgement of a peer without extensions
 	quicPayload = 0.97  // data in the bytes of quic-go's datagrams
-	shortestAck = 40e-3 // KB
+	shortestAck = 40    // bytes of a datagram with an acknowledgement
 )
 
 const (
@@ -61,7 +61,7 @@ const (
 func (c *matrixCase) baseRTT() time.Duration {
 	t := c.RTT + 2*c.Jitter/2 + seconds(mtu/c.Bandwidth) + c.Unmarked/2
 	if c.Back != nil {
-		t += seconds(shortestAck * 1e3 / c.Back.Bandwidth)
+		t += seconds(shortestAck / c.Back.Bandwidth)
 	}
 	return t
 }

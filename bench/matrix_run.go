@@ -16,14 +16,14 @@ type matrixResult struct {
 
 	// Of bulk.
 	Attainable float64 `json:"attainable,omitempty"`
-	Goodput    float64 `json:"goodput,omitempty"`
-	Share      float64 `json:"share,omitempty"` // of Goodput in Attainable
-	Waste      float64 `json:"waste,omitempty"`
+	Goodput    float64 `json:"goodput"`
+	Share      float64 `json:"share"` // of Goodput in Attainable
+	Waste      float64 `json:"waste"`
 	Parity     float64 `json:"parity,omitempty"`   // mean of the parity for each data shard
 	Base       float64 `json:"base_ms,omitempty"`  // mean round trip without a queue
-	Standing   float64 `json:"queue_ms,omitempty"` // mean smoothed round trip over that
+	Standing   float64 `json:"queue_ms"` // mean smoothed round trip over that
 	Measured   bool    `json:"queue_measured,omitempty"`
-	Reached    float64 `json:"reached_ms,omitempty"` // when wellUsed was reached, -1 for never
+	Reached    float64 `json:"reached_ms"` // when wellUsed was reached, -1 for never
 
 	// Of thin and answers.
 	Time  float64   `json:"time_ms,omitempty"`  // p99 of messages, median of answers

@@ -10,8 +10,7 @@ import (
 	"github.com/xtaci/kcp-go/v5/internal/unmarked"
 )
 
-// newWorld makes the network of the case. The network's cross traffic, stalls and change begin with
-// begin.
+// newWorld makes the network of the case.
 func (c *matrixCase) newWorld() (w *world, err error) {
 	w = &world{Network: netem.New(c.Seed<<32 + uint64(c.Index)), emulation: c.emulation()}
 	if w.shared != (netem.Path{}) {
@@ -41,7 +40,7 @@ func (c *matrixCase) emulation() (e emulation) {
 	return e
 }
 
-// begin begins what happens on the path of w during a run of the time total.
+// begin begins the cross traffic, the stalls and the change of the path, in a run of the time total.
 func (c *matrixCase) begin(w *world, total time.Duration) error {
 	if c.Change != nil {
 		time.AfterFunc(seconds(c.Change.At*total.Seconds()), func() {
