@@ -9,12 +9,12 @@ import (
 // What a path allows, and how a run is judged by it. All formulas of the matrix are here.
 
 const (
-	mtu         = 1400  // bytes of a full datagram
-	mss         = 1376  // bytes of data in it
-	fecHeader   = 8     // bytes of these that FEC takes
-	ackBytes    = 24    // of an acknowledgement of a peer without extensions
-	quicPayload = 0.97  // data in the bytes of quic-go's datagrams
-	shortestAck = 40    // bytes of a datagram with an acknowledgement
+	mtu         = 1400 // bytes of a full datagram
+	mss         = 1376 // bytes of data in it
+	fecHeader   = 8    // bytes of these that FEC takes
+	ackBytes    = 24   // of an acknowledgement of a peer without extensions
+	quicPayload = 0.97 // data in the bytes of quic-go's datagrams
+	shortestAck = 40   // bytes of a datagram with an acknowledgement
 )
 
 const (

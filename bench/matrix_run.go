@@ -19,9 +19,9 @@ type matrixResult struct {
 	Goodput    float64 `json:"goodput"`
 	Share      float64 `json:"share"` // of Goodput in Attainable
 	Waste      float64 `json:"waste"`
-	Parity     float64 `json:"parity,omitempty"`   // mean of the parity for each data shard
-	Base       float64 `json:"base_ms,omitempty"`  // mean round trip without a queue
-	Standing   float64 `json:"queue_ms"` // mean smoothed round trip over that
+	Parity     float64 `json:"parity,omitempty"`  // mean of the parity for each data shard
+	Base       float64 `json:"base_ms,omitempty"` // mean round trip without a queue
+	Standing   float64 `json:"queue_ms"`          // mean smoothed round trip over that
 	Measured   bool    `json:"queue_measured,omitempty"`
 	Reached    float64 `json:"reached_ms"` // when wellUsed was reached, -1 for never
 
