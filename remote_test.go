@@ -76,6 +76,7 @@ func TestRemoteOfPacketConn(t *testing.T) {
 				}
 				s := acceptHello(t, c, l)
 				w.check(exchange(c, s, 50_000))
+				w.awaitIdle() // nothing is sent while told is read
 				for i, addr := range near.told {
 					if addr != tt.raddr {
 						t.Fatalf("datagram %d to %#v", i, addr)
