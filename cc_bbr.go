@@ -11,7 +11,8 @@ import (
 // (https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr), with these differences:
 //
 //   - Loss that remains when less is sent is the path's own (pathLoss). bbr makes up for it by
-//     sending more, instead of answering it by sending less. Only loss beyond it is congestion.
+//     sending more, instead of answering it by sending less. Only loss beyond it, together with a
+//     queue, is congestion.
 //   - A round trip gives one sample of the rate, the mean of its acknowledgements' samples. The
 //     largest of hundreds of samples is far above the rate where the delay jitters.
 //   - The round trip without a queue, baseRTT, is the least mean of a round, not the least sample:
@@ -34,10 +35,10 @@ type bbr struct {
 	began  int64         // the round in which the state began
 	next   int64         // RateSample.Delivered at which the current round trip ends
 
-	bw        [bbrFilter]int64 // delivery rates of the last rounds that the application did not limit
-	bwAt      int              // the newest of bw
-	congested int              // rounds of cruising in a row with congestion
-	bwLow     int64            // bound of the rate from congestion to the next probe, 0 for none
+	bw              [bbrFilter]int64 // delivery rates of the last rounds that the application did not limit
+	bwAt            int              // the newest of bw
+	bwLow           int64            // bound of the rate from congestion to the next probe, 0 for none
+	congestedRounds int              // rounds of cruising in a row with congestion
 
 	minRTT    time.Duration // shortest sample of the round trip, 0 before the first
 	baseRTT   time.Duration // round trip without a queue, 0 before the first sample
@@ -51,8 +52,8 @@ type bbr struct {
 	probeUntil time.Duration // when ProbeRTT may end, 0 while too much is in flight
 	probeRound int64         // the round before which ProbeRTT does not end
 
-	full      int64 // rate that Startup or a probe has to exceed by a quarter, in bytes a second
-	fullCount int   // rounds in which it has not
+	full      int64 // rate that Startup or a probe has to exceed to go on, in bytes a second
+	fullCount int   // rounds in which Startup has not exceeded it by a quarter
 	filled    bool  // Startup is over: the path is full
 
 	cruiseRounds int64  // how long this cruise lasts
@@ -129,17 +130,18 @@ const (
 	// https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.3.4; there 200 ms).
 	bbrProbeTime   = 100 * time.Millisecond
 	bbrProbeWindow = 2 * IKCP_MTU_DEF
-	// bbrQueueGain and bbrQueueGainMax slow cruising down while there is a queue:
+	// bbrQueueGain and bbrEaseMax slow cruising down while there is a queue, or one that overflows
+	// (pathLoss.overflow):
 	//
-	//	cruise gain = 1 − min(0.6·queueDelay/RTT, 0.25)
-	bbrQueueGain    = 0.6
-	bbrQueueGainMax = 0.25
+	//	cruise gain = 1 − min(0.6·queueDelay/RTT + overflow, 0.25)
+	bbrQueueGain = 0.6
+	bbrEaseMax   = 0.25
 )
 
 // newBBR returns a bbr with the given seed for the random times of its bandwidth probes: flows that
 // share a link must not probe in step.
 func newBBR(seed uint32) *bbr {
-	b := &bbr{window: firstWindow, random: seed}
+	b := &bbr{window: initialWindow, random: seed}
 	b.enter(0, bbrStartup)
 	return b
 }
@@ -161,7 +163,7 @@ func (b *bbr) Acked(now time.Duration, s *RateSample) {
 	b.observe(now, s)
 	if s.PriorDelivered >= b.next {
 		b.next = s.Delivered
-		b.endRound(now, s)
+		b.endRound(now)
 	}
 	b.step(now, s)
 	b.setWindow(s)
@@ -235,7 +237,7 @@ func (b *bbr) rate() int64 {
 }
 
 // endRound ends a round trip: it updates the model by what the round has told.
-func (b *bbr) endRound(now time.Duration, s *RateSample) {
+func (b *bbr) endRound(now time.Duration) {
 	r := b.round
 	b.round = bbrRound{}
 	b.rounds++
@@ -246,10 +248,10 @@ func (b *bbr) endRound(now time.Duration, s *RateSample) {
 	congested := b.queue > 0.2 && b.loss.beyond(r.lost, r.lost+r.acked)
 	switch {
 	case !congested:
-		b.congested = 0
+		b.congestedRounds = 0
 	case b.state == bbrCruise:
 		b.bwLow = max(int64(r.mean()), b.rate()*7/10, 1)
-		if b.congested++; b.congested >= 2 { // the path has become slower
+		if b.congestedRounds++; b.congestedRounds >= 2 { // the path has become slower
 			for i := range b.bw {
 				b.bw[i] = min(b.bw[i], b.bwLow)
 			}
@@ -444,8 +446,8 @@ func (b *bbr) setWindow(s *RateSample) {
 		return
 	case b.filled:
 		b.window = min(b.window+s.Acked, target)
-	case b.total < initialWindow: // the first round trip is known
-		b.window = max(b.window+s.Acked, initialWindow)
+	case b.total < pacedInitialWindow: // the first round trip is known
+		b.window = max(b.window+s.Acked, pacedInitialWindow)
 	case b.window < target:
 		b.window += s.Acked
 	}
@@ -488,7 +490,7 @@ func (b *bbr) PacingRate() int64 {
 	case bbrDown:
 		gain = bbrDownGain
 	case bbrCruise:
-		gain -= min(bbrQueueGain*b.queue+b.loss.overflow, bbrQueueGainMax)
+		gain -= min(bbrQueueGain*b.queue+b.loss.overflow, bbrEaseMax)
 	}
 	return int64(max(gain*float64(b.rate())/(1-b.loss.own), minWindow))
 }

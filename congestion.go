@@ -61,12 +61,11 @@ const (
 	// acknowledgements to keep coming. RFC 9002 has 2 datagrams
 	// (https://www.rfc-editor.org/rfc/rfc9002#section-7.2), BBR 4.
 	minWindow = 4 * IKCP_MTU_DEF
-	// firstWindow is the congestion window before the first round trip is known: 10 full segments
-	// (RFC 6928: https://www.rfc-editor.org/rfc/rfc6928).
-	firstWindow = 10 * IKCP_MTU_DEF
-	// initialWindow is the least one of a path that has lost nothing, once its round trip is known
-	// and pacing spreads it: what quic-go has.
-	initialWindow = 32 * IKCP_MTU_DEF
+	// initialWindow is 10 full segments (RFC 6928: https://www.rfc-editor.org/rfc/rfc6928).
+	initialWindow = 10 * IKCP_MTU_DEF
+	// pacedInitialWindow is the least window of bbr's Startup once a round trip is known, so that
+	// pacing spreads it: what quic-go has.
+	pacedInitialWindow = 32 * IKCP_MTU_DEF
 	// pacingQuantum is the time's worth of data that pacing releases at once: so little that no
 	// queue notices, and so much that timers and batches do not.
 	pacingQuantum = time.Millisecond

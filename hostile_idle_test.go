@@ -64,13 +64,9 @@ func TestStuckTimers(t *testing.T) {
 						s.SetKeepAlivePeriod(10 * time.Millisecond)
 					}
 					w.sleep(10 * time.Second)
-					c.mu.Lock()
 					before := runs.Load()
-					c.mu.Unlock()
 					w.sleep(50 * time.Minute)
-					c.mu.Lock()
 					n := runs.Load() - before
-					c.mu.Unlock()
 					if n > 1000 {
 						t.Errorf("the timer ran %d times in 50 minutes", n)
 					} else if n > 20 {

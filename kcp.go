@@ -54,7 +54,7 @@ type KCP struct {
 	lastHeard  int64 // time of the last valid segment
 	lastActive int64 // time of the last input, or flush by the session
 
-	roomAwaited int64 // until when a writer has waited for room in the window last
+	roomAwaited int64 // when a writer found no room last, or until when it has waited for some
 
 	lastAcknowledged int64 // time when una moved last, 0 for never
 

@@ -69,7 +69,8 @@ func (k *KCP) noteWrite(now int64) {
 	}
 }
 
-// noteRoomAwaited is called when the application has waited for room in the send window.
+// noteRoomAwaited is called when the application has had to wait for room in the send window or in the
+// socket, or would have.
 func (k *KCP) noteRoomAwaited(now int64) { k.roomAwaited = now }
 
 // provenRoom says whether a window of wnd segments has room for the next new one, where una alone

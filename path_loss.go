@@ -11,13 +11,13 @@ import (
 // lose, the path loses by itself.
 type pathLoss struct {
 	own      float64 // share that the path loses by itself, 0 to pathLossMax
-	overflow float64 // share that it loses beyond own at the rate it is believed to have
+	overflow float64 // share that is lost beyond own at the rate the path is believed to have
 
 	at, below lossCount // of bytes sent at that rate, and below
 
 	epochs [lossEpochs]lossEpoch
 	newest int // index of the epoch that has begun last
-	merges int // epochs counted since at and below were halved
+	merges int // epochs that at and below count since they were halved
 }
 
 // lossCount is how much of what was sent is lost, in bytes.
@@ -28,7 +28,7 @@ type lossEpoch struct {
 	lossCount
 	from   time.Duration
 	kind   sendKind
-	merged bool // it is in pathLoss.at or below
+	merged bool // pathLoss.at or below count it
 }
 
 // sendKind says how fast something is sent: below, at or above the rate that the path is believed to
@@ -78,7 +78,7 @@ func (l *pathLoss) begin(now time.Duration, kind sendKind) {
 	}
 }
 
-// merge counts an epoch.
+// merge adds an epoch to at or below, those of sendAbove to neither.
 func (l *pathLoss) merge(e *lossEpoch) {
 	c := l.counts(e.kind)
 	if e.merged = true; c == nil {
@@ -97,6 +97,7 @@ func (l *pathLoss) merge(e *lossEpoch) {
 	l.estimate()
 }
 
+// counts returns what counts epochs of that kind, nil for nothing.
 func (l *pathLoss) counts(kind sendKind) *lossCount {
 	switch kind {
 	case sendBelow:

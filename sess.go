@@ -212,13 +212,12 @@ type oobQueue struct {
 // windowFullLocked says whether Write has to wait for acknowledgements.
 func (s *UDPSession) windowFullLocked() bool { return s.core.WaitSnd() >= s.core.sendLimit() }
 
-// wakeRoom is the room in segments for which a waiting Write is woken. On a short path it is a quarter
-// of the window, where that is more.
+// wakeRoom bounds the room in segments for which a waiting Write is woken on a long path.
 const wakeRoom = 16
 
 // lowWaterLocked is the number of unacknowledged segments at which a waiting Write goes on: low
-// enough that it finds room for more than a few, and so high that what a long path holds is not used
-// up before.
+// enough that it finds room for more than a few, a quarter of the window, and on a long path so high
+// that it goes on before what that holds has been acknowledged.
 func (s *UDPSession) lowWaterLocked() int {
 	limit := s.core.sendLimit()
 	room := limit / 4

@@ -1,12 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"regexp"
 	"runtime"
 	"slices"
@@ -182,30 +181,13 @@ const casePatience = 5 * time.Minute
 
 // inProcess runs a case in a process of its own.
 func (o *matrixOptions) inProcess(index int) (r matrixResult) {
-	fail := func(err error, complaint []byte) matrixResult {
-		c := o.draw(index)
-		return matrixResult{matrixCase: c, About: c.String(), Reached: -1, Failed: fmt.Sprintf("%v\n%s", err, complaint)}
+	ctx, cancel := context.WithTimeout(context.Background(), casePatience)
+	defer cancel()
+	c := o.draw(index)
+	if err := runSelf(ctx, &r, o.arguments(index)...); err != nil {
+		return matrixResult{matrixCase: c, About: c.String(), Reached: -1, Failed: err.Error()}
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return fail(err, nil)
-	}
-	cmd := exec.Command(self, append([]string{"-json"}, o.arguments(index)...)...)
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1") // others run beside it
-	var out, complaint bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &complaint
-	if err := cmd.Start(); err != nil {
-		return fail(err, nil)
-	}
-	timer := time.AfterFunc(casePatience, func() { cmd.Process.Kill() })
-	defer timer.Stop()
-	if err := cmd.Wait(); err != nil {
-		return fail(err, append(out.Bytes(), complaint.Bytes()...))
-	}
-	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
-		return fail(err, out.Bytes())
-	}
-	r.matrixCase, r.Samples, r.All = o.draw(index), nil, nil // JSON does not have all of the case
+	r.matrixCase, r.Samples, r.All = c, nil, nil // JSON does not have all of the case
 	return r
 }
 

@@ -10,11 +10,8 @@ import (
 // runThin writes a small message every so often, and takes the p99 of how late they are read.
 func (c *matrixCase) runThin(w *world, r *matrixResult) error {
 	total := c.duration()
-	conn, err := w.dial(c.opener(), total)
+	conn, err := c.dial(w, total)
 	if err != nil {
-		return err
-	}
-	if err := c.begin(w, total); err != nil {
 		return err
 	}
 	n := int(total / c.Every)

@@ -71,11 +71,8 @@ func (c matrixCase) run() (r matrixResult, err error) {
 // runBulk carries as much as the transport takes.
 func (c *matrixCase) runBulk(w *world, r *matrixResult) error {
 	total := c.duration()
-	conn, err := w.dial(c.opener(), total)
+	conn, err := c.dial(w, total)
 	if err != nil {
-		return err
-	}
-	if err := c.begin(w, total); err != nil {
 		return err
 	}
 	t := startTransfer(conn)
@@ -85,6 +82,15 @@ func (c *matrixCase) runBulk(w *world, r *matrixResult) error {
 	}
 	c.judge(r, samples)
 	return nil
+}
+
+// dial opens the only stream of w, and begins what happens to the path in the time total.
+func (c *matrixCase) dial(w *world, total time.Duration) (*conn, error) {
+	conn, err := w.dial(c.opener(), total)
+	if err != nil {
+		return nil, err
+	}
+	return conn, c.begin(w, total)
 }
 
 // counter is a number that grows.

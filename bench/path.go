@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -239,20 +240,27 @@ func (p *tally) done(s scenario, seed int, err error) {
 
 // runInProcess runs s with seed in a process of its own.
 func runInProcess(s scenario, seed int, realTime bool) (r pathResult, err error) {
+	err = runSelf(context.Background(), &r, "-real="+strconv.FormatBool(realTime),
+		"-quick="+strconv.FormatBool(quick), "-seeds="+strconv.Itoa(seed), "one", s.name())
+	return r, err
+}
+
+// runSelf runs this program with these arguments, until ctx ends, and parses the JSON that it prints
+// into result. The error has what it printed otherwise.
+func runSelf(ctx context.Context, result any, args ...string) error {
 	self, err := os.Executable()
 	if err != nil {
-		return r, err
+		return err
 	}
-	cmd := exec.Command(self, "-json", "-real="+strconv.FormatBool(realTime),
-		"-quick="+strconv.FormatBool(quick), "-seeds="+strconv.Itoa(seed), "one", s.name())
+	cmd := exec.CommandContext(ctx, self, append([]string{"-json"}, args...)...)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1") // others run beside it
 	var complaint bytes.Buffer
 	cmd.Stderr = &complaint
 	out, err := cmd.Output()
 	if err != nil {
-		return r, fmt.Errorf("%w\n%s%s", err, out, complaint.Bytes())
+		return fmt.Errorf("%w\n%s%s", err, out, complaint.Bytes())
 	}
-	return r, json.Unmarshal(out, &r)
+	return json.Unmarshal(out, result)
 }
 
 // one runs the scenario with that name in this process, with one seed, and prints the result. It
