@@ -43,12 +43,16 @@ func (s *UDPSession) TryWrite(b []byte) (n int, err error) {
 }
 
 func (s *UDPSession) tryWriteLocked(b []byte) (n int) {
+	s.core.noteWrite(clock())
 	small := s.smallLocked([][]byte{b})
 	for n < len(b) && !s.tx.crowded() && !s.windowFullLocked() {
 		n += s.core.queue(b[n:], s.gatherRoomLocked(small))
 		if n < len(b) {
 			s.flushWrittenLocked(small)
 		}
+	}
+	if n < len(b) {
+		s.core.noteRoomAwaited(clock())
 	}
 	s.endWriteLocked(n, small)
 	return n

@@ -1,0 +1,142 @@
+package kcp
+
+import (
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/xtaci/kcp-go/v5/internal/netem"
+)
+
+// inStartup says whether the session's default controller has not found the path's rate yet.
+func (s *UDPSession) inStartup() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.core.cc.(*bbr).filled
+}
+
+// An application that sends little does not end startup: its rate is not the path's.
+func TestThinTrafficKeepsStartup(t *testing.T) {
+	for name, write := range map[string]func(*UDPSession, []byte) (int, error){
+		"Write": (*UDPSession).Write, "TryWrite": (*UDPSession).TryWrite,
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, netem.Path{}, func(w *world) {
+				b := w.opened(w.config(nil, 0, 0), "10.0.0.2:2000", pipe(1_000_000, 0))
+				go io.Copy(io.Discard, b.s)
+				for range 100 {
+					if _, err := write(b.c, make([]byte, 100)); err != nil {
+						t.Fatal(err)
+					}
+					w.sleep(20 * time.Millisecond)
+				}
+				if !b.c.inStartup() {
+					t.Error("startup is over")
+				}
+				b.close()
+			})
+		})
+	}
+}
+
+// A sender whose window holds it back is not one without data: startup ends, and with it its pace.
+func TestWindowLimitEndsStartup(t *testing.T) {
+	path := pipe(scaled(5_000_000), 0.002)
+	path.Delay = 100 * time.Millisecond
+	path.Queue = int(path.Bandwidth) / 10
+	virtual(t, netem.Path{}, func(w *world) {
+		b := w.opened(w.config(nil, 0, 0), "10.0.0.2:2000", path)
+		wnd := int(path.Bandwidth) / 5 / plainMSS * 13 / 10 // a little more than the path and less than its queue
+		for _, s := range []*UDPSession{b.c, b.s} {
+			s.SetWindowSize(wnd, wnd)
+		}
+		go tryWriteAll(b.c)
+		go io.Copy(b.counter(), b.s)
+		w.sleep(8 * time.Second)
+		if b.c.inStartup() {
+			t.Error("startup is not over")
+		}
+		b.want("then", 8*time.Second, float64(path.Bandwidth)*0.4, 1.06)
+		b.close()
+	})
+}
+
+// tryWriteAll writes until an error, with TryWrite as there is room.
+func tryWriteAll(s *UDPSession) {
+	room := make(chan bool, 1)
+	s.SetWriteNotify(func() {
+		select {
+		case room <- true:
+		default:
+		}
+	})
+	for b := make([]byte, 100_000); ; {
+		if n, err := s.TryWrite(b); err != nil {
+			return
+		} else if n < len(b) {
+			<-room
+		}
+	}
+}
+
+// A window smaller than the path is used up, and not only three quarters of it.
+func TestFixedWindowIsUsed(t *testing.T) {
+	const wnd, rtt = 128, 200 * time.Millisecond
+	virtual(t, netem.Path{}, func(w *world) {
+		b := w.opened(w.config(nil, 0, 0), "10.0.0.2:2000", netem.Path{Delay: rtt / 2})
+		for _, s := range []*UDPSession{b.c, b.s} {
+			s.SetWindowSize(wnd, wnd)
+			s.SetNoDelay(1, 10, 2, 0)
+		}
+		go io.Copy(b, zeros{})
+		go io.Copy(b.counter(), b.s)
+		w.sleep(4 * time.Second)
+		b.want("window", 4*time.Second, 0.85*wnd*plainMSS/rtt.Seconds(), 1.03)
+		b.close()
+	})
+}
+
+// Jitter is taken neither for a queue nor for a faster or slower path.
+func TestBulkOverJitter(t *testing.T) {
+	path := pipe(scaled(5_000_000), 0)
+	path.Jitter = 20 * time.Millisecond
+	virtual(t, netem.Path{}, func(w *world) {
+		b := w.bulk(w.config(nil, 0, 0), "10.0.0.2:2000", path)
+		b.sleep(3 * time.Second)
+		b.want("jitter", 6*time.Second, float64(path.Bandwidth)*0.88, 1.05)
+		b.close()
+	})
+}
+
+// An answer after an exchange of a byte takes as few round trips as a window of 32 segments needs.
+func TestAnswerAfterThinTraffic(t *testing.T) {
+	for _, tt := range []struct {
+		size int
+		most time.Duration
+	}{{10_000, 67 * time.Millisecond}, {50_000, 130 * time.Millisecond}, {200_000, 210 * time.Millisecond}} {
+		t.Run(fmt.Sprint(tt.size), func(t *testing.T) {
+			virtual(t, netem.Path{}, func(w *world) {
+				b := w.opened(w.config(nil, 0, 0), "10.0.0.2:2000", pipe(5_000_000, 0))
+				back := pipe(5_000_000, 0)
+				w.check(w.net.SetPath(b.s.LocalAddr(), b.c.LocalAddr(), back))
+				go func() {
+					if _, err := io.ReadFull(b.s, make([]byte, 1)); err == nil {
+						b.s.Write(make([]byte, tt.size))
+					}
+				}()
+				w.sleep(time.Second)
+				start := time.Now()
+				b.c.Write([]byte{1})
+				_, err := io.ReadFull(b.c, make([]byte, tt.size))
+				w.check(err)
+				took := time.Since(start)
+				t.Logf("%d bytes after %v", tt.size, took)
+				if took > tt.most {
+					t.Errorf("%d bytes after %v, want %v", tt.size, took, tt.most)
+				}
+				b.close()
+			})
+		})
+	}
+}
