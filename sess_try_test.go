@@ -112,12 +112,12 @@ func TestTryReadBesideRead(t *testing.T) {
 		}()
 		go client.Write(data)
 		for reading := true; reading; {
-			synctest.Wait()
 			select {
 			case err := <-read:
 				w.check(err)
 				reading = false
-			case <-time.After(3 * millisecond): // the Read waits
+			case <-time.After(3 * millisecond):
+				synctest.Wait() // until the Read waits: something may have arrived at this moment
 				if n, err := server.TryRead(make([]byte, 10)); n != 0 || err != nil {
 					w.Errorf("TryRead: %d, %v", n, err)
 				}
