@@ -25,26 +25,52 @@ func ackDelayAllowed(interval int64) int64 { return interval }
 
 // ack is an acknowledgement to be sent: the serial number, and the ts of the transmission that
 // arrived.
-type ack struct{ sn, ts uint32 }
+type ack struct {
+	sn, ts uint32
+	kind   ackKind
+}
+
+// ackKind is what an ACK acknowledges.
+type ackKind uint8
+
+const (
+	// ackOne is of one segment.
+	ackOne ackKind = iota
+	// ackRun is of segments that arrived in order, each for the first time: sn is the newest, and
+	// una tells the rest.
+	ackRun
+)
 
 // ackQueue holds the acknowledgements to be sent.
 type ackQueue struct {
 	pending  []ack // not sent yet
 	repeat   []ack // sent once, to be repeated with the pending ones
+	segments int   // that have arrived and that pending acknowledges
 	deadline int64 // when pending has to be sent, while there are any
 }
 
-// add queues the acknowledgement of an arrival at now, to be sent by now + delay.
-func (q *ackQueue) add(a ack, now, delay int64) {
+// add queues the acknowledgement of an arrival at now, to be sent by now + delay. A run that goes on
+// has one acknowledgement, of the newest segment. It echoes the oldest's ts, if echoOldest is set,
+// else the newest's.
+func (q *ackQueue) add(a ack, now, delay int64, echoOldest bool) {
 	if len(q.pending) == 0 {
 		q.deadline = now + delay
+	}
+	q.segments++
+	if n := len(q.pending); a.kind != ackOne && n > 0 && q.pending[n-1].kind == a.kind {
+		if last := &q.pending[n-1]; echoOldest {
+			last.sn = a.sn
+		} else {
+			*last = a
+		}
+		return
 	}
 	q.pending = append(q.pending, a)
 }
 
 // due says whether pending acknowledgements have to be sent now.
 func (q *ackQueue) due(now int64) bool {
-	return len(q.pending) >= ackEvery || len(q.pending) > 0 && now >= q.deadline
+	return q.segments >= ackEvery || len(q.pending) > 0 && now >= q.deadline
 }
 
 // trim gives memory back.

@@ -107,7 +107,7 @@
 //	listener_reader.go   A listener finds each datagram's session; a dialled one has its own.
 //	sess_input.go        The session passes the datagram to
 //	fec_decoder.go       FEC, which rebuilds what is missing, and
-//	kcp_input.go         to the core: acknowledgements, and data
+//	kcp_input.go         to the core: acknowledgements, and data (kcp_acks.go acknowledges it)
 //	recvwindow.go        for the receive window or a Read that waits.
 //	sess_drive.go        The session is driven once for all that has arrived.
 //	sess_read.go         Read, TryRead (sess_try.go) or WriteTo (sess_copy.go) takes the data
@@ -133,7 +133,7 @@
 //   - kcp_*.go: what the core does. It is a state machine that takes the time as an argument, does
 //     no I/O and reports its next deadline. kcp_session.go is the session's view of it and
 //     kcp_manual.go that of a program that drives it by hand; below are kcp_input.go,
-//     kcp_identity.go, kcp_output.go, kcp_loss.go, kcp_limits.go, kcp_congestion.go,
+//     kcp_identity.go, kcp_output.go, kcp_acks.go, kcp_loss.go, kcp_limits.go, kcp_congestion.go,
 //     kcp_autotune.go, kcp_log.go. kcp.go is its state, made of types with files of their own:
 //     sendwindow.go, recvwindow.go, early_queue.go, flow_control.go, ack_queue.go, ack_proof.go,
 //     peer_caps.go, peer_identity.go, rtt.go, loss_state.go, duplicate_queue.go, delivery_rate.go,

@@ -2,6 +2,7 @@ package kcp
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -69,13 +70,14 @@ func TestAcknowledgementDelay(t *testing.T) {
 		what     string
 		interval int
 		sns      []uint32
+		acks     int
 		delay    time.Duration
 	}{
-		{"a single one waits for the interval", 10, []uint32{0}, 10 * millisecond},
-		{"but no longer than a peer's RTO allows", 5000, []uint32{0}, 20 * millisecond},
-		{"every second is acknowledged at once", 10, []uint32{0, 1}, 0},
-		{"so is what leaves a gap", 10, []uint32{1}, 0},
-		{"and a repeat", 10, []uint32{0, 0}, 0},
+		{"a single one waits for the interval", 10, []uint32{0}, 1, 10 * millisecond},
+		{"but no longer than a peer's RTO allows", 5000, []uint32{0}, 1, 20 * millisecond},
+		{"every second is acknowledged at once", 10, []uint32{0, 1}, 1, 0},
+		{"so is what leaves a gap", 10, []uint32{1}, 1, 0},
+		{"and a repeat", 10, []uint32{0, 0}, 2, 0},
 	} {
 		n := alone(t)
 		n.NoDelay(1, c.interval, 0, 1)
@@ -85,7 +87,7 @@ func TestAcknowledgementDelay(t *testing.T) {
 		}
 		n.pass(second)
 		acks := n.commands(IKCP_CMD_ACK)
-		if len(acks) != len(c.sns) || acks[0].at-start != int64(c.delay) {
+		if len(acks) != c.acks || acks[0].at-start != int64(c.delay) {
 			t.Errorf("%s: %d acknowledgements", c.what, len(acks))
 		}
 	}
@@ -133,6 +135,78 @@ func TestAcknowledgementsAreRepeated(t *testing.T) {
 			if got := times(uint32(sn)); got != want {
 				t.Errorf("ours %t: segment %d acknowledged %d times, want %d", ours, sn, got, want)
 			}
+		}
+	}
+}
+
+// ackString says which acknowledgements were sent since the last time: sn, ts and una of each.
+func (n *node) ackString() (s string) {
+	for _, h := range n.commands(IKCP_CMD_ACK) {
+		s += fmt.Sprintf("%d/%d<%d ", h.sn, h.ts, h.una)
+	}
+	n.sent = nil
+	return strings.TrimSpace(s)
+}
+
+// A run of segments that arrive in order, each for the first time, has one acknowledgement: of the
+// newest, with the newest's ts to a peer with extensions, and with the oldest's to one without. Any
+// other segment has its own, behind a gap too.
+func TestRunIsAcknowledgedOnce(t *testing.T) {
+	const rebuilt = 1 << 31 // flag of a segment that FEC has rebuilt
+	for _, c := range []struct {
+		what         string
+		sns          []uint32
+		ours, theirs string
+	}{
+		{"a run", []uint32{0, 1, 2, 3}, "3/13<4", "3/10<4"},
+		{"behind a gap", []uint32{0, 1, 3, 4}, "1/11<2 3/12<2 4/13<2", "1/10<2 3/12<2 4/13<2"},
+		{"a gap that is filled", []uint32{0, 2, 1, 3, 4}, "0/10<5 2/11<5 1/12<5 4/14<5", "0/10<5 2/11<5 1/12<5 4/13<5"},
+		{"the second of three gaps is filled", []uint32{1, 3, 5, 2}, "1/10<0 3/11<0 5/12<0 2/13<0", ""},
+		{"a repeat", []uint32{0, 1, 1, 2, 3}, "1/11<4 1/12<4 3/14<4", "1/10<4 1/12<4 3/13<4"},
+		{"a rebuilt one", []uint32{0, 1 | rebuilt, 2, 3}, "0/10<4 1/11<4 3/13<4", "0/10<4 1/11<4 3/12<4"},
+	} {
+		for _, mark := range []uint8{0, capMark} {
+			n := alone(t)
+			n.caps.peer = mark
+			for i, sn := range c.sns {
+				h := n.fromPeer(header{cmd: IKCP_CMD_PUSH, sn: sn &^ rebuilt, ts: 10 + uint32(i), len: 1})
+				n.input(n.l.now, encode(h), sn&rebuilt == 0)
+			}
+			n.flush(n.l.now)
+			want := c.ours
+			if mark == 0 && c.theirs != "" {
+				want = c.theirs
+			}
+			if got := n.ackString(); got != want {
+				t.Errorf("%s, mark %#x: %q, want %q", c.what, mark, got, want)
+			}
+		}
+	}
+}
+
+// Segments that were declared lost because the path stood still for a while, and are then acknowledged
+// by one ACK and its una, were declared lost in vain: each of them, whether it was sent again or not.
+func TestUnaTellsOfSpuriousLosses(t *testing.T) {
+	for _, pause := range []time.Duration{65, 80, 100, 200, 400} {
+		n := alone(t)
+		n.NoDelay(1, 10, 2, 0)
+		for range 50 {
+			n.rtt.sample(int64(60*millisecond), 0)
+		}
+		n.WndSize(1024, 1024)
+		for range 20 {
+			n.Send(make([]byte, 1000))
+		}
+		n.flush(n.l.now)
+		sent := n.snd.nxt
+		all := n.fromPeer(header{cmd: IKCP_CMD_ACK, sn: sent - 1, ts: n.pushes(sent - 1)[0].ts})
+		n.pass(pause * millisecond)
+		declared := n.loss.lostTotal
+		all.una = sent
+		n.hear(all)
+		if n.snd.una < sent || pause >= 100 && n.loss.spurious != uint64(sent) || n.loss.spurious > declared {
+			t.Errorf("after %d ms: of %d segments declared lost %d times, %d arrived, %d are spurious",
+				pause, sent, declared, n.snd.una, n.loss.spurious)
 		}
 	}
 }

@@ -70,14 +70,14 @@ func (k *KCP) unconfirmed() bool { return k.peer.own != 0 && !k.peer.confirmed }
 // both unconfirmed: theirs begin with a number, and are acknowledged, so that one of them is confirmed.
 // Where nothing was sent, such a number is enough, and a peer that sends without one is asked: an
 // older session of a listener's has another number for us, and asks back.
-func (k *KCP) onEarlyData(now int64, h *header, body []byte, number uint32) {
+func (k *KCP) onEarlyData(now int64, h *header, body []byte, regular bool, number uint32) {
 	if before(h.sn, k.rcv.una()) { // it brings nothing, such as a listener's question
-		k.onData(now, h, body)
+		k.onData(now, h, body, regular)
 		return
 	}
 	if k.snd.nxt == 0 && number != 0 {
 		k.peer.confirmed = true
-		k.onData(now, h, body)
+		k.onData(now, h, body, regular)
 		return
 	}
 	if !k.rcv.inside(h.sn) { // what is acknowledged here is taken later
@@ -88,7 +88,7 @@ func (k *KCP) onEarlyData(now int64, h *header, body []byte, number uint32) {
 		k.flow.probeDue = true
 	case number != 0:
 		if held {
-			k.acks.add(ack{h.sn, h.ts}, now, ackDelay(k.interval))
+			k.acks.add(ack{sn: h.sn, ts: h.ts}, now, ackDelay(k.interval), false)
 		}
 	case k.snd.inFlight.n > 0:
 		// The acknowledgement that should have come before was lost, or overtaken. It comes again
@@ -103,7 +103,7 @@ func (k *KCP) onEarlyData(now int64, h *header, body []byte, number uint32) {
 
 // takeEarlyData takes what was held, once the session is confirmed.
 func (k *KCP) takeEarlyData(now int64) {
-	k.early.take(k.peer.number, k.pool, func(h *header, body []byte) { k.onData(now, h, body) })
+	k.early.take(k.peer.number, k.pool, func(h *header, body []byte) { k.onData(now, h, body, false) })
 }
 
 // onReset takes a RST, whose una has to be what is acknowledged or in flight. Only the peer, or

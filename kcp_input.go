@@ -38,7 +38,7 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		k.takeEarlyData(now)
 	}
 	for sn := k.snd.una; sn != in.una; sn++ {
-		k.onUna(now, sn)
+		k.onUna(now, sn, in.newest)
 	}
 	if in.una != k.snd.una { // which an ACK alone does not prove
 		k.peer.acknowledged(now)
@@ -109,9 +109,9 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, regular bool, in *inp
 		switch {
 		case !own:
 		case k.unconfirmed():
-			k.onEarlyData(now, h, body, leadingNumber(in.datagram))
+			k.onEarlyData(now, h, body, regular, leadingNumber(in.datagram))
 		default:
-			k.onData(now, h, body)
+			k.onData(now, h, body, regular)
 		}
 	case IKCP_CMD_WASK:
 		k.flow.updateDue = true
@@ -164,16 +164,10 @@ func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
 	case !last || s.state == segLost:
 		// The retransmission was spurious: later segments had overtaken this one, or its
 		// acknowledgement took longer than the sender waited.
-		if !s.forced {
-			if regular && at < k.loss.newestAcked {
-				k.loss.noteReordering(now, now-at-k.loss.rtt)
-			}
-			k.loss.spurious++
-			k.cc.Spurious(time.Duration(now), s.size())
-			if k.ccLossTimes != nil {
-				k.ccLossTimes.lostAfter(time.Duration(at), -s.size())
-			}
+		if !s.forced && regular && at < k.loss.newestAcked {
+			k.loss.noteReordering(now, now-at-k.loss.rtt)
 		}
+		k.noteSpurious(now, at, s)
 		sentAt = at
 	case !s.duplicated && regular: // else either copy may have arrived (Karn's algorithm)
 		k.loss.onAck(now, at)
@@ -189,11 +183,15 @@ func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
 }
 
 // onUna takes segment sn as acknowledged by an una. Which transmission arrived, and when, is
-// known only if there was one.
-func (k *KCP) onUna(now int64, sn uint32) {
+// known only if there was one. newest is when the newest transmission was sent that the same datagram
+// acknowledges by its ts, 0 for unknown.
+func (k *KCP) onUna(now int64, sn uint32, newest int64) {
 	s := k.snd.at(sn)
 	if s.state == segAcked {
 		return
+	}
+	if k.arrivedEarlier(now, s, newest) {
+		k.noteSpurious(now, s.sentAt, s)
 	}
 	k.loss.noteDelivered()
 	k.rate.onAcked(now, s.size())
@@ -203,15 +201,15 @@ func (k *KCP) onUna(now int64, sn uint32) {
 	k.putSent(k.snd.markAcked(sn), s.batch)
 }
 
-// onData takes a PUSH or the FIN.
-func (k *KCP) onData(now int64, h *header, body []byte) {
+// onData takes a PUSH or the FIN. One that is not regular was rebuilt by FEC.
+func (k *KCP) onData(now int64, h *header, body []byte, regular bool) {
 	if !k.rcv.inside(h.sn) {
 		return
 	}
 	k.dataTS.note(h.ts)
 	repeated := k.rcv.has(h.sn)
 	if !repeated || len(k.acks.pending) < acksMax {
-		k.acks.add(ack{h.sn, h.ts}, now, ackDelay(k.interval))
+		k.acknowledge(now, h, repeated, regular)
 	}
 	if repeated {
 		k.count.RepeatSegs++

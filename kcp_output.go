@@ -185,37 +185,6 @@ func (k *KCP) endDatagram(now int64) {
 	k.out.end(now)
 }
 
-// writeAcks acknowledges each PUSH and FIN that has arrived since the last time. While there is a
-// gap, una says nothing about what lies beyond it, and a lost acknowledgement costs a needless
-// retransmission. Those acknowledgements are repeated once with the next ones. They go first, as
-// they are older, and only to peers that are known to match a ts with its transmission.
-func (k *KCP) writeAcks(now int64) {
-	q := &k.acks
-	// A single datagram without a number may be forged: it is not worth a longer answer.
-	if k.peer.tellNumber && (k.peer.number != 0 || len(q.pending) > 1) {
-		k.peer.tellNumber = false
-		k.writeUpdate(now)
-	}
-	h := k.controlHeader(IKCP_CMD_ACK)
-	for _, a := range q.repeat {
-		if !before(a.sn, k.rcv.nxt) {
-			k.writeAck(now, &h, a)
-		}
-	}
-	for _, a := range q.pending {
-		k.writeAck(now, &h, a)
-	}
-	q.repeat, q.pending = q.pending, q.repeat[:0]
-	if !k.caps.peerMarked() || !k.rcv.gap() {
-		q.repeat = q.repeat[:0]
-	}
-}
-
-func (k *KCP) writeAck(now int64, h *header, a ack) {
-	h.sn, h.ts = a.sn, a.ts
-	k.write(now, h, nil)
-}
-
 // writeWindowSegments sends the window probe and the window update that are due.
 func (k *KCP) writeWindowSegments(now int64) {
 	f := &k.flow
