@@ -57,7 +57,7 @@ func (s Settings) resolve() (*config, error) {
 		return nil, err
 	}
 	c := &config{
-		env: env, fec: fec, fecMin: s.MinParity, sched: SystemTimedSched, snmp: DefaultSnmp, caps: capMark | capFIN,
+		env: env, fec: fec, fecMin: s.MinParity, sched: SystemTimedSched, snmp: DefaultSnmp, caps: capMark | capFIN | capRecords,
 		stream: s.StreamMode, writeDelay: s.WriteDelay, congestion: s.Congestion, rate: s.RateLimit,
 		redundancy: redundancyOf(s.Redundancy), oobHandler: s.OOBHandler,
 		keepAlive: int64(s.KeepAlive), idle: int64(s.IdleTimeout), user: userTimeoutOf(s.UserTimeout),

@@ -63,6 +63,7 @@ type KCP struct {
 	manual updateClock
 
 	peer   peerIdentity
+	params peerParams
 	early  earlyQueue
 	dataTS tsRange // of what has arrived
 	proof  ackProof
@@ -88,6 +89,7 @@ func newCore(conv uint32, sink datagramSink, pool *packetPool, count *Snmp, now 
 		k.out.inPlace = s
 	}
 	k.rcv.wnd = IKCP_WND_RCV
+	k.params.forget()
 	k.rtt.init()
 	k.dup.percent = duplicatePercent
 	k.setMtu(IKCP_MTU_DEF)

@@ -90,7 +90,7 @@ func (s *checkedSink) allowed(h *header) bool {
 	case cmdRST:
 		return s.resetting && h.len == 0 && h.frg == s.k.caps.own && h.sn == h.una
 	}
-	return h.isControl() && h.len == 0 && h.frg == s.k.caps.own
+	return h.isControl() && h.frg == s.k.caps.own && (h.len == 0 || h.cmd != IKCP_CMD_ACK && h.len == paramsSize)
 }
 
 // begin begins to send what is queued, as a session's sender does.
@@ -244,7 +244,7 @@ func FuzzInput(f *testing.F) {
 			k.rcv.head, k.rcv.nxt = start, start
 		}
 		if mode&fuzzExtended != 0 {
-			k.caps.own = capMark | capFIN
+			k.caps.own = capMark | capFIN | capRecords
 			k.caps.announcing = mode&fuzzAnnounces != 0
 		}
 		if mode&fuzzCopies != 0 {
@@ -375,7 +375,7 @@ func fuzzDirectRead(t *testing.T, k *KCP, p *program, now int64) {
 // fuzzSegment feeds a segment whose numbers are near those that matter.
 func fuzzSegment(k *KCP, p *program, now int64) {
 	bases := [...]uint32{k.snd.una, k.snd.nxt, k.rcv.head, k.rcv.nxt, k.rcv.head + k.rcv.wnd, 0}
-	frgs := [...]uint8{0, 1, 2, capMark, capMark | capFIN, 0xff, capFIN, 0}
+	frgs := [...]uint8{0, 1, 2, capMark, capMark | capFIN | capRecords, 0xff, capFIN, 0}
 	h := header{
 		conv: testConv,
 		cmd:  uint8(IKCP_CMD_PUSH + p.n(cmdRST-IKCP_CMD_PUSH+1)),

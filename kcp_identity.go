@@ -53,7 +53,10 @@ func (k *KCP) onNumber(now int64, number uint32, withData bool) (own bool) {
 	was := k.peer.number
 	own = k.peer.onNumber(now, number, withData)
 	if k.peer.number != was {
-		k.early.replaced = k.early.replaced || was != 0
+		if was != 0 {
+			k.early.replaced = true
+			k.params.forget()
+		}
 		// A peer that has a number tells it from the first.
 		k.peer.trusted = k.peer.dialled && k.snd.una == 0 || !k.peer.dialled && k.rcv.nxt == 0 && k.rcv.held == 0
 	}

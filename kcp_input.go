@@ -50,7 +50,7 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		k.lastAcknowledged = now
 	}
 	if regular && in.newest != 0 {
-		k.rtt.sample(now-in.newest, ackDelayAllowed(k.interval))
+		k.rtt.sample(now-in.newest, max(ackDelayAllowed(k.interval), k.params.peer.ackDelay))
 	}
 	if k.rate.sample.Acked > 0 {
 		k.loss.onAcks(now)
@@ -124,6 +124,9 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, regular bool, in *inp
 		k.caps.learn(h)
 		if k.snd.nxt == 0 && h.frg&capMark == 0 { // two that have dialled each other
 			k.peer.confirmed = true
+		}
+		if h.len > 0 && own && h.cmd != IKCP_CMD_ACK {
+			k.onRecords(h, body)
 		}
 	}
 	if !acceptable || k.unconfirmed() {

@@ -29,8 +29,8 @@ func (k *KCP) lossAt() int64 {
 		return at + rtt + max(rtt/8, ackJitter)
 	case k.rtt.nodelay && s.backoff == 0 && k.rtt.srtt != 0:
 		slack := ackJitter
-		if !k.ackNoDelay { // the peer, likely with our settings, may delay it
-			slack = ackDelay(k.interval) + timerGranularity
+		if delay := k.peerAckDelay(k.ownAckDelay()); delay > slack { // likely with our settings
+			slack = delay + timerGranularity
 		}
 		return k.loss.extended(at + max(rtt+max(slack, 4*k.rtt.rttvar), k.rtt.minRTO))
 	}

@@ -131,13 +131,10 @@ func (k *KCP) writeSegment(now int64, h *header, s *sendSegment) {
 }
 
 // write appends a segment to the datagram being written, or to a new one when that has no room
-// for it. s is nil for a segment without data.
+// for it. s is nil for a control segment; what data it has the caller puts at the datagram's end.
 func (k *KCP) write(now int64, h *header, s *sendSegment) {
 	w := &k.out
-	size := IKCP_OVERHEAD
-	if s != nil {
-		size += len(s.p.data)
-	}
+	size := IKCP_OVERHEAD + int(h.len)
 	if w.buf != nil && w.n+size > k.mtu {
 		k.endDatagram(now)
 	}
@@ -197,14 +194,23 @@ func (k *KCP) writeWindowSegments(now int64) {
 		f.probeDue = true
 		f.updateDue = f.updateDue || !k.peer.dialled // a new client at its address learns whose it is
 	}
-	if f.updateDue {
+	if k.params.answerDue {
+		k.params.answerDue, k.params.told = false, k.ownAckDelay()
+		h := k.windowUpdate()
+		k.writeParams(now, &h)
+	} else if f.updateDue {
 		k.writeUpdate(now)
 	}
-	if f.probeDue {
-		f.awaitingReply = true
+	if due := k.paramsDue(now); due || f.probeDue {
 		h := k.controlHeader(IKCP_CMD_WASK)
-		k.write(now, &h, nil)
+		if due {
+			k.params.ask(now, k.moved(), k.ownAckDelay(), k.rtt.rto)
+			k.writeParams(now, &h)
+		} else {
+			k.write(now, &h, nil)
+		}
 	}
+	f.awaitingReply = f.awaitingReply || f.probeDue
 	f.probeDue, f.updateDue = false, false
 }
 

@@ -27,6 +27,11 @@ func (c *peerCaps) bothTakeFIN() bool { return takeFIN(c.own, c.peer) }
 
 func takeFIN(a, b uint8) bool { return a&b&capMark != 0 && a&b&capFIN != 0 }
 
+// bothTakeRecords says whether both ends take records.
+func (c *peerCaps) bothTakeRecords() bool {
+	return c.own&c.peer&capMark != 0 && c.own&c.peer&capRecords != 0
+}
+
 // lastCmd is the highest cmd that this end takes.
 func (c *peerCaps) lastCmd() uint8 {
 	if c.own&capFIN != 0 {

@@ -861,7 +861,7 @@ func protocolConstants() map[string]uint64 {
 	return map[string]uint64{
 		"PUSH": IKCP_CMD_PUSH, "ACK": IKCP_CMD_ACK, "WASK": IKCP_CMD_WASK, "WINS": IKCP_CMD_WINS,
 		"FIN": cmdFIN, "RST": cmdRST,
-		"capability mark": capMark, "capability FIN": capFIN,
+		"capability mark": capMark, "capability FIN": capFIN, "capability RECORDS": capRecords,
 
 		"segment header": IKCP_OVERHEAD, "longest datagram": mtuLimit, "default MTU": IKCP_MTU_DEF, "least MTU": mtuMin,
 		"segments of a message": maxFragments, "largest window": wndLimit, "assumed window": IKCP_WND_RCV,

@@ -33,10 +33,11 @@ const (
 // implementations send 0 in frg of control segments, and ignore it. A peer that has not sent the
 // mark is sent no FIN and no RST.
 const (
-	cmdFIN  = 85     // cmd: end of the sender's stream, with a serial number as a PUSH has
-	cmdRST  = 86     // cmd: end of the session; data that was not read is discarded
-	capMark = 1 << 7 // frg of a control segment: its sender has the extensions
-	capFIN  = 1 << 0 // with capMark: its sender takes FIN and RST
+	cmdFIN     = 85     // cmd: end of the sender's stream, with a serial number as a PUSH has
+	cmdRST     = 86     // cmd: end of the session; data that was not read is discarded
+	capMark    = 1 << 7 // frg of a control segment: its sender has the extensions
+	capFIN     = 1 << 0 // with capMark: its sender takes FIN and RST
+	capRecords = 1 << 1 // with capMark: its sender takes records, the data of WINS and WASK
 )
 
 const (

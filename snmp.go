@@ -19,7 +19,7 @@ type Snmp struct {
 	CurrEstab        uint64 // sessions open now
 	InErrs           uint64 // datagrams dropped: malformed, of no session, or of an unknown sender
 	InCsumErrors     uint64 // datagrams dropped: checksum or authentication failed
-	KCPInErrors      uint64 // datagrams with an invalid segment, and RSTs with an implausible una
+	KCPInErrors      uint64 // datagrams with an invalid segment or list of records, and RSTs with an implausible una
 	InPkts           uint64 // datagrams received
 	OutPkts          uint64 // datagrams sent
 	InSegs           uint64 // segments received
