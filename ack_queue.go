@@ -39,38 +39,71 @@ const (
 	// ackRun is of segments that arrived in order, each for the first time: sn is the newest, and
 	// una tells the rest.
 	ackRun
+	// ackBeyond is the same beyond a gap: ranges tell the rest.
+	ackBeyond
 )
 
 // ackQueue holds the acknowledgements to be sent.
 type ackQueue struct {
-	pending  []ack // not sent yet
+	pending  []ack // not sent yet; of ackBeyond one at most
 	repeat   []ack // sent once, to be repeated with the pending ones
 	segments int   // that have arrived and that pending acknowledges
+	bytes    int   // of them, headers included
 	deadline int64 // when pending has to be sent, while there are any
+	waitEnds int64 // when its first acknowledgement has waited for others for long enough
+	beyond   int   // index of the ackBeyond in pending, behind it by one; 0 for none
+	ranges   ackRanges
+	thinning ackThinning
 }
 
-// add queues the acknowledgement of an arrival at now, to be sent by now + delay. A run that goes on
-// has one acknowledgement, of the newest segment. It echoes the oldest's ts, if echoOldest is set,
-// else the newest's.
-func (q *ackQueue) add(a ack, now, delay int64, echoOldest bool) {
-	if len(q.pending) == 0 {
-		q.deadline = now + delay
+// add queues the acknowledgement of an arrival of size bytes at now, to be sent by now + delay. A run
+// that goes on has one acknowledgement, of the newest segment. It echoes the oldest's ts, if echoOldest
+// is set, else the newest's. Acknowledgements stay in the order of the newest arrival of each.
+func (q *ackQueue) add(a ack, size int, now, delay int64, echoOldest bool) {
+	n := len(q.pending)
+	if n == 0 {
+		q.deadline, q.waitEnds = now+delay, now+delay
 	}
 	q.segments++
-	if n := len(q.pending); a.kind != ackOne && n > 0 && q.pending[n-1].kind == a.kind {
+	q.bytes += size
+	switch {
+	case a.kind == ackRun && n > 0 && q.pending[n-1].kind == ackRun:
 		if last := &q.pending[n-1]; echoOldest {
 			last.sn = a.sn
 		} else {
 			*last = a
 		}
 		return
+	case a.kind == ackBeyond:
+		if q.beyond > 0 {
+			n = copy(q.pending[q.beyond-1:], q.pending[q.beyond:]) + q.beyond - 1
+			q.pending = q.pending[:n]
+		}
+		q.beyond = n + 1
 	}
 	q.pending = append(q.pending, a)
 }
 
+// sent takes what is pending for sent. What may have to be repeated is kept if repeat is set.
+func (q *ackQueue) sent(repeat bool) {
+	q.repeat, q.pending = q.pending, q.repeat[:0]
+	q.segments, q.bytes, q.beyond = 0, 0, 0
+	n := 0
+	for _, a := range q.repeat {
+		if a.kind == ackOne {
+			q.repeat[n] = a
+			n++
+		}
+	}
+	if !repeat {
+		n = 0
+	}
+	q.repeat = q.repeat[:n]
+}
+
 // due says whether pending acknowledgements have to be sent now.
 func (q *ackQueue) due(now int64) bool {
-	return q.segments >= ackEvery || len(q.pending) > 0 && now >= q.deadline
+	return q.segments >= q.thinning.segments() || len(q.pending) > 0 && now >= q.deadline
 }
 
 // trim gives memory back.
@@ -78,4 +111,68 @@ func (q *ackQueue) trim() {
 	if len(q.pending) == 0 {
 		*q = ackQueue{}
 	}
+}
+
+// ackThinning is how many segments are acknowledged at once, toward a peer that takes ranges: ackEvery,
+// and more while segments arrive in a stream, as many as arrive within a short delay. One that comes
+// alone, or in a message of a few, waits for no others (compare
+// https://datatracker.ietf.org/doc/html/draft-ietf-quic-ack-frequency#section-6, and TACK:
+// https://doi.org/10.1145/3387514.3405850).
+type ackThinning struct {
+	more   int   // beyond ackEvery
+	stream int   // segments in a row, none of them later than the delay after the one before
+	lastAt int64 // when the last one arrived
+}
+
+const (
+	// thinAfter is how many segments in a row make a stream: about what a sender has in flight at first.
+	thinAfter = 32
+	// thinStep is how many more make it one segment more that is acknowledged at once, up to thinMax.
+	thinStep = 8
+	thinMax  = 10
+	// thinShare is the share of the shortest round trip that an acknowledgement may wait for others in a
+	// stream, within these bounds. thinDelay is for an unknown round trip.
+	thinShare    = 4
+	thinDelayMin = int64(time.Millisecond)
+	thinDelayMax = 5 * int64(time.Millisecond)
+	thinDelay    = 2 * int64(time.Millisecond)
+	// gapSegments is how many segments behind a gap are acknowledged without that delay, as the sender's
+	// loss detection waits for as many. In a fast stream, with at least gapFast acknowledged at once,
+	// they are acknowledged together, within gapDelay, and so is what fills a gap.
+	gapSegments = 3
+	gapFast     = 6
+	gapDelay    = int64(time.Millisecond)
+)
+
+// segments is the number of segments that are acknowledged at once.
+func (t *ackThinning) segments() int { return ackEvery + t.more }
+
+// on says whether acknowledgements wait for more than ackEvery segments.
+func (t *ackThinning) on() bool { return t.more > 0 }
+
+// arrived takes a segment that arrived at now. delay is how long acknowledgements may wait for others,
+// and most the number of segments that may be acknowledged at once.
+func (t *ackThinning) arrived(now, delay int64, most int) {
+	if now-t.lastAt > delay {
+		*t = ackThinning{}
+	} else if t.stream++; t.stream >= thinAfter && t.stream%thinStep == 0 && t.segments() < most {
+		t.more++
+	}
+	t.lastAt = now
+}
+
+// waited notes that the delay has passed before enough segments had arrived, and only so many had.
+func (t *ackThinning) waited(segments int) {
+	if segments < t.segments() {
+		t.more, t.stream = max(0, segments-ackEvery), 0
+	}
+}
+
+// thinDelayOf is how long an acknowledgement may wait for others in a stream, over a path whose shortest
+// round trip is minRTT, 0 for unknown.
+func thinDelayOf(minRTT int64) int64 {
+	if minRTT == 0 {
+		return thinDelay
+	}
+	return min(max(minRTT/thinShare, thinDelayMin), thinDelayMax)
 }

@@ -1,7 +1,9 @@
 package kcp
 
 import (
+	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -94,4 +96,87 @@ func (s slowly) Write(b []byte) (n int, err error) {
 		time.Sleep(s.every)
 	}
 	return n, err
+}
+
+// asymmetric makes the paths from one session's socket to the other's, and back.
+func (w *world) asymmetric(from, to *UDPSession, there, back netem.Path) {
+	w.Helper()
+	w.check(w.net.SetPath(from.LocalAddr(), to.LocalAddr(), there))
+	w.check(w.net.SetPath(to.LocalAddr(), from.LocalAddr(), back))
+}
+
+// streamFor writes to from as fast as it takes it, and returns the bytes that arrive a second over the
+// time d, after a warm-up, and how many of acknowledgements are sent for each of them meanwhile.
+func (w *world) streamFor(from, to *UDPSession, warmup, d time.Duration) (rate, reverse float64) {
+	go func() {
+		b := make([]byte, 64<<10)
+		for {
+			if _, err := from.Write(b); err != nil {
+				return
+			}
+		}
+	}()
+	var got atomic.Int64
+	go func() {
+		b := make([]byte, 256<<10)
+		for {
+			n, err := to.Read(b)
+			got.Add(int64(n))
+			if err != nil {
+				return
+			}
+		}
+	}()
+	back := func() float64 { return float64(w.net.Stats(to.LocalAddr(), from.LocalAddr()).SentBytes) }
+	w.sleep(warmup)
+	bytes, acks := got.Load(), back()
+	w.sleep(d)
+	bytes = got.Load() - bytes
+	return float64(bytes) / d.Seconds(), (back() - acks) / float64(bytes)
+}
+
+// Acknowledgements take few bytes of what is delivered, and a slow way back does not slow what it
+// carries them for, whatever the ends' settings.
+func TestReversePathLimitsBulk(t *testing.T) {
+	const mb = 1e6
+	for _, c := range []struct {
+		name          string
+		forward, back int64
+		loss          float64
+		rate, reverse float64 // at least and at most
+		lowLatency    bool
+	}{
+		{"5 MB/s", 5 * mb, 0, 0, 4.7 * mb, 0.0021, false},
+		{"5 MB/s, 1% lost", 5 * mb, 0, 0.01, 4.6 * mb, 0.005, false},
+		{"5 MB/s, 1% lost, low latency", 5 * mb, 0, 0.01, 4.5 * mb, 0.012, true},
+		{"10 MB/s, 60 KB/s back", 10 * mb, 60_000, 0, 9.4 * mb, 0.0025, false},
+		{"10 MB/s, 60 KB/s back, low latency", 10 * mb, 60_000, 0, 9.4 * mb, 0.004, true},
+		{"20 MB/s, 100 KB/s back", 20 * mb, 100_000, 0, 18.5 * mb, 0.0025, false},
+		{"20 MB/s, 100 KB/s back, 0.1% lost", 20 * mb, 100_000, 0.001, 18 * mb, 0.004, false},
+	} {
+		for seed := range uint64(lighter(3, 1)) {
+			t.Run(fmt.Sprintf("%s/%d", c.name, seed), func(t *testing.T) {
+				virtualSeed(t, seed, netem.Path{Delay: 30 * time.Millisecond}, func(w *world) {
+					client, server := w.pair(w.config(nil, 0, 0))
+					for _, s := range []*UDPSession{client, server} {
+						s.SetStreamMode(true)
+						if c.lowLatency {
+							s.SetNoDelay(1, 10, 2, 0)
+							s.SetACKNoDelay(true)
+						}
+					}
+					w.asymmetric(client, server,
+						netem.Path{Delay: 30 * time.Millisecond, Loss: c.loss, Bandwidth: c.forward, Queue: int(c.forward * 6 / 100)},
+						netem.Path{Delay: 30 * time.Millisecond, Loss: c.loss, Bandwidth: c.back, Queue: 30_000})
+					rate, reverse := w.streamFor(client, server, 3*time.Second, 5*time.Second)
+					w.Logf("%.2f MB/s, %.4f back", rate/mb, reverse)
+					if rate < c.rate || reverse > c.reverse {
+						w.Errorf("%.2f MB/s and %.4f back, want %.2f and %.4f", rate/mb, reverse, c.rate/mb, c.reverse)
+					}
+					client.Abort()
+					server.Abort()
+				})
+			})
+		}
+	}
 }

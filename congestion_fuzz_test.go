@@ -10,7 +10,7 @@ import (
 // each controller. What must hold at any time is checked after every step, and when the path is
 // good again everything arrives.
 func FuzzCongestion(f *testing.F) {
-	for kind := range byte(3) {
+	for kind := range byte(6) {
 		f.Add([]byte{kind, 1, 0, 200, 2, 30, 0, 50, 1, 60, 3, 7, 2, 100, 0, 255, 1, 255})
 		f.Add(bytes.Repeat([]byte{kind, 0, 90, 1, 40, 4, 3, 2, 20}, 20))
 		f.Add(random(uint64(kind), 400))
@@ -18,11 +18,14 @@ func FuzzCongestion(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		p := program{in}
 		l := newLine(t, 20*millisecond)
-		kind := p.n(3)
+		kind := p.n(6)
 		l.both(func(n *node) {
+			if kind >= 3 {
+				n.takesRanges()
+			}
 			n.NoDelay(p.n(2), 10+p.n(40), p.n(4), 0)
 			n.WndSize(500, 500)
-			switch kind {
+			switch kind % 3 {
 			case 1:
 				n.userCC = NewCubic()
 			case 2:

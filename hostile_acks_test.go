@@ -1,6 +1,7 @@
 package kcp
 
 import (
+	"encoding/binary"
 	"io"
 	"net/netip"
 	"testing"
@@ -65,6 +66,11 @@ var forgeries = map[string]func(una uint32) []byte{
 	},
 	"acks and una": func(una uint32) []byte {
 		return segmentOf(header{conv: 1, cmd: IKCP_CMD_ACK, wnd: 65535, sn: una - 1, ts: micros(clock()), una: una})
+	},
+	"ranges": func(una uint32) []byte {
+		h := header{conv: 1, cmd: IKCP_CMD_ACK, frg: capMark | capRecords, wnd: 65535, sn: una, ts: micros(clock()), una: una}
+		pair := binary.LittleEndian.AppendUint32(nil, una)
+		return withRecords(h, binary.LittleEndian.AppendUint32(pair, 1<<32-1))
 	},
 	"acks of each": func(una uint32) (b []byte) {
 		for sn := una - min(una, 8); sn != una; sn++ {

@@ -6,28 +6,82 @@ import "time"
 // receive window. repeated says that it has arrived before. One that is not regular was rebuilt by FEC.
 //
 // A run of segments that arrive in order, each for the first time, has one ACK. una says that the rest
-// has arrived; the transmission of those that fill a gap, of repeats and of rebuilt ones is told by
-// their ts alone. A peer with extensions, whose timeouts do not depend on how long an acknowledgement
-// waits, is told the newest's ts. Others are told the oldest's, so that their timeouts allow for the
-// wait (RFC 7323, section 4.3: https://www.rfc-editor.org/rfc/rfc7323#section-4.3).
+// has arrived, or beyond a gap ranges do, to a peer that takes them; the transmission of those that fill
+// a gap, of repeats and of rebuilt ones is told by their ts alone. A peer with extensions, whose timeouts
+// do not depend on how long an acknowledgement waits, is told the newest's ts. Others are told the
+// oldest's, so that their timeouts allow for the wait (RFC 7323, section 4.3:
+// https://www.rfc-editor.org/rfc/rfc7323#section-4.3).
+//
+// What concerns a gap is acknowledged at once, as the sender's loss detection waits for it (RFC 5681,
+// section 4.2: https://www.rfc-editor.org/rfc/rfc5681#section-4.2).
 func (k *KCP) acknowledge(now int64, h *header, repeated, regular bool) {
+	q := &k.acks
 	a := ack{sn: h.sn, ts: h.ts}
-	if !repeated && regular && h.sn == k.rcv.nxt && !k.rcv.gap() {
-		a.kind = ackRun
+	gap, thin := k.rcv.gap(), k.tellsRanges()
+	delay, atOnce, behind := ackDelay(k.interval), true, uint32(0)
+	if !repeated {
+		if !gap {
+			q.ranges.restart(k.rcv.nxt)
+		}
+		newest := q.ranges.note(h.sn)
+		inOrder := !gap && h.sn == k.rcv.nxt
+		atOnce = !inOrder
+		switch {
+		case !regular:
+		case inOrder:
+			a.kind = ackRun
+		case thin && newest:
+			a.kind, behind = ackBeyond, q.ranges.extend(h.sn)
+		}
 	}
-	k.acks.add(a, now, ackDelay(k.interval), !k.caps.peerMarked())
+	if thin {
+		wait := k.thinDelay()
+		q.thinning.arrived(now, wait, min(thinMax, int(k.rcv.wnd/4)))
+		if q.thinning.on() {
+			delay = wait
+			if behind > gapSegments {
+				atOnce = false
+			}
+		}
+	}
+	q.add(a, IKCP_OVERHEAD+int(h.len), now, delay, !k.caps.peerMarked())
+	switch {
+	case !atOnce:
+	case !repeated && behind != gapSegments && q.thinning.segments() >= gapFast:
+		q.deadline = min(q.deadline, now+gapDelay)
+	default:
+		q.deadline = now // the first acknowledgement of a repeat may have been lost
+	}
+}
+
+// tellsRanges says whether acknowledgements tell the peer ranges. Such a peer also allows for the delay
+// that we have announced.
+func (k *KCP) tellsRanges() bool {
+	return k.params.peer.features&featureRanges != 0 && k.caps.bothTakeRecords()
+}
+
+// thinDelay is how long an acknowledgement may wait for others in a stream.
+func (k *KCP) thinDelay() int64 {
+	if k.ackNoDelay {
+		return thinDelayMin
+	}
+	return min(thinDelayOf(k.rtt.min), ackDelay(k.interval))
 }
 
 // writeAcks acknowledges each PUSH and FIN that has arrived since the last time. While there is a
 // gap, una says nothing about what lies beyond it, and a lost acknowledgement costs a needless
-// retransmission. Those acknowledgements are repeated once with the next ones. They go first, as
-// they are older, and only to peers that are known to match a ts with its transmission.
+// retransmission. Ranges are told again until una has passed them. Other acknowledgements are repeated
+// once with the next ones. They go first, as they are older, and only to peers that are known to match a
+// ts with its transmission.
 func (k *KCP) writeAcks(now int64) {
 	q := &k.acks
 	// A single datagram without a number may be forged: it is not worth a longer answer.
 	if k.peer.tellNumber && (k.peer.number != 0 || q.segments > 1) {
 		k.peer.tellNumber = false
 		k.writeUpdate(now)
+	}
+	if now >= q.waitEnds {
+		q.thinning.waited(q.segments)
 	}
 	h := k.controlHeader(IKCP_CMD_ACK)
 	for _, a := range q.repeat {
@@ -36,12 +90,24 @@ func (k *KCP) writeAcks(now int64) {
 		}
 	}
 	for _, a := range q.pending {
-		k.writeAck(now, &h, a)
+		if a.kind == ackBeyond {
+			k.writeRanges(now, &h, a)
+		} else {
+			k.writeAck(now, &h, a)
+		}
 	}
-	q.repeat, q.pending, q.segments = q.pending, q.repeat[:0], 0
-	if !k.caps.peerMarked() || !k.rcv.gap() {
-		q.repeat = q.repeat[:0]
-	}
+	q.sent(k.caps.peerMarked() && k.rcv.gap())
+}
+
+// writeRanges writes an acknowledgement with ranges: so many that an ACK of small segments is not much
+// longer than they are, since who has sent them may have forged the address.
+func (k *KCP) writeRanges(now int64, h *header, a ack) {
+	q := &k.acks
+	q.ranges.passed(k.rcv.nxt)
+	var mem [ackRangesMax * ackRangeSize]byte
+	h.sn, h.ts = a.sn, a.ts
+	most := min(1+q.bytes/(2*ackRangeSize), (k.mtu-k.reserved-IKCP_OVERHEAD)/ackRangeSize)
+	k.writeRecords(now, h, q.ranges.append(mem[:0], most))
 }
 
 func (k *KCP) writeAck(now int64, h *header, a ack) {
@@ -69,4 +135,42 @@ func (k *KCP) noteSpurious(now, at int64, s *sendSegment) {
 // was sent that has arrived, 0 for unknown.
 func (k *KCP) arrivedEarlier(now int64, s *sendSegment, newest int64) bool {
 	return s.state == segLost || s.resent && (now-s.sentAt < k.rtt.min || newest != 0 && s.sentAt > newest)
+}
+
+// onRanges takes the ranges of an ACK, after its header. newest is when the newest transmission was sent
+// that the same datagram acknowledges by its ts, 0 for unknown. The cost is in proportion to the number
+// of pairs and of the segments that are newly acknowledged, whatever the counts say.
+func (k *KCP) onRanges(now int64, b []byte, newest int64) {
+	w := &k.snd
+	r := rangeReader{b: b, una: w.una}
+	for {
+		begin, end, ok := r.next(w.nxt - w.una)
+		if !ok {
+			return
+		}
+		for sn := w.unacked(w.una + begin); sn-w.una < end; sn = w.unacked(sn + 1) {
+			k.onArrived(now, sn, newest, true)
+		}
+	}
+}
+
+// onArrived takes segment sn, which is not acknowledged yet, for one that has arrived; nothing tells by
+// which transmission, but where there was only one. ordered says that it arrived in order of
+// transmission, so that those that were sent before and are missing are the more likely lost.
+func (k *KCP) onArrived(now int64, sn uint32, newest int64, ordered bool) {
+	s := k.snd.at(sn)
+	if k.arrivedEarlier(now, s, newest) {
+		k.noteSpurious(now, s.sentAt, s)
+	}
+	k.loss.noteDelivered()
+	k.rate.onAcked(now, s.size())
+	once := s.state == segInFlight && !s.resent && k.proof.covers(sn)
+	if once {
+		k.rate.onTransmission(s.sentAt, s.rate, s.appLimited)
+	}
+	if once && ordered {
+		k.putSent(k.snd.ack(sn, s.ts), s.batch)
+	} else {
+		k.putSent(k.snd.markAcked(sn), s.batch)
+	}
 }

@@ -90,7 +90,13 @@ func (s *checkedSink) allowed(h *header) bool {
 	case cmdRST:
 		return s.resetting && h.len == 0 && h.frg == s.k.caps.own && h.sn == h.una
 	}
-	return h.isControl() && h.frg == s.k.caps.own && (h.len == 0 || h.cmd != IKCP_CMD_ACK && h.len == paramsSize)
+	switch {
+	case !h.isControl() || h.frg != s.k.caps.own:
+		return false
+	case h.cmd == IKCP_CMD_ACK && s.k.tellsRanges():
+		return h.len%ackRangeSize == 0 && h.len <= ackRangesMax*ackRangeSize
+	}
+	return h.len == 0 || h.cmd != IKCP_CMD_ACK && h.len == paramsSize
 }
 
 // begin begins to send what is queued, as a session's sender does.
@@ -246,6 +252,9 @@ func FuzzInput(f *testing.F) {
 		if mode&fuzzExtended != 0 {
 			k.caps.own = capMark | capFIN | capRecords
 			k.caps.announcing = mode&fuzzAnnounces != 0
+			if mode&fuzzCopies != 0 {
+				k.params.peer = params{known: true, features: featureRanges}
+			}
 		}
 		if mode&fuzzCopies != 0 {
 			k.out.inPlace = nil

@@ -91,7 +91,7 @@ func (k *KCP) onEarlyData(now int64, h *header, body []byte, regular bool, numbe
 		k.flow.probeDue = true
 	case number != 0:
 		if held {
-			k.acks.add(ack{sn: h.sn, ts: h.ts}, now, ackDelay(k.interval), false)
+			k.acks.add(ack{sn: h.sn, ts: h.ts}, IKCP_OVERHEAD, now, ackDelay(k.interval), false)
 		}
 	case k.snd.inFlight.n > 0:
 		// The acknowledgement that should have come before was lost, or overtaken. It comes again

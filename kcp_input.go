@@ -104,6 +104,9 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, regular bool, in *inp
 	case IKCP_CMD_ACK:
 		if own {
 			in.newest = max(in.newest, k.onAck(now, h.sn, h.ts, regular))
+			if h.len > 0 && k.caps.bothTakeRecords() && !k.unconfirmed() {
+				k.onRanges(now, body, in.newest)
+			}
 		}
 	case IKCP_CMD_PUSH, cmdFIN:
 		switch {
@@ -189,19 +192,9 @@ func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
 // known only if there was one. newest is when the newest transmission was sent that the same datagram
 // acknowledges by its ts, 0 for unknown.
 func (k *KCP) onUna(now int64, sn uint32, newest int64) {
-	s := k.snd.at(sn)
-	if s.state == segAcked {
-		return
+	if k.snd.at(sn).state != segAcked {
+		k.onArrived(now, sn, newest, false)
 	}
-	if k.arrivedEarlier(now, s, newest) {
-		k.noteSpurious(now, s.sentAt, s)
-	}
-	k.loss.noteDelivered()
-	k.rate.onAcked(now, s.size())
-	if s.state == segInFlight && !s.resent && k.proof.covers(sn) {
-		k.rate.onTransmission(s.sentAt, s.rate, s.appLimited)
-	}
-	k.putSent(k.snd.markAcked(sn), s.batch)
 }
 
 // onData takes a PUSH or the FIN. One that is not regular was rebuilt by FEC.
@@ -216,17 +209,13 @@ func (k *KCP) onData(now int64, h *header, body []byte, regular bool) {
 	}
 	if repeated {
 		k.count.RepeatSegs++
-		k.acks.deadline = now // the first acknowledgement may have been lost
 		return
 	}
 	if !k.deliverDirect(h, body) {
 		k.rcv.insert(h, body, k.pool)
 	}
 	k.tuneReceiveWindow(now, h.sn)
-	if k.rcv.fin || k.rcv.gap() {
-		// The sender's loss detection waits for it (RFC 5681, section 4.2:
-		// https://www.rfc-editor.org/rfc/rfc5681#section-4.2), or it is the end and nothing
-		// follows that could carry the acknowledgement.
+	if k.rcv.fin { // nothing follows that could carry the acknowledgement
 		k.acks.deadline = now
 	}
 }

@@ -46,7 +46,8 @@ type node struct {
 
 type sentHeader struct {
 	header
-	at int64
+	at   int64
+	data []byte // of a control segment
 }
 
 // newLine returns a line on which a datagram takes delay.
@@ -92,8 +93,12 @@ func (n *node) emit(_ int64, size int, _ bool) {
 	for b := n.mem[n.reserved:size]; len(b) > 0; {
 		var h header
 		h.parse(b)
+		sent := sentHeader{header: h, at: n.l.now}
+		if h.isControl() {
+			sent.data = bytes.Clone(b[IKCP_OVERHEAD:][:h.len])
+		}
 		b = b[IKCP_OVERHEAD+h.len:]
-		n.sent = append(n.sent, sentHeader{h, n.l.now})
+		n.sent = append(n.sent, sent)
 		if h.cmd == IKCP_CMD_PUSH && n.drops[h.sn] > 0 {
 			n.drops[h.sn]--
 			lost = true

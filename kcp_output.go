@@ -15,7 +15,7 @@ func (k *KCP) flush(now int64) {
 	if k.peer.startedAnew() && !k.caps.peerMarked() {
 		k.unaHidden = math.MaxUint32
 	}
-	if len(k.acks.pending) > 0 {
+	if len(k.acks.pending) > 0 && (!k.acks.thinning.on() || k.acks.due(now)) {
 		k.writeAcks(now)
 	}
 	k.detectLoss(now)
@@ -34,7 +34,7 @@ func (k *KCP) flush(now int64) {
 // wait for deadline.
 func (k *KCP) flushDue(now int64) bool {
 	switch {
-	case k.acks.due(now), k.ackNoDelay && len(k.acks.pending) > 0, k.flow.updateDue, k.flow.probeDue,
+	case k.acks.due(now), k.ackNoDelay && len(k.acks.pending) > 0 && !k.acks.thinning.on(), k.flow.updateDue, k.flow.probeDue,
 		now >= k.lossAt(), now >= k.dup.nextAt(), now >= k.deadline():
 		return true
 	}

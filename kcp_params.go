@@ -1,12 +1,12 @@
 package kcp
 
 // ownFeatures are those of a PARAMS record that this end has.
-const ownFeatures = 0 // none yet
+const ownFeatures = featureRanges
 
 // ownAckDelay is the longest time that this end delays an acknowledgement.
 func (k *KCP) ownAckDelay() int64 {
 	if k.ackNoDelay {
-		return 0
+		return thinDelayMin
 	}
 	return ackDelay(k.interval)
 }

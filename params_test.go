@@ -130,7 +130,7 @@ func TestParamsAreExchanged(t *testing.T) {
 						to.SetNoDelay(1, 15, 2, 1)
 						w.check(carry(from, to, size))
 						w.awaitIdle()
-						wantDelays("later", 15*time.Millisecond, 0)
+						wantDelays("later", 15*time.Millisecond, time.Millisecond)
 						closeAll(client, server)
 					})
 				})

@@ -861,7 +861,8 @@ func protocolConstants() map[string]uint64 {
 	return map[string]uint64{
 		"PUSH": IKCP_CMD_PUSH, "ACK": IKCP_CMD_ACK, "WASK": IKCP_CMD_WASK, "WINS": IKCP_CMD_WINS,
 		"FIN": cmdFIN, "RST": cmdRST,
-		"capability mark": capMark, "capability FIN": capFIN, "capability RECORDS": capRecords,
+		"capability mark": capMark, "capability FIN": capFIN, "capability RECORDS": capRecords, "record PARAMS": recordParams, "feature ranges": featureRanges,
+		"ranges of an ACK": ackRangesMax,
 
 		"segment header": IKCP_OVERHEAD, "longest datagram": mtuLimit, "default MTU": IKCP_MTU_DEF, "least MTU": mtuMin,
 		"segments of a message": maxFragments, "largest window": wndLimit, "assumed window": IKCP_WND_RCV,
@@ -877,7 +878,7 @@ func protocolConstants() map[string]uint64 {
 		"initial RTO": IKCP_RTO_DEF, "least RTO": IKCP_RTO_MIN, "least RTO, low latency": IKCP_RTO_NDL, "longest RTO": IKCP_RTO_MAX,
 		"initial window": autoWindow, "largest automatic window": autoWindowMax,
 		"first window probe": IKCP_PROBE_INIT, "longest window probe": IKCP_PROBE_LIMIT,
-		"ACK delay": ms(time.Duration(ackDelayMax)), "ACK batch": ackEvery,
+		"ACK delay": ms(time.Duration(ackDelayMax)), "ACK batch": ackEvery, "ACK batch of a stream": thinMax, "ACK delay of a stream": ms(time.Duration(thinDelayMax)),
 		"user timeout": ms(userTimeout), "keepalive probes": keepAliveProbes,
 		"linger time": ms(closeTimeout), "drain": ms(time.Duration(closingMaxRTO)),
 		"memory of ended sessions": ms(time.Duration(timeWaitLife)), "ended sessions": timeWaitMax * demuxShards,

@@ -20,6 +20,9 @@ const (
 	paramAckDelay   = 3 // u16, the longest that it delays an acknowledgement, in ms
 )
 
+// featureRanges is the feature of an end that takes ranges in an ACK.
+const featureRanges = 2
+
 // paramsSize is the length of the records that appendParams makes.
 const paramsSize = recordHeaderSize + 3*paramHeaderSize + 4 + 2 + 2
 

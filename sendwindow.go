@@ -279,7 +279,28 @@ func (w *sendWindow) markAcked(sn uint32) *packet {
 	}
 	p := s.p
 	s.p, s.state = nil, segAcked
+	s.links[linkOrder].next = sn + 1
 	return p
+}
+
+// unacked returns the first serial number from sn on that is not acknowledged, at most nxt. sn is from
+// una to nxt. Acknowledged segments are skipped by the link that they do not need any more: all before
+// that one are acknowledged, too. Each walk shortens the way for the next (path halving).
+func (w *sendWindow) unacked(sn uint32) uint32 {
+	for sn != w.nxt {
+		s := w.at(sn)
+		if s.state != segAcked {
+			return sn
+		}
+		skip := &s.links[linkOrder].next
+		if *skip != w.nxt {
+			if t := w.at(*skip); t.state == segAcked {
+				*skip = t.links[linkOrder].next
+			}
+		}
+		sn = *skip
+	}
+	return sn
 }
 
 // advance moves una over acknowledged segments.

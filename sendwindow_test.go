@@ -153,6 +153,11 @@ func wantWindow(t testing.TB, w *sendWindow) {
 			t.Fatalf("segment %d in state %d has packet %p", sn, s.state, s.p)
 		}
 		owned[s.p] = true
+		if s.state == segAcked {
+			if next := s.links[linkOrder].next; next == sn || next-sn > w.nxt-sn || w.unacked(sn+1)-sn < next-sn {
+				t.Fatalf("segment %d, acknowledged, has the link %d", sn, next)
+			}
+		}
 		if s.state == segInFlight {
 			levels[s.backoff]++
 		} else if s.state == segQueued {
