@@ -138,7 +138,8 @@ const (
 	thinDelay    = 2 * int64(time.Millisecond)
 	// gapSegments is how many segments behind a gap are acknowledged without that delay, as the sender's
 	// loss detection waits for as many. In a fast stream, with at least gapFast acknowledged at once,
-	// they are acknowledged together, within gapDelay, and so is what fills a gap.
+	// they are acknowledged together, within gapDelay. What fills a gap is acknowledged at once all the
+	// same: the timeout of what a path delivers late may be just about to expire.
 	gapSegments = 3
 	gapFast     = 6
 	gapDelay    = int64(time.Millisecond)

@@ -7,7 +7,18 @@ import "encoding/binary"
 const (
 	ackRangesMax = 32 // in one ACK
 	ackRangeSize = 8
+	// ackRangesMin is how many are always told where a path that loses much calls for many
+	// acknowledgements. So often a pair is told again, and more often where the others are worth it.
+	ackRangesMin = 4
+	// ackRangeWorth is the bytes that have to arrive for each further pair.
+	ackRangeWorth = 48 * ackRangeSize
 )
+
+// ackRangesFor is how many pairs an ACK has at most that acknowledges the arrival of so many bytes. An
+// answer to small segments is not much longer than they are, as their sender's address may be forged.
+func ackRangesFor(bytes int) int {
+	return min(1+bytes/(2*ackRangeSize), max(ackRangesMin, bytes/ackRangeWorth))
+}
 
 // ackRanges are the runs of segments beyond a gap that have arrived in order of their numbers, each for
 // the first time, up to the newest ackRangesMax. A segment is of a run only if nothing beyond it had

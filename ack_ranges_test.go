@@ -79,23 +79,32 @@ func TestRangesTold(t *testing.T) {
 	}
 }
 
-// An ACK has 32 pairs at most, and fewer where the MTU or what came leaves less room.
+// An ACK has 32 pairs at most, and fewer where the MTU or what came leaves less room: here it
+// acknowledges the arrival of as many segments as are missing between them.
 func TestRangesAreBounded(t *testing.T) {
-	for _, c := range []struct{ mtu, size, least, most int }{{1400, 1000, 32, 32}, {150, 100, 15, 15}, {1400, 1, 1, 17}} {
+	for _, c := range []struct{ mtu, size, together, want int }{
+		{1400, 1376, 10, 32},
+		{1400, 1376, 5, 18},
+		{1400, 1376, 1, 4},
+		{150, 1000, 10, 15},
+		{1400, 1, 1, 2},
+		{1400, 50, 1, 4},
+	} {
 		n := alone(t)
 		n.takesRanges()
 		n.WndSize(1024, 1024)
 		n.SetMtu(c.mtu)
 		for i := range uint32(100) {
+			n.l.now += int64(10 * millisecond) // it is no stream
 			n.hear(n.fromPeer(header{cmd: IKCP_CMD_PUSH, sn: 2*i + 1, len: uint32(c.size)}))
-			n.drive()
+			if int(i)%c.together == c.together-1 {
+				n.flush(n.l.now)
+			}
 		}
-		n.flush(n.l.now)
-		n.pass(second)
 		acks := n.commands(IKCP_CMD_ACK)
 		last := acks[len(acks)-1]
-		if got := int(last.len) / ackRangeSize; got < c.least || got > c.most || n.longest > c.mtu {
-			t.Errorf("MTU %d, %d bytes: %d pairs, datagrams of %d", c.mtu, c.size, got, n.longest)
+		if got := int(last.len) / ackRangeSize; got != c.want || n.longest > c.mtu {
+			t.Errorf("MTU %d, %d of %d bytes: %d pairs, want %d; datagrams of %d", c.mtu, c.together, c.size, got, c.want, n.longest)
 		}
 		if first := binary.LittleEndian.Uint32(last.data); last.sn != 199 || first != 199 {
 			t.Errorf("the ACK of %d begins with %d", last.sn, first)

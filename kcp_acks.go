@@ -47,7 +47,7 @@ func (k *KCP) acknowledge(now int64, h *header, repeated, regular bool) {
 	q.add(a, IKCP_OVERHEAD+int(h.len), now, delay, !k.caps.peerMarked())
 	switch {
 	case !atOnce:
-	case !repeated && behind != gapSegments && q.thinning.segments() >= gapFast:
+	case behind > 0 && behind < gapSegments && q.thinning.segments() >= gapFast:
 		q.deadline = min(q.deadline, now+gapDelay)
 	default:
 		q.deadline = now // the first acknowledgement of a repeat may have been lost
@@ -99,14 +99,14 @@ func (k *KCP) writeAcks(now int64) {
 	q.sent(k.caps.peerMarked() && k.rcv.gap())
 }
 
-// writeRanges writes an acknowledgement with ranges: so many that an ACK of small segments is not much
-// longer than they are, since who has sent them may have forged the address.
+// writeRanges writes an acknowledgement with ranges: all there are, but no more than what has arrived
+// since the last one is worth.
 func (k *KCP) writeRanges(now int64, h *header, a ack) {
 	q := &k.acks
 	q.ranges.passed(k.rcv.nxt)
 	var mem [ackRangesMax * ackRangeSize]byte
 	h.sn, h.ts = a.sn, a.ts
-	most := min(1+q.bytes/(2*ackRangeSize), (k.mtu-k.reserved-IKCP_OVERHEAD)/ackRangeSize)
+	most := min(ackRangesFor(q.bytes), (k.mtu-k.reserved-IKCP_OVERHEAD)/ackRangeSize)
 	k.writeRecords(now, h, q.ranges.append(mem[:0], most))
 }
 
