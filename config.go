@@ -28,7 +28,8 @@ type config struct {
 	caps   uint8 // announced; 0 makes sessions what they are without extensions
 
 	noDelay                        [4]int // SetNoDelay's arguments
-	sndWnd, rcvWnd, mtu            int
+	sndWnd, rcvWnd, maxWnd, mtu    int
+	memory                         *windowMemory
 	stream, ackNoDelay, writeDelay bool
 	rate                           int64                    // bytes a second, 0 for no limit
 	congestion                     func() CongestionControl // nil for the default
@@ -62,13 +63,16 @@ func (s Settings) resolve() (*config, error) {
 		redundancy: redundancyOf(s.Redundancy), oobHandler: s.OOBHandler,
 		keepAlive: int64(s.KeepAlive), idle: int64(s.IdleTimeout), user: userTimeoutOf(s.UserTimeout),
 		unproven: int64(unprovenTimeout), linger: s.CloseTimeout, socket: socketOptions{s.DSCP, s.ReadBuffer, s.WriteBuffer},
-		sndWnd: s.SendWindow, rcvWnd: s.ReceiveWindow, mtu: s.MTU,
+		sndWnd: s.SendWindow, rcvWnd: s.ReceiveWindow, maxWnd: s.MaxWindow, mtu: s.MTU, memory: &processWindows,
 	}
 	if c.linger == 0 {
 		c.linger = closeTimeout
 	}
 	if c.mtu == 0 {
 		c.mtu = IKCP_MTU_DEF
+	}
+	if c.maxWnd == 0 {
+		c.maxWnd = autoWindowMax
 	}
 	for _, check := range []func(*Settings) error{c.checkRanges, c.checkMTU, c.setTiming} {
 		if err := check(&s); err != nil {
@@ -89,6 +93,7 @@ func (c *config) checkRanges(s *Settings) error {
 		{"Profile", int64(s.Profile), 0, int64(len(profiles) - 1), "0 to %d"},
 		{"SendWindow", int64(s.SendWindow), 0, wndLimit, "1 to %d, or 0 for the default"},
 		{"ReceiveWindow", int64(s.ReceiveWindow), 0, wndLimit, "1 to %d, or 0 for the default"},
+		{"MaxWindow", int64(c.maxWnd), autoWindow, autoWindowMax, "128 to %d, or 0 for the default"},
 		{"MTU", int64(s.MTU), 0, mtuLimit, "50 to %d, or 0 for the default"},
 		{"RateLimit", s.RateLimit, 0, rateLimitMax, "1 to %d, or 0 for no limit"},
 		{"Redundancy", int64(s.Redundancy), math.MinInt, redundancyMax, "at most %d, negative for none, or 0 for the default"},

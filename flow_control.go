@@ -5,8 +5,9 @@ import "time"
 // flowControl is the state of the windows that the two ends advertise to each other (RFC 9293,
 // section 3.8.6: https://www.rfc-editor.org/rfc/rfc9293#section-3.8.6).
 type flowControl struct {
-	sendWnd  uint32 // our own bound of segments in flight
-	autoSend bool   // sendWnd follows the congestion window
+	sendWnd   uint32 // our own bound of segments in flight
+	autoSend  bool   // sendWnd follows the congestion window
+	loweredAt int64  // when sendWnd was lowered last, or the controller wanted no less
 
 	peerWnd   uint32 // the receive window that the peer advertised last
 	peerUna   uint32 // una of the segment that advertised it

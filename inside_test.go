@@ -297,3 +297,10 @@ func (s *UDPSession) confirm() {
 	defer s.mu.Unlock()
 	s.core.peer.confirmed = true
 }
+
+// arrived is the number of segments that have arrived, in order or not.
+func (s *UDPSession) arrived() uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.core.rcv.head + uint32(s.core.rcv.held)
+}

@@ -44,6 +44,8 @@ type KCP struct {
 	limitPacer  pacer             // at SetRateLimit's
 	bucket      bucketPacer       // as SetBucket's says
 	windowTuner windowTuner
+	maxWindow   uint32 // bound of windows that follow the path
+	memory      windowCharge
 
 	pendingRead pendingRead
 	corked      bool // new data waits until the session flushes
@@ -53,6 +55,8 @@ type KCP struct {
 
 	lastHeard  int64 // time of the last valid segment
 	lastActive int64 // time of the last input, or flush by the session
+	trimmed    int64 // lastActive when it was trimmed last
+	fittedAt   int64 // time of the last fitWindows
 
 	roomAwaited int64 // when a writer found no room last, or until when it has waited for some
 
@@ -90,6 +94,7 @@ func newCore(conv uint32, sink datagramSink, pool *packetPool, count *Snmp, now 
 	}
 	k.rcv.wnd = IKCP_WND_RCV
 	k.params.forget()
+	k.maxWindow, k.memory.most = autoWindowMax, autoWindowMax
 	k.rtt.init()
 	k.dup.percent = duplicatePercent
 	k.setMtu(IKCP_MTU_DEF)
@@ -254,6 +259,44 @@ func (k *KCP) trim(now int64) {
 	k.snd.trim()
 	k.rcv.trim()
 	k.acks.trim()
+	k.trimmed = k.lastActive
+}
+
+// fitWindows gives back half of a ring of which no more than a quarter is in use, at most once in
+// trimAfter: also a session that is never inactive gives the memory of a burst back.
+func (k *KCP) fitWindows(now int64) {
+	k.fittedAt = now
+	k.snd.shrink()
+	k.rcv.shrink()
+	k.pool.shrink(k.snd.waiting() + k.rcv.held)
+}
+
+// trimDue says whether trim may find something.
+func (k *KCP) trimDue() bool {
+	return k.trimmed != k.lastActive && (k.snd.ring != nil || k.rcv.ring != nil)
+}
+
+// noteMemory notes what the windows that follow the path hold, and makes a receive window smaller that
+// may hold more than its share.
+func (k *KCP) noteMemory() {
+	m := &k.memory
+	if m.in == nil {
+		return
+	}
+	held := int64(0)
+	if k.flow.autoSend {
+		held += k.snd.memory()
+	}
+	if k.windowTuner.auto {
+		held += k.rcv.memory()
+	}
+	if held > 0 {
+		held += int64(len(k.pool.free)) * packetCost
+	}
+	m.note(held)
+	if k.windowTuner.auto && k.rcv.wnd > m.most {
+		k.setReceiveWindow(k.rcv.wnd)
+	}
 }
 
 // release gives all packets back. The core is of no use afterwards.
@@ -310,15 +353,17 @@ type pendingRead struct {
 }
 
 // windowTuner finds the receive window that the sender and the path can use by dynamic
-// right-sizing (Fisk and Feng, 2001: https://public.lanl.gov/radiant/pubs/drs/sc2001-poster.pdf):
-// twice what is read in a round trip. It takes the round trip from the time in which a whole
-// window arrives: the shortest, but a path may become longer.
+// right-sizing (Fisk and Feng, 2001: https://public.lanl.gov/radiant/pubs/drs/sc2001-poster.pdf).
+// It takes the round trip from this end's own samples, which it has if it sends data, too, and from the
+// time in which a whole window arrives: the shortest, but a path may become longer.
 type windowTuner struct {
 	auto       bool   // the receive window is to be tuned
 	edge       uint32 // first serial number beyond the window, as of edgeAt
 	edgeAt     int64  // 0 for none
-	rtt        int64  // time until edge arrived, 0 for unknown
-	head       uint32 // first serial number not read, as of headAt
-	headAt     int64
-	slowReader int64 // since when the reader seems not to keep up, 0 if it does
+	rtt        int64  // the round trip, the longest that counts if it is not known
+	taken      uint32 // recvWindow.taken, as of since
+	since      int64  // when the current round trip began
+	need       uint32 // four times what was taken in the last one, in segments
+	wanted     uint32 // the largest window that was wanted in the current one
+	slowReader int64  // since when the reader seems not to keep up, 0 if it does
 }

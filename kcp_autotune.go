@@ -1,15 +1,30 @@
 package kcp
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Windows that the caller has not set follow need, so that a session that nobody tuned fills its
-// path. They bound memory, which is taken as it is used.
+// path. They bound memory, which is taken as it is used. What they may hold in all sessions together
+// is bounded, too: see windowMemory.
 
 const (
-	// autoWindow is the initial size of both windows, in segments.
+	// autoWindow is the initial size of both windows, in segments, and the least.
 	autoWindow = 128
-	// autoWindowMax is the size that they grow to: 5.6 MB of full segments, what TCPs allow.
-	autoWindowMax = 4096
+	// autoWindowMax is the size that they grow to, unless SetMaxWindow says less: the largest that the
+	// wire's field can tell, 88 MB of full segments. 1 Gbit/s over 200 ms have 18,000 in flight, and
+	// while the oldest is repaired, twice, three times as many lie between that and the newest.
+	autoWindowMax = wndLimit
+	// unsureWindow is the size that windows grow to on little evidence: by a controller without a
+	// congestion window, or a round trip that the receiver does not know well, in segments.
+	unsureWindow = 4096
+	// unprovenReceiveWindow is the size that the receive window of an accepted session grows to without
+	// a cipher until the peer has shown that it is where it seems to be, in segments.
+	unprovenReceiveWindow = 1024
+	// loweredBy is the share by which a window that is larger than needed becomes smaller in a round
+	// trip: much slower than it grows, as what it is needed for, a loss of a retransmission, is rare.
+	loweredBy = 32
 	// autoRTTMax is the longest round trip that the receive window is made for. Where the sender
 	// is the slow end, the window holds at most twice what it sends in that time.
 	autoRTTMax = int64(time.Second)
@@ -31,23 +46,35 @@ const (
 // are called.
 func (k *KCP) autotune() {
 	k.flow.autoSend, k.windowTuner.auto = true, true
-	k.flow.sendWnd, k.rcv.wnd = autoWindow, autoWindow
+	k.flow.sendWnd, k.rcv.wnd, k.windowTuner.rtt = autoWindow, autoWindow, autoRTTMax
 	k.resend = autoResend
 }
 
 // tuneSendWindow allows two congestion windows in the send window: one in flight, and one to
 // follow while the oldest segments are repaired. Where retransmissions are often lost, too, the
-// repair takes several round trips.
-func (k *KCP) tuneSendWindow() {
-	if !k.flow.autoSend || k.conserveOnly {
+// repair takes several round trips. When the congestion window becomes smaller the send window follows
+// slowly, as it is small for short whiles.
+func (k *KCP) tuneSendWindow(now int64) {
+	f := &k.flow
+	if !f.autoSend || k.conserveOnly {
 		return
 	}
 	windows := 2
 	if k.loss.lossRate >= highLossRate {
 		windows = 6
 	}
-	want := min(windows*(k.cc.Window()/k.mss), autoWindowMax)
-	k.flow.sendWnd = max(k.flow.sendWnd, uint32(max(want, 0)))
+	want := uint32(unsureWindow)
+	if w := k.cc.Window(); w != math.MaxInt {
+		want = uint32(min(max(w/k.mss, 0), autoWindowMax) * windows)
+	}
+	want = min(max(want, autoWindow), k.maxWindow)
+	switch {
+	case want >= f.sendWnd:
+		f.sendWnd, f.loweredAt = want, now
+	case now-f.loweredAt >= max(k.rtt.srtt, int64(time.Millisecond)):
+		f.sendWnd = max(want, f.sendWnd-f.sendWnd/loweredBy)
+		f.loweredAt = now
+	}
 }
 
 // sendLimit is the number of unacknowledged segments at which Write waits: the send window, or
@@ -56,10 +83,15 @@ func (k *KCP) tuneSendWindow() {
 // again. The limit grows with srtt, and srtt with the queue; above fastPathRate the queue drains
 // faster than the limit grows, so the loop converges. A slower path gets its whole window.
 //
+// A window that follows the path is cut short where memory is scarce, see windowMemory.
+//
 // A window that the caller has set is cut short only for what is in flight, with nc=1. What the
 // peer's window, a rate limit or a congestion window holds back may wait here as always.
 func (k *KCP) sendLimit() int {
 	wnd := int(k.flow.sendWnd)
+	if k.flow.autoSend {
+		wnd = min(wnd, int(k.memory.most))
+	}
 	if k.rtt.srtt == 0 || k.loss.lossRate >= highLossRate { // repair takes more than a round trip
 		return wnd
 	}
@@ -73,31 +105,68 @@ func (k *KCP) sendLimit() int {
 	return wnd
 }
 
-// tuneReceiveWindow chooses the receive window when segment sn has arrived. It grows where it
-// keeps the sender back, unless the reader does not keep up.
+// tuneReceiveWindow chooses the receive window when segment sn has arrived: four times what the reader
+// takes in a round trip, as a sender that starts doubles what it sends in each, and knows of the window
+// half of one later; and twice what lies beyond a gap, as more follows until that is filled.
 func (k *KCP) tuneReceiveWindow(now int64, sn uint32) {
 	r, t := &k.rcv, &k.windowTuner
-	if !t.auto || r.wnd >= autoWindowMax {
+	if !t.auto || k.slowReader(now) {
 		return
 	}
-	if r.nxt-r.head > r.wnd/2 { // the reader does not keep up
-		if t.slowReader == 0 {
-			t.slowReader = now
-		}
-		if now != t.slowReader { // and it is not just one batch
-			t.edgeAt, t.head, t.headAt = 0, r.head, now
-		}
-		return
+	k.measureWindow(now)
+	if now-t.since >= t.rtt {
+		k.measureNeed(now)
 	}
-	t.slowReader = 0
-	want := uint32(0)
-	if int32(sn-r.head) >= int32(r.wnd/4*3) {
-		want = 2 * r.wnd // beyond a gap
+	want := max(t.need, 4*uint32(max(0, int32(r.taken()-t.taken))))
+	if beyond := sn - r.nxt; int32(beyond) > 0 {
+		want += 2 * beyond
 	}
+	if want > t.wanted {
+		t.wanted = want
+		if want > r.wnd {
+			k.setReceiveWindow(want)
+		}
+	}
+}
+
+// setReceiveWindow makes the receive window wnd segments, as far as its bounds and memory allow.
+func (k *KCP) setReceiveWindow(wnd uint32) {
+	most := k.maxWindow
+	if k.proof.required && !k.proof.heard {
+		most = min(most, unprovenReceiveWindow)
+	}
+	if wnd = min(wnd, most); wnd > k.memory.most {
+		wnd = k.memory.most
+		k.count.WindowsCut++
+	}
+	k.rcv.wnd = max(wnd, autoWindow)
+}
+
+// slowReader says whether the reader does not keep up, as more than half the window waits for it, and
+// that is not just one batch.
+func (k *KCP) slowReader(now int64) bool {
+	r, t := &k.rcv, &k.windowTuner
+	if r.nxt-r.head <= r.wnd/2 {
+		t.slowReader = 0
+		return false
+	}
+	if t.slowReader == 0 {
+		t.slowReader = now
+	}
+	if now != t.slowReader {
+		t.edgeAt, t.since, t.taken = 0, now, r.taken()
+	}
+	return true
+}
+
+// measureWindow takes the time in which a whole window arrives for the round trip, where that is shorter
+// than this end's own samples.
+func (k *KCP) measureWindow(now int64) {
+	r, t := &k.rcv, &k.windowTuner
 	if t.edgeAt != 0 && !before(r.nxt, t.edge) {
-		if rtt := max(now-t.edgeAt, 1); t.rtt == 0 || rtt < t.rtt {
+		if rtt := max(now-t.edgeAt, 1); rtt < t.rtt {
 			t.rtt = rtt
-		} else { // the path became longer, or only the sender slower
+		} else if r.wnd < unsureWindow { // the path became longer, or only the sender slower
 			t.rtt += (min(rtt, autoRTTMax) - t.rtt) / 8
 		}
 		t.edgeAt = 0
@@ -105,11 +174,27 @@ func (k *KCP) tuneReceiveWindow(now int64, sn uint32) {
 	if t.edgeAt == 0 {
 		t.edge, t.edgeAt = r.nxt+r.wnd, now
 	}
-	if t.rtt != 0 && now-t.headAt >= t.rtt {
-		if now-t.headAt < 2*t.rtt {
-			want = max(want, 2*(r.head-t.head))
-		}
-		t.head, t.headAt = r.head, now
+}
+
+// measureNeed notes what was taken in the round trip that is over. A window that was not needed becomes
+// smaller, by less than that, so that nothing which was announced is taken back.
+func (k *KCP) measureNeed(now int64) {
+	r, t := &k.rcv, &k.windowTuner
+	taken := uint32(max(0, int32(r.taken()-t.taken)))
+	if r.wnd > t.wanted {
+		k.setReceiveWindow(max(t.wanted, r.wnd-min(r.wnd/loweredBy, taken/2)))
 	}
-	r.wnd = min(max(r.wnd, want), autoWindowMax)
+	t.need = uint32(min(4*int64(taken)*t.rtt/(now-t.since), wndLimit))
+	t.wanted, t.since, t.taken = 0, now, r.taken()
+}
+
+// limitWindows bounds the windows that follow the path to most segments from now on.
+func (k *KCP) limitWindows(most uint32) {
+	k.maxWindow = most
+	if k.flow.autoSend {
+		k.flow.sendWnd = min(k.flow.sendWnd, most)
+	}
+	if k.windowTuner.auto {
+		k.rcv.wnd = min(k.rcv.wnd, most)
+	}
 }

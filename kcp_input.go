@@ -51,6 +51,7 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 	}
 	if regular && in.newest != 0 {
 		k.rtt.sample(now-in.newest, max(ackDelayAllowed(k.interval), k.params.peer.ackDelay))
+		k.windowTuner.rtt = min(k.windowTuner.rtt, max(now-in.newest, 1))
 	}
 	if k.rate.sample.Acked > 0 {
 		k.loss.onAcks(now)
@@ -58,7 +59,7 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		sample.WindowLimited = limited
 		k.cc.Acked(time.Duration(now), sample)
 		k.setPacingRate(now)
-		k.tuneSendWindow()
+		k.tuneSendWindow(now)
 	}
 	k.lastActive = now
 	return code

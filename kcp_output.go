@@ -8,6 +8,9 @@ import (
 // flush writes everything that may be sent at now.
 func (k *KCP) flush(now int64) {
 	k.lastActive = now
+	if now-k.fittedAt >= trimAfter {
+		k.fitWindows(now)
+	}
 	// What the peer has sent since it began again has not arrived. One with extensions sees by itself
 	// that our una is of another session; and to one that has not begun again 0 would be a
 	// contradiction, which it would ask about in the same way.
@@ -61,7 +64,7 @@ func (k *KCP) deadline() int64 {
 	if k.proof.required && k.proofMissing() {
 		at = min(at, k.proof.probeAt)
 	}
-	if k.idle() && k.snd.ring != nil || k.rcv.held == 0 && k.rcv.ring != nil {
+	if k.trimDue() {
 		at = min(at, k.lastActive+trimAfter)
 	}
 	return at

@@ -13,6 +13,9 @@ import (
 // configure applies the settings of a session. dialled says that it announces itself.
 func (k *KCP) configure(cfg *config, dialled bool) {
 	k.autotune()
+	k.maxWindow = uint32(cfg.maxWnd)
+	k.memory.in = cfg.memory
+	k.noteMemory()
 	k.ReserveBytes(cfg.headroom())
 	k.NoDelay(cfg.noDelay[0], cfg.noDelay[1], cfg.noDelay[2], cfg.noDelay[3])
 	k.WndSize(cfg.sndWnd, cfg.rcvWnd)
@@ -214,6 +217,7 @@ func (k *KCP) probeWindow() { k.flow.probeDue = true }
 // ringBuffers notes in count how many segments the core holds, see Snmp.ringBuffers.
 func (k *KCP) ringBuffers(count, total *Snmp) {
 	count.ringBuffers(total, k.unsent(), k.inOrder(), int(k.snd.nxt-k.snd.una))
+	count.WindowMemory = uint64(k.memory.bytes) - total.WindowMemory
 }
 
 // awaitsReply says whether the peer owes an answer: to data that its window takes, or to a window

@@ -81,6 +81,17 @@ func (pp *packetPool) put(p *packet) {
 	}
 }
 
+// shrink gives half of a session's free packets to the parent if that are four times as many as its
+// windows hold.
+func (pp *packetPool) shrink(held int) {
+	if n := len(pp.free); pp.parent != nil && n > ringMin && n/4 > held {
+		for _, p := range pp.free[n/2:] {
+			pp.parent.put(p)
+		}
+		pp.free = append([]*packet(nil), pp.free[:n/2]...)
+	}
+}
+
 // trim gives a session's free packets to the parent.
 func (pp *packetPool) trim() {
 	for _, p := range pp.free {

@@ -1,5 +1,10 @@
 package kcp
 
+import (
+	"math/bits"
+	"unsafe"
+)
+
 // recvSegment is one slot of the receive window: 16 bytes, whatever the segment carries.
 type recvSegment struct {
 	p      *packet // that holds the data; nil without data
@@ -44,6 +49,7 @@ type recvWindow struct {
 
 	whole int // segments in [head, nxt) that end a message: the whole messages that can be read
 
+	packets   int     // that hold data of the segments
 	small     *packet // that the next small segment goes to, nil for none
 	smallUsed int     // bytes of it
 }
@@ -90,8 +96,8 @@ func (w *recvWindow) has(sn uint32) bool {
 
 // insert takes a PUSH or FIN, which is inside and has not arrived before.
 func (w *recvWindow) insert(h *header, body []byte, pool *packetPool) {
-	for h.sn-w.head >= uint32(len(w.ring)) {
-		w.grow()
+	if at := h.sn - w.head; at >= uint32(len(w.ring)) {
+		w.resize(max(8, 1<<bits.Len32(at)))
 	}
 	s := w.at(h.sn)
 	switch {
@@ -99,6 +105,7 @@ func (w *recvWindow) insert(h *header, body []byte, pool *packetPool) {
 		*s = recvSegment{kind: recvFIN}
 	case len(body) > recvSmallMax:
 		p := pool.take()
+		w.packets++
 		*s = recvSegment{p: p, length: uint16(copy(p.mem[:], body)), frg: h.frg, kind: recvWhole}
 	default:
 		*s = recvSegment{frg: h.frg, kind: recvSmall}
@@ -116,6 +123,7 @@ func (w *recvWindow) share(s *recvSegment, body []byte, pool *packetPool) {
 	}
 	if w.small == nil || len(body) > len(w.small.mem)-w.smallUsed {
 		w.small, w.smallUsed = pool.take(), 0
+		w.packets++
 		w.small.shared = 0
 	}
 	s.p, s.at, s.length = w.small, uint16(w.smallUsed), uint16(len(body))
@@ -139,6 +147,7 @@ func (w *recvWindow) clear(s *recvSegment, pool *packetPool) {
 			w.small = nil
 		}
 	}
+	w.packets--
 	pool.put(p)
 }
 
@@ -178,19 +187,47 @@ func (w *recvWindow) finish(pool *packetPool) {
 	}
 }
 
-func (w *recvWindow) grow() {
+// resize makes the ring one of size slots, a power of two, which have room for what it holds. Grown to
+// the power of two that is needed, it costs a constant time a segment.
+func (w *recvWindow) resize(size int) {
 	old := *w
-	w.ring = make([]recvSegment, max(8, 2*len(old.ring)))
-	for i := range uint32(len(old.ring)) {
+	w.ring = make([]recvSegment, size)
+	for i := range uint32(min(size, len(old.ring))) {
 		*w.at(w.head + i) = *old.at(w.head + i)
 	}
 }
 
-// trim gives back the memory of the ring when it is empty.
+// shrink halves the ring if no more than a quarter of it is in use, and says whether it did.
+func (w *recvWindow) shrink() bool {
+	n := len(w.ring)
+	if n <= ringMin || w.held > n/4 {
+		return false
+	}
+	for i := n / 4; i < n; i++ {
+		if w.at(w.head+uint32(i)).kind != recvNothing {
+			return false
+		}
+	}
+	w.resize(n / 2)
+	return true
+}
+
+// trim gives back the memory of the ring that is not in use.
 func (w *recvWindow) trim() {
 	if w.held == 0 {
 		w.ring = nil
 	}
+	for w.shrink() {
+	}
+}
+
+// taken returns the number of segments that were read or wait beyond a gap, and so will be read when
+// that is filled, modulo 2^32.
+func (w *recvWindow) taken() uint32 { return w.head + uint32(w.held) - (w.nxt - w.head) }
+
+// memory returns the bytes that the window holds.
+func (w *recvWindow) memory() int64 {
+	return int64(w.packets)*packetCost + int64(len(w.ring))*int64(unsafe.Sizeof(recvSegment{}))
 }
 
 // gap says whether a segment has arrived beyond one that has not.
@@ -252,6 +289,7 @@ func (w *recvWindow) pop(pool *packetPool) (p *packet, last bool) {
 		p = s.p
 		p.data = s.data()
 		s.p = nil
+		w.packets--
 	} else {
 		p = pool.get()
 		p.data = p.mem[:copy(p.mem[:], s.data())]

@@ -3,6 +3,7 @@ package kcp
 import (
 	"math/bits"
 	"time"
+	"unsafe"
 )
 
 // segState is the state of a segment in the send window:
@@ -139,16 +140,17 @@ func (w *sendWindow) queued() int { return int(w.end - w.nxt) }
 // push queues a segment that holds p.
 func (w *sendWindow) push(p *packet) {
 	if w.waiting() == len(w.ring) {
-		w.grow()
+		w.resize(max(8, 2*len(w.ring)))
 	}
 	*w.at(w.end) = sendSegment{p: p}
 	w.end++
 	w.bytesQueued += len(p.data)
 }
 
-func (w *sendWindow) grow() {
+// resize makes the ring one of size slots, a power of two, which have room for what it holds.
+func (w *sendWindow) resize(size int) {
 	old := *w
-	w.ring = make([]sendSegment, max(8, 2*len(old.ring)))
+	w.ring = make([]sendSegment, size)
 	if len(old.old) > 0 {
 		w.old = make([]sentBefore, len(w.ring))
 	}
@@ -160,11 +162,33 @@ func (w *sendWindow) grow() {
 	}
 }
 
-// trim gives back the memory of the ring when the window is empty.
+// ringMin is the number of slots below which the ring of a window is not made smaller while it is in
+// use.
+const ringMin = autoWindow
+
+// shrink halves the ring if no more than a quarter of it is in use, and says whether it did.
+func (w *sendWindow) shrink() bool {
+	n := len(w.ring)
+	if n <= ringMin || w.waiting() > n/4 {
+		return false
+	}
+	w.resize(n / 2)
+	return true
+}
+
+// trim gives back the memory of the ring that is not in use.
 func (w *sendWindow) trim() {
 	if w.waiting() == 0 {
 		w.ring, w.old = nil, nil
 	}
+	for w.shrink() {
+	}
+}
+
+// memory returns the bytes that the window holds.
+func (w *sendWindow) memory() int64 {
+	return int64(w.queued()+w.inFlight.n+w.lost.n)*packetCost +
+		int64(len(w.ring))*int64(unsafe.Sizeof(sendSegment{})) + int64(len(w.old))*int64(unsafe.Sizeof(sentBefore{}))
 }
 
 // add appends segment sn to l.

@@ -63,6 +63,7 @@ func (s *UDPSession) driveLocked(now int64, flush bool) {
 // foldLocked adds what was counted since the last time to the session's and the process's counters,
 // with what the session holds now.
 func (s *UDPSession) foldLocked() {
+	s.core.noteMemory()
 	s.core.ringBuffers(&s.count, &s.total)
 	if s.dec != nil {
 		open, oldest := s.dec.open()

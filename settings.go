@@ -26,11 +26,15 @@ type Settings struct {
 	// Timing replaces the profile's timings. Default: nil, the profile's.
 	Timing *Timing
 	// SendWindow is the most segments in flight, 1 to 65535. By default it follows the path,
-	// between 128 and 4096.
+	// between 128 and MaxWindow.
 	SendWindow int
 	// ReceiveWindow is the most segments waiting to be read, 1 to 65535. By default it follows the
-	// path and the reader, between 128 and 4096.
+	// path and the reader, between 128 and MaxWindow.
 	ReceiveWindow int
+	// MaxWindow is the most segments that a window may grow to that follows the path, 128 to 65535.
+	// Default: 65535, which 1 Gbit/s needs on a path of 200 ms; memory is taken as it is used.
+	// SetWindowMemory bounds what all sessions take.
+	MaxWindow int
 	// Congestion makes the congestion controller of each session. Default: NewBBR. NewConservation
 	// is what SetNoDelay's nc=1 chooses.
 	Congestion func() CongestionControl

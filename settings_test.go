@@ -15,6 +15,8 @@ func TestSettingsRefused(t *testing.T) {
 	for want, s := range map[string]Settings{
 		"SendWindow -1: must be 1 to 65535, or 0 for the default":       {SendWindow: -1},
 		"ReceiveWindow 65536: must be 1 to 65535, or 0 for the default": {ReceiveWindow: 65536, Profile: Bulk},
+		"MaxWindow 127: must be 128 to 65535, or 0 for the default":     {MaxWindow: 127},
+		"MaxWindow 65536: must be 128 to 65535, or 0 for the default":   {MaxWindow: 65536, ReceiveWindow: 10},
 		"MTU 1501: must be 50 to 1500, or 0 for the default":            {MTU: 1501},
 		"MTU 40: must be 50 to 1500":                                    {MTU: 40},
 		"MTU 52: must be 53 to 1500":                                    {MTU: 52, Block: newCrypt(t, "gcm"), DataShards: 0},

@@ -52,6 +52,11 @@ type Snmp struct {
 	RingBufferSndBuffer uint64
 
 	OOBPackets uint64 // out-of-band datagrams received
+
+	// Bytes that the windows that follow the path hold now beyond 128 segments, in all sessions: what
+	// SetWindowMemory bounds. As of the last time that each session was driven, in steps of 64 KiB.
+	WindowMemory uint64
+	WindowsCut   uint64 // times that a receive window was kept from growing, or made smaller, by that bound
 }
 
 const snmpFields = int(unsafe.Sizeof(Snmp{}) / 8)
@@ -99,7 +104,7 @@ func (s *Snmp) Reset() {
 	for i := range s.fields() {
 		switch p := &s.fields()[i]; p {
 		case &s.CurrEstab, &s.FECShardSet, &s.FECShardMin, &s.RingBufferSndQueue, &s.RingBufferRcvQueue,
-			&s.RingBufferSndBuffer:
+			&s.RingBufferSndBuffer, &s.WindowMemory:
 		default:
 			atomic.StoreUint64(p, 0)
 		}

@@ -59,7 +59,7 @@ func TestSnmpCopyAndReset(t *testing.T) {
 	want := Snmp{
 		CurrEstab: c.CurrEstab, FECShardSet: c.FECShardSet, FECShardMin: c.FECShardMin,
 		RingBufferSndQueue: c.RingBufferSndQueue, RingBufferRcvQueue: c.RingBufferRcvQueue,
-		RingBufferSndBuffer: c.RingBufferSndBuffer,
+		RingBufferSndBuffer: c.RingBufferSndBuffer, WindowMemory: c.WindowMemory,
 	}
 	if *s != want {
 		t.Errorf("after Reset: %+v", *s)
