@@ -162,3 +162,154 @@ func sequence(first, end uint32) (all []uint32) {
 	}
 	return all
 }
+
+// upload sends n full segments to l as conversation 1 from peer, one by one, with what sealing it takes.
+func (w *world) upload(peer *netem.Conn, cfg *config, l *Listener, n int) {
+	body := make([]byte, 1300)
+	for sn := range uint32(n) {
+		b := append(make([]byte, cfg.env.head, mtuLimit), segment(1, IKCP_CMD_PUSH, sn, body)...)
+		peer.WriteTo(cfg.env.seal(b), l.Addr())
+		if sn%16 == 15 {
+			w.sleep(atOnce)
+		}
+	}
+	w.awaitIdle()
+}
+
+// Who sends from an address that may not be his gets no large window without a cipher, however fast what
+// he sends is read. One that echoes a time stamp does, and so does one with the key.
+func TestUnprovenWindow(t *testing.T) {
+	for _, c := range []struct {
+		crypt       string
+		echoes      bool
+		least, most int
+	}{
+		{"plain", false, autoWindow, unprovenReceiveWindow}, {"plain", true, 2 * unprovenReceiveWindow, autoWindowMax},
+		{"aes", false, 2 * unprovenReceiveWindow, autoWindowMax},
+	} {
+		t.Run(fmt.Sprintf("%s, echoes=%t", c.crypt, c.echoes), func(t *testing.T) {
+			virtual(t, netem.Path{Delay: 50 * time.Millisecond}, func(w *world) {
+				cfg := w.config(newCrypt(t, c.crypt), 0, 0)
+				l := w.listen(cfg, "10.0.0.2:2000")
+				peer := w.bind("10.0.0.3:1")
+				w.upload(peer, cfg, l, 1)
+				s, err := l.AcceptKCP()
+				w.check(err)
+				go io.Copy(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{s})
+				s.Write([]byte("data"))
+				go func() {
+					for b := make([]byte, mtuLimit); ; {
+						n, _, err := peer.ReadFrom(b)
+						if err != nil {
+							return
+						}
+						if !c.echoes {
+							continue
+						}
+						for _, h := range segmentsOf(b[:n]) {
+							if h.cmd == IKCP_CMD_PUSH {
+								ack := header{conv: 1, cmd: IKCP_CMD_ACK, wnd: 128, sn: h.sn, ts: h.ts}
+								out := make([]byte, IKCP_OVERHEAD)
+								ack.put(out)
+								peer.WriteTo(out, l.Addr())
+							}
+						}
+					}
+				}()
+				w.upload(peer, cfg, l, 30_000)
+				if wnd := s.Stats().ReceiveWindow; wnd < c.least || wnd > c.most {
+					t.Errorf("a window of %d segments, want %d to %d", wnd, c.least, c.most)
+				}
+				closeAll(peer, l)
+				s.Abort()
+			})
+		})
+	}
+}
+
+// Peers that stop acknowledging, or whose readers stop, when windows are large hold a bounded share of the
+// memory together.
+func TestStoppedPeersHoldBoundedMemory(t *testing.T) {
+	const bound = 16 << 20
+	for _, c := range []struct {
+		name string
+		stop func(w *world, flows []*bulk)
+	}{
+		{"acknowledgements", func(w *world, flows []*bulk) {
+			for _, b := range flows {
+				b.check(b.net.SetPath(b.s.LocalAddr(), b.c.LocalAddr(), netem.Path{Loss: 1}))
+			}
+		}},
+		{"readers", func(w *world, flows []*bulk) {
+			for _, b := range flows {
+				b.s.SetReadDeadline(time.Now())
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			virtual(t, netem.Path{}, func(w *world) {
+				cfg := w.config(nil, 0, 0).bounded(bound)
+				path := netem.Path{Delay: 100 * time.Millisecond, Bandwidth: scaled(5_000_000)}
+				path.Queue = int(path.Bandwidth / 5)
+				var flows []*bulk
+				for i := range 6 {
+					cfg := *cfg
+					cfg.congestion = func() CongestionControl { return &knowing{path: path, window: 32 * IKCP_MTU_DEF} }
+					flows = append(flows, w.bulk(&cfg, fmt.Sprintf("10.0.0.2:%d", 2000+i), path))
+				}
+				before := heapInUse()
+				w.sleep(3 * time.Second)
+				c.stop(w, flows)
+				w.sleep(8 * time.Second)
+				used, held := cfg.memory.used.Load(), heapInUse()-before
+				t.Logf("%d kB are noted, %d kB are held", used>>10, held>>10)
+				const beside = 12*int64(windowMemoryFree) + 6*restMax*packetCost // the least, and what Writes have begun
+				if used > bound+beside || held > bound+beside+4<<20 {
+					t.Error("too much")
+				}
+				for _, b := range flows {
+					b.c.Abort()
+					b.s.Abort()
+				}
+				w.awaitIdle()
+				if used := cfg.memory.used.Load(); used != 0 {
+					t.Errorf("%d bytes are noted of sessions that have ended", used)
+				}
+			})
+		})
+	}
+}
+
+// A bound of a session's windows holds, also one that is set while it carries much, and the process's
+// memory is no matter of windows that the program has set.
+func TestMaxWindow(t *testing.T) {
+	virtual(t, netem.Path{}, func(w *world) {
+		cfg := w.config(nil, 0, 0).bounded(1)
+		cfg.maxWnd = 1000
+		b := w.fat(cfg, netem.Path{Delay: 100 * time.Millisecond, Bandwidth: scaled(12_500_000)})
+		windows := func(send, receive int) {
+			t.Helper()
+			w.sleep(3 * time.Second)
+			if st, r := b.c.Stats(), b.s.Stats(); st.SendWindow != send || r.ReceiveWindow != receive {
+				t.Errorf("windows of %d and %d segments, want %d and %d", st.SendWindow, r.ReceiveWindow, send, receive)
+			}
+		}
+		windows(1000, autoWindow)
+		cfg.memory.bound.Store(-1)
+		windows(1000, 1000)
+		for _, s := range []*UDPSession{b.c, b.s} {
+			w.check(s.SetMaxWindow(500))
+		}
+		windows(500, 500)
+		b.c.SetWindowSize(700, 0)
+		b.s.SetWindowSize(0, 600)
+		cfg.memory.bound.Store(1)
+		windows(700, 600)
+		for _, n := range []int{-1, 1, autoWindow - 1, autoWindowMax + 1} {
+			if err := b.c.SetMaxWindow(n); err == nil {
+				t.Errorf("SetMaxWindow(%d) is no error", n)
+			}
+		}
+		b.close()
+	})
+}
