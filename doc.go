@@ -133,12 +133,12 @@
 //   - kcp_*.go: what the core does. It is a state machine that takes the time as an argument, does
 //     no I/O and reports its next deadline. kcp_session.go is the session's view of it and
 //     kcp_manual.go that of a program that drives it by hand; below are kcp_input.go,
-//     kcp_identity.go, kcp_output.go, kcp_acks.go, kcp_params.go, kcp_loss.go, kcp_limits.go,
-//     kcp_congestion.go, kcp_autotune.go, kcp_log.go. kcp.go is its state, made of types with files of their own:
-//     sendwindow.go, recvwindow.go, window_memory.go, early_queue.go, flow_control.go, ack_queue.go,
-//     ack_ranges.go, ack_proof.go, peer_caps.go, peer_params.go, records.go, peer_identity.go, rtt.go,
-//     loss_state.go, duplicate_queue.go, delivery_rate.go, pacer.go, bucket.go, datagram_writer.go,
-//     logger.go.
+//     kcp_identity.go, kcp_output.go, kcp_acks.go, kcp_records.go, kcp_loss.go, kcp_limits.go,
+//     kcp_congestion.go, kcp_autotune.go, kcp_log.go. kcp.go is its state, made of types with files of
+//     their own: sendwindow.go, recvwindow.go, window_memory.go, early_queue.go, flow_control.go,
+//     ack_queue.go, ack_ranges.go, ack_proof.go, records.go, peer_caps.go, peer_params.go, peer_path.go,
+//     peer_identity.go, rtt.go, loss_state.go, duplicate_queue.go, delivery_rate.go, pacer.go,
+//     bucket.go, datagram_writer.go, logger.go.
 //   - congestion.go: the interface of congestion controllers; cc_*.go: those there are. path_loss.go:
 //     the loss that is the path's own, and not congestion.
 //   - crypt_envelope.go, crypt*.go, entropy.go, segment.go, packet.go: what a datagram is made of.

@@ -66,12 +66,13 @@ type KCP struct {
 	log    logger
 	manual updateClock
 
-	peer   peerIdentity
-	params peerParams
-	early  earlyQueue
-	dataTS tsRange // of what has arrived
-	proof  ackProof
-	tsBase uint32 // ts at the time 0
+	peer      peerIdentity
+	params    peerParams
+	pathCheck pathCheck
+	early     earlyQueue
+	dataTS    tsRange // of what has arrived
+	proof     ackProof
+	tsBase    uint32 // ts at the time 0
 
 	unaHidden uint32 // all ones while una is not told: see peerIdentity.startedAnew
 }

@@ -107,7 +107,7 @@ func (k *KCP) writeRanges(now int64, h *header, a ack) {
 	var mem [ackRangesMax * ackRangeSize]byte
 	h.sn, h.ts = a.sn, a.ts
 	most := min(ackRangesFor(q.bytes), (k.mtu-k.reserved-IKCP_OVERHEAD)/ackRangeSize)
-	k.writeRecords(now, h, q.ranges.append(mem[:0], most))
+	k.writeWith(now, h, q.ranges.append(mem[:0], most))
 }
 
 func (k *KCP) writeAck(now int64, h *header, a ack) {

@@ -16,12 +16,10 @@ const (
 	// wire's field can tell, 88 MB of full segments. 1 Gbit/s over 200 ms have 18,000 in flight, and
 	// while the oldest is repaired, twice, three times as many lie between that and the newest.
 	autoWindowMax = wndLimit
-	// unsureWindow is the size that windows grow to on little evidence: by a controller without a
-	// congestion window, or a round trip that the receiver does not know well, in segments.
+	// unsureWindow is the size that windows grow to on little evidence, in segments: by a controller
+	// without a congestion window, a round trip that the receiver does not know well, or, without a
+	// cipher, data of a peer that has not shown that its address is its own.
 	unsureWindow = 4096
-	// unprovenReceiveWindow is the size that the receive window of an accepted session grows to without
-	// a cipher until the peer has shown that it is where it seems to be, in segments.
-	unprovenReceiveWindow = 1024
 	// loweredBy is the share by which a window that is larger than needed becomes smaller in a round
 	// trip: much slower than it grows, as what it is needed for, a loss of a retransmission, is rare.
 	loweredBy = 32
@@ -132,8 +130,9 @@ func (k *KCP) tuneReceiveWindow(now int64, sn uint32) {
 // setReceiveWindow makes the receive window wnd segments, as far as its bounds and memory allow.
 func (k *KCP) setReceiveWindow(wnd uint32) {
 	most := k.maxWindow
-	if k.proof.required && !k.proof.heard {
-		most = min(most, unprovenReceiveWindow)
+	if k.proof.required && !k.proof.heard && !k.pathCheck.valid && most > unsureWindow {
+		k.pathCheck.wanted = k.pathCheck.wanted || wnd > unsureWindow
+		most = unsureWindow
 	}
 	if wnd = min(wnd, most); wnd > k.memory.most {
 		wnd = k.memory.most

@@ -197,21 +197,14 @@ func (k *KCP) writeWindowSegments(now int64) {
 		f.probeDue = true
 		f.updateDue = f.updateDue || !k.peer.dialled // a new client at its address learns whose it is
 	}
-	if k.params.answerDue {
-		k.params.answerDue, k.params.told = false, k.ownAckDelay()
+	var mem [recordsMax]byte
+	if b := k.answers(mem[:0]); len(b) > 0 || f.updateDue {
 		h := k.windowUpdate()
-		k.writeParams(now, &h)
-	} else if f.updateDue {
-		k.writeUpdate(now)
+		k.writeRecords(now, &h, b)
 	}
-	if due := k.paramsDue(now); due || f.probeDue {
+	if b := k.questions(now, mem[:0]); len(b) > 0 || f.probeDue {
 		h := k.controlHeader(IKCP_CMD_WASK)
-		if due {
-			k.params.ask(now, k.moved(), k.ownAckDelay(), k.rtt.rto)
-			k.writeParams(now, &h)
-		} else {
-			k.write(now, &h, nil)
-		}
+		k.writeRecords(now, &h, b)
 	}
 	f.awaitingReply = f.awaitingReply || f.probeDue
 	f.probeDue, f.updateDue = false, false

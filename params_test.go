@@ -216,6 +216,8 @@ func FuzzRecords(f *testing.F) {
 	f.Add(true, append(record(0, make([]byte, 20)...), good...))
 	f.Add(true, record(recordParams, paramFeatures, 4, 1, 2, 3))
 	f.Add(false, []byte{recordParams, 0xff, 0xff})
+	f.Add(true, append(appendPath(nil, recordPath, 1), appendPath(nil, recordPathOK, 1)...))
+	f.Add(false, record(recordPathOK, 1, 2, 3))
 	f.Add(false, append(record(recordParams, paramAckDelay, 2, 0xff, 0xff, paramDatagram, 2, 0, 0), 1))
 	f.Fuzz(func(t *testing.T, ask bool, list []byte) {
 		n := alone(t)

@@ -861,7 +861,8 @@ func protocolConstants() map[string]uint64 {
 	return map[string]uint64{
 		"PUSH": IKCP_CMD_PUSH, "ACK": IKCP_CMD_ACK, "WASK": IKCP_CMD_WASK, "WINS": IKCP_CMD_WINS,
 		"FIN": cmdFIN, "RST": cmdRST,
-		"capability mark": capMark, "capability FIN": capFIN, "capability RECORDS": capRecords, "record PARAMS": recordParams, "feature ranges": featureRanges,
+		"capability mark": capMark, "capability FIN": capFIN, "capability RECORDS": capRecords, "record PARAMS": recordParams,
+		"record PATH": recordPath, "record PATH OK": recordPathOK, "feature ranges": featureRanges,
 		"ranges of an ACK": ackRangesMax,
 
 		"segment header": IKCP_OVERHEAD, "longest datagram": mtuLimit, "default MTU": IKCP_MTU_DEF, "least MTU": mtuMin,

@@ -10,7 +10,12 @@ import (
 const (
 	recordHeaderSize = 3
 	recordParams     = 1 // PARAMS
+	recordPath       = 6 // PATH: a random u64
+	recordPathOK     = 7 // PATH OK: its echo
 )
+
+// pathSize is the length of a record that appendPath makes.
+const pathSize = recordHeaderSize + 8
 
 // The parameters that a PARAMS record consists of: id, length, value.
 const (
@@ -91,4 +96,19 @@ func appendParams(b []byte, p *params) []byte {
 	b = le.AppendUint16(b, uint16(p.datagram))
 	b = append(b, paramAckDelay, 2)
 	return le.AppendUint16(b, uint16((p.ackDelay+peerAckDelayUnit-1)/peerAckDelayUnit))
+}
+
+// appendPath appends a PATH or PATH OK record to b.
+func appendPath(b []byte, kind uint8, value uint64) []byte {
+	b = append(b, kind)
+	b = binary.LittleEndian.AppendUint16(b, pathSize-recordHeaderSize)
+	return binary.LittleEndian.AppendUint64(b, value)
+}
+
+// parsePath reads the body of a PATH or PATH OK record.
+func parsePath(b []byte) (value uint64, ok bool) {
+	if len(b) != pathSize-recordHeaderSize {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint64(b), true
 }

@@ -1,0 +1,119 @@
+package kcp
+
+// ownFeatures are those of a PARAMS record that this end has.
+const ownFeatures = featureRanges
+
+// ownAckDelay is the longest time that this end delays an acknowledgement.
+func (k *KCP) ownAckDelay() int64 {
+	if k.ackNoDelay {
+		return thinDelayMin
+	}
+	return ackDelay(k.interval)
+}
+
+// moved is how many segments were acknowledged and received in order, in all.
+func (k *KCP) moved() uint32 { return k.snd.una + k.rcv.nxt }
+
+// paramsDue says whether the peer is to be asked for its parameters. While there is doubt whether it
+// is the peer of this session, that is asked first.
+func (k *KCP) paramsDue(now int64) bool {
+	return k.caps.bothTakeRecords() && k.params.due(now, k.moved(), k.ownAckDelay()) &&
+		k.peer.dueAt() == never && !k.unconfirmed()
+}
+
+// recordsMax is the length of all records that a WASK or WINS has.
+const recordsMax = paramsSize + pathSize
+
+// ownParams appends a PARAMS record of this end to b.
+func (k *KCP) ownParams(b []byte) []byte {
+	return appendParams(b, &params{features: ownFeatures, datagram: mtuLimit, ackDelay: k.ownAckDelay()})
+}
+
+// questions appends the records to b that ask the peer for something.
+func (k *KCP) questions(now int64, b []byte) []byte {
+	if k.paramsDue(now) {
+		k.params.ask(now, k.moved(), k.ownAckDelay(), k.rtt.rto)
+		b = k.ownParams(b)
+	}
+	if k.pathCheck.due(now) && k.caps.bothTakeRecords() {
+		b = appendPath(b, recordPath, k.pathCheck.challenge(now, &k.rtt))
+	}
+	return b
+}
+
+// answers appends the records to b that answer the peer's.
+func (k *KCP) answers(b []byte) []byte {
+	if k.params.answerDue {
+		k.params.answerDue, k.params.told = false, k.ownAckDelay()
+		b = k.ownParams(b)
+	}
+	if k.pathCheck.echoDue {
+		k.pathCheck.echoDue = false
+		b = appendPath(b, recordPathOK, k.pathCheck.echo)
+	}
+	return b
+}
+
+// writeRecords writes h, a WASK or WINS, with the records b, without them where a datagram has no room.
+func (k *KCP) writeRecords(now int64, h *header, b []byte) {
+	if k.reserved+IKCP_OVERHEAD+len(b) > k.mtu {
+		b = nil
+	}
+	k.writeWith(now, h, b)
+}
+
+// writeWith writes h with the data b.
+func (k *KCP) writeWith(now int64, h *header, b []byte) {
+	h.len = uint32(len(b))
+	k.write(now, h, nil)
+	copy(k.out.buf[k.out.n-len(b):k.out.n], b)
+	h.len = 0
+}
+
+// onRecords takes the data of a WASK or WINS with header h. A list that does not parse ends there.
+func (k *KCP) onRecords(h *header, b []byte) {
+	if !k.caps.bothTakeRecords() {
+		return
+	}
+	for len(b) > 0 {
+		kind, body, rest, ok := cutRecord(b)
+		if b = rest; ok {
+			ok = k.onRecord(h, kind, body)
+		}
+		if !ok {
+			k.count.KCPInErrors++
+			return
+		}
+	}
+}
+
+// onRecord takes a record, and says whether it is what it has to be.
+func (k *KCP) onRecord(h *header, kind uint8, body []byte) (ok bool) {
+	answer := h.cmd == IKCP_CMD_WINS
+	switch kind {
+	case recordParams:
+		p, ok := parseParams(body)
+		k.params.learn(p, answer)
+		return ok
+	case recordPath, recordPathOK:
+		value, ok := parsePath(body)
+		switch {
+		case !ok:
+			return false
+		case kind == recordPathOK:
+			k.pathCheck.echoed(value)
+		case !answer:
+			k.pathCheck.challenged(value)
+		}
+	}
+	return true
+}
+
+// peerAckDelay is the longest time that the peer delays an acknowledgement, otherwise where it has not
+// said.
+func (k *KCP) peerAckDelay(otherwise int64) int64 {
+	if p := &k.params.peer; p.known && p.ackDelay >= 0 {
+		return p.ackDelay
+	}
+	return otherwise
+}
