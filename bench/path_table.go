@@ -17,7 +17,8 @@ const (
 
 // scenarios returns all that the subcommand path measures.
 func scenarios() []scenario {
-	return slices.Concat(messageScenarios(), bulkScenarios(), changeScenarios(), sharingScenarios())
+	return slices.Concat(messageScenarios(), bulkScenarios(), foundScenarios(), changeScenarios(),
+		sharingScenarios())
 }
 
 // messageScenarios returns those of 500 bytes every 10 ms over bad paths without a bottleneck.

@@ -183,7 +183,7 @@ func (t tuning) apply(s *kcp.UDPSession) {
 	}
 	s.SetStreamMode(t.stream)
 	s.SetNoDelay(t.nodelay[0], t.nodelay[1], t.nodelay[2], t.nodelay[3])
-	s.SetWindowSize(t.window, t.window)
+	s.SetWindowSize(t.window, t.window) // 0 leaves them as they are
 	s.SetACKNoDelay(t.ackNoDelay)
 }
 
