@@ -7,6 +7,9 @@ const (
 	// acknowledgement delay has passed (RFC 5681, section 4.2:
 	// https://www.rfc-editor.org/rfc/rfc5681#section-4.2).
 	ackEvery = 2
+	// ackFutile is how many acknowledgements in a row have to wait for the whole delay, each for a single
+	// segment, before that waiting ends: segments come further apart, and no data goes back.
+	ackFutile = 4
 	// ackDelayMax bounds the acknowledgement delay where the interval is longer. It is well below
 	// 100 ms, the minimum RTO that deployed senders have by default.
 	ackDelayMax = 20 * int64(time.Millisecond)
@@ -51,6 +54,8 @@ type ackQueue struct {
 	bytes    int   // of them, headers included
 	deadline int64 // when pending has to be sent, while there are any
 	waitEnds int64 // when its first acknowledgement has waited for others for long enough
+	newestAt int64 // when the newest segment arrived
+	futile   int   // delays in a row that were for nothing, see ackFutile
 	beyond   int   // index of the ackBeyond in pending, behind it by one; 0 for none
 	ranges   ackRanges
 	thinning ackThinning
@@ -82,6 +87,26 @@ func (q *ackQueue) add(a ack, size int, now, delay int64, echoOldest bool) {
 		q.beyond = n + 1
 	}
 	q.pending = append(q.pending, a)
+}
+
+// arrived notes that a segment arrives, whose acknowledgement may wait for delay, and says whether that
+// makes sense.
+func (q *ackQueue) arrived(now, delay int64) (waits bool) {
+	if now-q.newestAt < delay {
+		q.futile = 0
+	}
+	q.newestAt = now
+	return q.futile < ackFutile
+}
+
+// waited notes that what is pending is sent now.
+func (q *ackQueue) waited(now int64) {
+	switch {
+	case now < q.deadline: // with data, or with each other
+		q.futile = 0
+	case now >= q.waitEnds && q.segments == 1:
+		q.futile++
+	}
 }
 
 // sent takes what is pending for sent. What may have to be repeated is kept if repeat is set.

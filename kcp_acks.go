@@ -19,13 +19,14 @@ func (k *KCP) acknowledge(now int64, h *header, repeated, regular bool) {
 	a := ack{sn: h.sn, ts: h.ts}
 	gap, thin := k.rcv.gap(), k.tellsRanges()
 	delay, atOnce, behind := ackDelay(k.interval), true, uint32(0)
+	waits := q.arrived(now, delay)
 	if !repeated {
 		if !gap {
 			q.ranges.restart(k.rcv.nxt)
 		}
 		newest := q.ranges.note(h.sn)
 		inOrder := !gap && h.sn == k.rcv.nxt
-		atOnce = !inOrder
+		atOnce = !inOrder || !waits
 		switch {
 		case !regular:
 		case inOrder:
@@ -80,6 +81,7 @@ func (k *KCP) writeAcks(now int64) {
 		k.peer.tellNumber = false
 		k.writeUpdate(now)
 	}
+	q.waited(now)
 	if now >= q.waitEnds {
 		q.thinning.waited(q.segments)
 	}

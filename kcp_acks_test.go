@@ -93,6 +93,48 @@ func TestAcknowledgementDelay(t *testing.T) {
 	}
 }
 
+// Where segments come further apart than an acknowledgement may wait, and no data goes back, waiting ends.
+// It begins again when two segments come together, or an acknowledgement has ridden with data.
+func TestFutileAcknowledgementDelayEnds(t *testing.T) {
+	n := alone(t)
+	n.NoDelay(1, 10, 0, 1)
+	sn := uint32(0)
+	hear := func() {
+		n.hear(header{conv: testConv, cmd: IKCP_CMD_PUSH, sn: sn, una: n.snd.nxt, len: 1, wnd: 32})
+		sn++
+	}
+	delays := func(count int) (ms []int64) {
+		for range count {
+			start := n.l.now
+			hear()
+			n.pass(50 * millisecond)
+			acks := n.commands(IKCP_CMD_ACK)
+			ms = append(ms, (acks[len(acks)-1].at-start)/int64(millisecond))
+		}
+		return ms
+	}
+	want := func(when, delays string, got []int64) {
+		t.Helper()
+		if fmt.Sprint(got) != delays {
+			t.Errorf("%s: delays of %v ms, want %s", when, got, delays)
+		}
+	}
+	want("at first", "[10 10 10 10 0 0 0]", delays(7))
+	hear()
+	n.pass(5 * millisecond)
+	want("after two together", "[10 10 10 0 0]", delays(6)[1:])
+	hear()
+	n.pass(5 * millisecond)
+	for range 6 { // each rides with data
+		hear()
+		n.pass(5 * millisecond)
+		n.write(1)
+		n.drive()
+		n.pass(15 * millisecond)
+	}
+	want("after riding with data", "[10 10 10 10 0]", delays(5))
+}
+
 // The first acknowledgement of what comes again may have been lost, so the second does not wait.
 func TestRepeatIsAcknowledgedAtOnce(t *testing.T) {
 	n := alone(t)

@@ -22,7 +22,7 @@ const (
 	paramsAfter = 8
 	// paramsQuestions is how many questions are asked a RTO apart. A peer that answers none is asked
 	// every paramsPause.
-	paramsQuestions = 8
+	paramsQuestions = 16
 	paramsPause     = int64(30 * time.Second)
 )
 
