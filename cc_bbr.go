@@ -21,6 +21,9 @@ import (
 //   - While there is a queue, bbr cruises below the rate, by a part of the share of the round trip
 //     that is spent in the queue. The models of flows that share a link add up to more than the
 //     link, so otherwise the queue would stay, and with it the shares of the flows.
+//   - Where a round trip carries few datagrams, a round lasts for bbrRoundLeast bytes, cruising is a
+//     little slower than the rate, and the round trip is measured with one full datagram in flight as
+//     soon as Startup has ended: one more that waits there is a large part of the round trip.
 //   - ProbeBW probes every six to twelve round trips and not every two or three seconds: a path
 //     that has become faster is found to be so within as many.
 //
@@ -45,7 +48,8 @@ type bbr struct {
 	baseRTTAt time.Duration // when baseRTT, or a round trip as short, was measured last
 	meanRTT   time.Duration // mean round trip of the last round
 	vary      time.Duration // mean difference of two samples in a row, in that round: jitter
-	queue     float64       // share of the last round's mean round trip that was queueing delay
+	waited    time.Duration // queueing delay, in the last round's mean round trip
+	queue     float64       // the share of that which it is
 	inflated  int           // rounds in a row with a round trip well above baseRTT
 	probedRTT time.Duration // when ProbeRTT ended last
 
@@ -103,6 +107,9 @@ const (
 	// https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.5.3; there two cycles of
 	// ProbeBW).
 	bbrFilter = 12
+	// bbrRoundLeast is the least that is acknowledged in a round once Startup is over: rates of fewer
+	// datagrams tell little.
+	bbrRoundLeast = 8 * IKCP_MTU_DEF
 	// bbrStartupGain is the pacing gain of Startup, 4 ln 2: what is delivered doubles each round
 	// (section 5.3.1: https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.3.1).
 	// Drain has its inverse.
@@ -129,12 +136,15 @@ const (
 	// bbrProbeWindow is in flight (section 5.3.4:
 	// https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.3.4; there 200 ms).
 	bbrProbeTime   = 100 * time.Millisecond
-	bbrProbeWindow = 2 * IKCP_MTU_DEF
+	bbrProbeWindow = IKCP_MTU_DEF
 	// bbrQueueGain and bbrEaseMax slow cruising down while there is a queue, or one that overflows
-	// (pathLoss.overflow):
+	// (pathLoss.overflow). bbrHeadroom does so where a round trip without a queue has less than
+	// bbrRoundLeast in flight: there the round trip varies by more than a short queue, which would stay.
+	// round is the longer of the round trip and what the path takes for bbrRoundLeast.
 	//
-	//	cruise gain = 1 − min(0.6·queueDelay/RTT + overflow, 0.25)
+	//	cruise gain = 1 − min(0.6·queueDelay/round + overflow + 0.03·(1 − baseRTT/round), 0.25)
 	bbrQueueGain = 0.6
+	bbrHeadroom  = 0.03
 	bbrEaseMax   = 0.25
 )
 
@@ -163,6 +173,9 @@ func (b *bbr) Acked(now time.Duration, s *RateSample) {
 	b.observe(now, s)
 	if s.PriorDelivered >= b.next {
 		b.next = s.Delivered
+		if b.filled {
+			b.next += int64(max(0, bbrRoundLeast-s.InFlight))
+		}
 		b.endRound(now)
 	}
 	b.step(now, s)
@@ -284,7 +297,7 @@ func (r *bbrRound) mean() float64 {
 // noteRTT takes the mean round trip of a round (section 5.5.7:
 // https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.5.7).
 func (b *bbr) noteRTT(now time.Duration, r *bbrRound) {
-	if b.queue = 0; r.rtts == 0 {
+	if b.waited, b.queue = 0, 0; r.rtts == 0 {
 		return
 	}
 	mean := r.rtt / time.Duration(r.rtts)
@@ -296,7 +309,7 @@ func (b *bbr) noteRTT(now time.Duration, r *bbrRound) {
 		b.baseRTTAt = now // as short, within the precision of hosts
 	}
 	if waited := mean - b.baseRTT - b.slack(); waited > 0 {
-		b.queue = waited.Seconds() / mean.Seconds()
+		b.waited, b.queue = waited, waited.Seconds()/mean.Seconds()
 	}
 	if mean > b.baseRTT+b.baseRTT/2+5*b.slack() {
 		b.inflated++
@@ -370,7 +383,8 @@ func (b *bbr) step(now time.Duration, s *RateSample) {
 	}
 	expired := now-b.baseRTTAt > bbrBaseRTTWindow
 	changed := b.inflated >= 4 && now-b.probedRTT > bbrBaseRTTWindow/4
-	if b.filled && (expired || changed) {
+	small := b.probedRTT == 0 && b.takes(IKCP_MTU_DEF) > b.baseRTT/4 // it was of small datagrams
+	if b.filled && (expired || changed || small) {
 		b.saved, b.probeUntil = b.window, 0
 		b.enter(now, bbrProbeRTT)
 	}
@@ -382,20 +396,21 @@ func (b *bbr) cruise(now time.Duration) {
 	b.enter(now, bbrCruise)
 }
 
-// stepUp ends a bandwidth probe once it has filled the path: there is a queue, or loss beyond the
-// path's own, or the rate has not grown in two rounds. While it grows, the probe goes on (section
-// 5.3.3.6: https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.3.3.6).
+// stepUp ends a bandwidth probe once it has filled the path: more is in flight than the path has room for
+// without a queue, or, after a round, there is a queue, or loss beyond the path's own, or the rate has
+// not grown in two. While it grows, the probe goes on (section 5.3.3.6:
+// https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.3.3.6).
 func (b *bbr) stepUp(now time.Duration, s *RateSample) {
-	took := b.rounds - b.began
-	if took < 1 || now-b.since <= b.baseRTT {
+	if now-b.since <= b.baseRTT {
 		return
 	}
+	took := b.rounds - b.began
 	if r := b.maxRate(); r > b.full+b.full/16 {
 		b.full, b.began = r, b.rounds
 		took = 0
 	}
-	room := b.bdp(bbrUpGain+0.05) + 2*b.quantum()
-	if s.InFlight > room || took >= 2 || s.AppLimited || b.queue > 0.15 || b.loss.excess() {
+	room := b.bdp(bbrUpGain+0.05) + 2*b.burst() + IKCP_MTU_DEF/2
+	if s.InFlight > room || took >= 2 || took >= 1 && (s.AppLimited || b.queue > 0.15 || b.loss.excess()) {
 		b.enter(now, bbrDown)
 	}
 }
@@ -425,15 +440,28 @@ func (b *bbr) bdp(gain float64) int {
 	return int(gain * float64(b.rate()) * b.baseRTT.Seconds() / (1 - b.loss.own))
 }
 
-// quantum returns the bytes that hosts send or acknowledge at once: bbrHostDelay's worth, at least
-// a datagram.
-func (b *bbr) quantum() int {
-	return max(IKCP_MTU_DEF, int(b.rate()*int64(bbrHostDelay)/int64(time.Second)))
+// burst returns the bytes that hosts send or acknowledge at once: bbrHostDelay's worth.
+func (b *bbr) burst() int { return int(b.rate() * int64(bbrHostDelay) / int64(time.Second)) }
+
+// quantum is burst, at least a datagram.
+func (b *bbr) quantum() int { return max(IKCP_MTU_DEF, b.burst()) }
+
+// takes returns how long the path takes for so many bytes.
+func (b *bbr) takes(bytes int) time.Duration {
+	return time.Duration(float64(bytes) / float64(max(b.rate(), 1)) * float64(time.Second))
 }
 
-// slack returns the time that hosts, the transmission of a datagram, and jitter add: it is no queue.
-func (b *bbr) slack() time.Duration {
-	return bbrHostDelay + b.vary + time.Duration(float64(IKCP_MTU_DEF)/float64(max(b.rate(), 1))*float64(time.Second))
+// slack returns the time that hosts, jitter, and datagrams of different lengths add: it is no queue.
+func (b *bbr) slack() time.Duration { return bbrHostDelay + b.vary + b.takes(IKCP_MTU_DEF/8) }
+
+// ease returns by what share of the rate cruising is slower than that, see bbrQueueGain.
+func (b *bbr) ease() float64 {
+	least := b.takes(bbrRoundLeast).Seconds()
+	ease := bbrQueueGain*b.waited.Seconds()/max(b.meanRTT.Seconds(), least) + b.loss.overflow
+	if base := b.baseRTT.Seconds(); base < least {
+		ease += bbrHeadroom * (1 - base/least)
+	}
+	return min(ease, bbrEaseMax)
 }
 
 // setWindow updates the congestion window after an acknowledgement (section 5.6.4:
@@ -490,7 +518,7 @@ func (b *bbr) PacingRate() int64 {
 	case bbrDown:
 		gain = bbrDownGain
 	case bbrCruise:
-		gain -= min(bbrQueueGain*b.queue+b.loss.overflow, bbrEaseMax)
+		gain -= b.ease()
 	}
 	return int64(max(gain*float64(b.rate())/(1-b.loss.own), minWindow))
 }

@@ -140,3 +140,40 @@ func TestAnswerAfterThinTraffic(t *testing.T) {
 		})
 	}
 }
+
+// One datagram takes long on a slow path, and few are in flight: the queue that stays is less than one,
+// whatever the round trip of the first, small ones was, and however long acknowledgements may wait.
+func TestShortQueueOnSlowPaths(t *testing.T) {
+	for _, c := range []struct {
+		rate int64
+		rtt  time.Duration
+		loss float64
+	}{
+		{37_000, 2 * time.Millisecond, 0.004}, {41_000, 38 * time.Millisecond, 0}, {60_000, 10 * time.Millisecond, 0.01},
+		{25_000, 100 * time.Millisecond, 0}, {100_000, 20 * time.Millisecond, 0.01},
+	} {
+		t.Run(fmt.Sprintf("%d KB per s, %v, %v lost", c.rate/1000, c.rtt, c.loss), func(t *testing.T) {
+			virtual(t, netem.Path{}, func(w *world) {
+				path := netem.Path{Delay: c.rtt / 2, Bandwidth: c.rate, Queue: 20_000, Loss: c.loss}
+				b := w.bulk(w.config(nil, 0, 0), "10.0.0.2:2000", path)
+				b.sleep(10 * time.Second)
+				got := b.got.Load()
+				const samples = 600
+				var sum time.Duration
+				for range samples {
+					b.sleep(50 * time.Millisecond)
+					sum += b.c.Stats().RTT
+				}
+				datagram := time.Duration(IKCP_MTU_DEF * int64(time.Second) / c.rate)
+				queue := sum/samples - c.rtt - datagram
+				rate := float64(b.got.Load()-got) / (samples * 0.05)
+				share := rate / ((1 - c.loss) * float64(c.rate) * plainMSS / IKCP_MTU_DEF)
+				t.Logf("%.2f of the rate, a queue of %v, where a datagram takes %v", share, queue, datagram)
+				if share < 0.88 || queue > datagram {
+					t.Error("want 0.88, and a datagram at most")
+				}
+				b.close()
+			})
+		})
+	}
+}

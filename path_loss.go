@@ -133,7 +133,7 @@ func (l *pathLoss) lost(sentAt time.Duration, bytes int) {
 		if e.from > sentAt {
 			continue
 		}
-		e.lost += bytes
+		e.lost = max(0, e.lost+bytes)
 		if c := l.counts(e.kind); c != nil && e.merged {
 			c.lost = max(0, c.lost+bytes)
 		}
