@@ -36,18 +36,17 @@ func (k *KCP) mayRetransmit() bool {
 	return ok && !k.cwndLimited()
 }
 
-// nextLost returns the lost segment to be retransmitted next: the one that was declared lost
-// first. If that one lies beyond the peer's window, which was smaller than assumed, it is the
-// oldest unacknowledged segment: the peer would drop the others there, and a short queue on the
-// path perhaps the one that it waits for.
+// nextLost returns the lost segment to be retransmitted next: the oldest unacknowledged one if that
+// is lost, as everything behind it waits for it, else the one that was declared lost first. If that
+// lies beyond the peer's window, which was smaller than assumed, the peer would drop it.
 func (k *KCP) nextLost() (sn uint32, ok bool) {
 	s := &k.snd
 	switch {
 	case s.lost.n == 0 || k.flow.peerWnd == 0 || k.repeatsHeld && k.finAlone():
-	case s.lost.head-s.una < k.flow.peerWnd:
-		return s.lost.head, true
 	case s.at(s.una).state == segLost:
 		return s.una, true
+	case s.lost.head-s.una < k.flow.peerWnd:
+		return s.lost.head, true
 	}
 	return 0, false
 }
