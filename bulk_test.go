@@ -216,7 +216,7 @@ func TestBulkWithoutControl(t *testing.T) {
 		b := w.bulk(w.config(nil, 0, 0), "10.0.0.2:2000", pipe(1_000_000, 0))
 		lowLatency(1024, b.c, b.s)
 		b.sleep(5 * time.Second)
-		b.want("nc=1", 20*time.Second, 900_000, 1.4)
+		b.want("nc=1", 20*time.Second, 920_000, 1.08)
 		b.close()
 	})
 }

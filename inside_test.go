@@ -304,3 +304,10 @@ func (s *UDPSession) arrived() uint32 {
 	defer s.mu.Unlock()
 	return s.core.rcv.head + uint32(s.core.rcv.held)
 }
+
+// control makes c control congestion, with everything else as nc=1 has it.
+func (s *UDPSession) control(c CongestionControl) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.core.cc = c
+}

@@ -112,7 +112,8 @@ func newCore(conv uint32, sink datagramSink, pool *packetPool, count *Snmp, now 
 //     an interval.
 //   - resend: the number of acknowledgements of later segments that declare a segment lost,
 //     0 for timeouts only.
-//   - nc: not 0 switches the congestion window off.
+//   - nc: not 0 switches the congestion window off. Only where more than a fifth of what is sent is
+//     lost, and sending less loses less, is what is in flight bounded: see NewConservation.
 func (k *KCP) NoDelay(nodelay, interval, resend, nc int) int {
 	if nodelay >= 0 {
 		k.rtt.setNoDelay(nodelay != 0)
