@@ -68,7 +68,8 @@
 //     read from, by SetKeepAlive or SetIdleTimeout. One that was restarted on the same address is
 //     noticed within seconds, by the answers to what is written and to keepalive probes.
 //   - With SetNoDelay's nc=1 there is no congestion window: a send window larger than the path
-//     carries wastes bytes, up to about a third, unless SetRateLimit bounds what is sent.
+//     carries is sent as a whole once, and then wastes bytes, up to about a third, unless
+//     SetRateLimit bounds what is sent.
 //   - Ciphers hide and check datagrams under a key that both ends know. There is no key exchange,
 //     no forward secrecy, and no protection against replay: run TLS inside where that matters.
 //   - A session belongs to the two addresses it began with.
