@@ -11,13 +11,15 @@ type deliveryRate struct {
 	firstSent  int64 // when the newest segment acknowledged was sent
 	appLimited int64 // total up to which samples are application-limited, 0 for none
 
-	roomLimited bool // the windows had no room for more since the last sample
+	roomLimited bool       // the windows had no room for more since the last sample
+	filter      rateFilter // for Stats
 
 	// Of the datagram being processed:
 	sample          RateSample
 	prior           rateSnapshot // of the newest transmission acknowledged
 	priorAppLimited bool
 	priorSent       int64 // when that was sent, 0 for none
+	acked           int   // segments acknowledged
 }
 
 // rateSnapshot is the state of the estimator at a transmission (the draft's P.delivered,
@@ -42,13 +44,16 @@ func microsBetween(then uint32, now int64) int64 {
 func (d *deliveryRate) snapshot(now int64, idle bool) (r rateSnapshot, appLimited bool) {
 	if idle {
 		d.firstSent, d.at = now, now
+		if d.appLimited != 0 || d.total == 0 {
+			d.filter.resume(now, d.total)
+		}
 	}
 	return rateSnapshot{uint32(d.total), micros(d.at), micros(d.firstSent)}, d.appLimited != 0
 }
 
 // begin starts the sample of one datagram.
 func (d *deliveryRate) begin(inFlight int) {
-	d.sample, d.priorSent = RateSample{Prior: inFlight}, 0
+	d.sample, d.priorSent, d.acked = RateSample{Prior: inFlight}, 0, 0
 }
 
 // onAcked takes the acknowledgement of size bytes.
@@ -56,6 +61,7 @@ func (d *deliveryRate) onAcked(now int64, size int) {
 	d.total += int64(size)
 	d.at = now
 	d.sample.Acked += size
+	d.acked++
 }
 
 // onTransmission takes the acknowledgement of a transmission made at sentAt, when the estimator's

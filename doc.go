@@ -138,8 +138,8 @@
 //     kcp_congestion.go, kcp_autotune.go, kcp_log.go. kcp.go is its state, made of types with files of
 //     their own: sendwindow.go, recvwindow.go, window_memory.go, early_queue.go, flow_control.go,
 //     ack_queue.go, ack_ranges.go, ack_proof.go, records.go, peer_caps.go, peer_params.go, peer_path.go,
-//     peer_identity.go, rtt.go, loss_state.go, duplicate_queue.go, delivery_rate.go, pacer.go,
-//     bucket.go, datagram_writer.go, logger.go.
+//     peer_identity.go, rtt.go, queue_delay.go, loss_state.go, duplicate_queue.go, delivery_rate.go,
+//     rate_filter.go, pacer.go, bucket.go, datagram_writer.go, logger.go.
 //   - congestion.go: the interface of congestion controllers; cc_*.go: those there are. path_loss.go:
 //     the loss that is the path's own, and not congestion.
 //   - crypt_envelope.go, crypt*.go, entropy.go, segment.go, packet.go: what a datagram is made of.
@@ -147,7 +147,7 @@
 //     fec_decoder.go, fec_shape.go and fec_lagrange.go.
 //   - tx*.go, write_loop.go, readloop*.go, gso_linux.go, mmsg_*.go, socket.go, addr*.go and
 //     reuseport_*.go: sockets.
-//   - timedsched.go, clock.go, spinlock.go: time and waiting. stats.go, snmp.go: counters.
+//   - timedsched.go, clock.go, spinlock.go: time and waiting. stats.go, send_limit.go, snmp.go: counters.
 //     errors.go, errno*.go: errors. assert.go: what the types are. race_*.go, xor_*.go: what
 //     differs with the race detector, and with the processor.
 //

@@ -139,7 +139,32 @@ func ExampleUDPSession_Stats() {
 	fmt.Fprint(s, "hello")
 	st := s.Stats()
 	fmt.Println(st.BytesSent, "bytes written,", st.LostTimeout, "segments lost by timeout")
-	// Output: 5 bytes written, 0 segments lost by timeout
+	fmt.Println("limited by the", st.SendLimit)
+	// Output:
+	// 5 bytes written, 0 segments lost by timeout
+	// limited by the application
+}
+
+// A bitrate for an encoder that follows the path, asked for once a second.
+func ExampleStats() {
+	next := func(bitrate int64, st *kcp.Stats) int64 { // in bytes a second
+		switch {
+		case st.DeliveryRate == 0: // unknown yet
+			return bitrate
+		case st.QueueingDelay > 100*time.Millisecond || st.SendLimit != kcp.LimitApplication:
+			return min(bitrate, st.DeliveryRate*8/10) // what is queued has to drain
+		case st.DeliveryRateAppLimited: // the path may carry more
+			return bitrate + bitrate/20
+		}
+		return st.DeliveryRate * 9 / 10
+	}
+	st := kcp.Stats{DeliveryRate: 400_000, DeliveryRateAppLimited: true, SendLimit: kcp.LimitApplication}
+	fmt.Println(next(300_000, &st))
+	st.QueueingDelay = 150 * time.Millisecond
+	fmt.Println(next(400_000, &st))
+	// Output:
+	// 315000
+	// 320000
 }
 
 // fixedWindow is a congestion control of the program's own: a fixed window and no pacing.

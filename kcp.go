@@ -34,6 +34,7 @@ type KCP struct {
 	caps peerCaps
 
 	rtt         rttEstimator
+	pathQueue   queueDelay
 	loss        lossState
 	rate        deliveryRate
 	dup         duplicateQueue
@@ -58,7 +59,7 @@ type KCP struct {
 	trimmed    int64 // lastActive when it was trimmed last
 	fittedAt   int64 // time of the last fitWindows
 
-	roomAwaited int64 // when a writer found no room last, or until when it has waited for some
+	roomAwaited int64 // until when a writer has waited for room, see noteRoomAwaited
 
 	lastAcknowledged int64 // time when una moved last, 0 for never
 

@@ -52,17 +52,33 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 	if regular && in.newest != 0 {
 		k.rtt.sample(now-in.newest, max(ackDelayAllowed(k.interval), k.params.peer.ackDelay))
 		k.windowTuner.rtt = min(k.windowTuner.rtt, max(now-in.newest, 1))
+		k.pathQueue.sample(now, now-in.newest, k.ackDelaySlack())
 	}
 	if k.rate.sample.Acked > 0 {
 		k.loss.onAcks(now)
 		sample := k.rate.finish(now, k.snd.bytesInFlight, k.rtt.min)
 		sample.WindowLimited = limited
+		k.rate.filter.onAcks(now, sample.Delivered, k.rtt.srtt, sample.AppLimited || k.allSent(now))
 		k.cc.Acked(time.Duration(now), sample)
 		k.setPacingRate(now)
 		k.tuneSendWindow(now)
 	}
 	k.lastActive = now
 	return code
+}
+
+// ackDelaySlack is how much of a round-trip sample may be the peer's acknowledgement delay: none where
+// the datagram acknowledges enough for the peer not to have waited.
+func (k *KCP) ackDelaySlack() int64 {
+	switch {
+	case k.rate.acked >= ackEvery:
+		return 0
+	case k.params.peer.known:
+		return k.params.peer.ackDelay
+	case k.ackNoDelay: // as the peer is taken to do
+		return 0
+	}
+	return ackDelay(k.interval)
 }
 
 // inputState is what the segments of one datagram have told so far.

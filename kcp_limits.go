@@ -57,20 +57,28 @@ func (k *KCP) finAlone() bool {
 	return s.waiting() == 1 && s.at(s.una).p != nil && s.at(s.una).p.fin
 }
 
-// noteWrite is called when the application has something to send. If nothing was left to be sent,
-// though the windows have room for it, what is in flight is marked as application-limited
-// (https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-4.1.2.4). An application that
-// has had to wait for room within the last round trip is limited by the window.
+// noteWrite is called when the application has something to send. If it could have had before, what
+// is in flight is marked as application-limited
+// (https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-4.1.2.4).
 func (k *KCP) noteWrite(now int64) {
-	if k.snd.queued() == 0 && k.snd.lost.n == 0 && k.sendRoom() && (k.cc == nil || !k.cwndLimited()) &&
-		now-k.roomAwaited > k.rtt.srtt+timerGranularity {
+	if k.allSent(now) {
 		k.rate.appLimited = max(1, k.rate.total+int64(k.snd.bytesInFlight))
 	}
 }
 
-// noteRoomAwaited is called when the application has had to wait for room in the send window or in the
-// socket, or would have.
+// allSent says whether nothing is left to be sent, though the windows have room for it and the
+// application did not have to wait.
+func (k *KCP) allSent(now int64) bool {
+	return k.snd.queued() == 0 && k.snd.lost.n == 0 && k.sendRoom() && (k.cc == nil || !k.cwndLimited()) && !k.awaitsRoom(now)
+}
+
+// noteRoomAwaited says until when the application has had to wait for room in the send window or in the
+// socket, or would have: never while it waits.
 func (k *KCP) noteRoomAwaited(now int64) { k.roomAwaited = now }
+
+// awaitsRoom says whether the application has had to wait for room within the last round trip. It is
+// limited by that then, though nothing may be queued at the moment.
+func (k *KCP) awaitsRoom(now int64) bool { return now-k.roomAwaited <= k.rtt.srtt+timerGranularity }
 
 // provenRoom says whether a window of wnd segments has room for the next new one, where una alone
 // may not move it.
@@ -116,4 +124,35 @@ func (k *KCP) noteLateEcho(sn, ts uint32) {
 	if s := w.at(sn); s.state == segAcked && s.ts == ts {
 		k.proof.echoed(sn)
 	}
+}
+
+// limitedBy returns what keeps data back, as of the last refill of the pacers.
+//
+// A congestion window that is full comes before the other windows, as a larger one of those would
+// change nothing; and a window before a rate, which holds data back for some milliseconds only.
+// LimitApplication means that the path could be sent more.
+func (k *KCP) limitedBy(now int64) SendLimit {
+	queued := k.snd.queued() > 0 && !k.corked
+	_, resend := k.nextLost()
+	waiting, idle := k.snd.waiting(), !queued && k.snd.lost.n == 0
+	switch {
+	case idle && k.out.full():
+		return LimitSocket
+	case idle && (waiting == 0 || k.corked || waiting < k.sendLimit() && !k.awaitsRoom(now)):
+		return LimitApplication
+	case k.cc != nil && k.cwndLimited():
+		return LimitCongestionWindow
+	case !resend && !(queued && k.sendRoom()):
+		if f := &k.flow; (queued || k.snd.lost.n > 0) && (f.peerWnd < f.sendWnd || k.snd.nxt-k.snd.una < f.sendWnd) {
+			return LimitPeerWindow
+		}
+		return LimitSendWindow
+	case k.out.full():
+		return LimitSocket
+	case k.limitPacer.blocks() || k.bucket.blocked:
+		return LimitRate
+	case k.ccPacer.blocks():
+		return LimitPacing
+	}
+	return LimitNone
 }

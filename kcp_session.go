@@ -270,7 +270,7 @@ func (k *KCP) writeClosing(now int64, reset bool) {
 }
 
 // fill sets what the core knows of a session's statistics.
-func (k *KCP) fill(st *Stats) {
+func (k *KCP) fill(now int64, st *Stats) {
 	st.RTT, st.RTTVar = time.Duration(k.rtt.srtt), time.Duration(k.rtt.rttvar)
 	st.MinRTT, st.RTO = time.Duration(k.rtt.min), time.Duration(k.rtt.rto)
 	st.SendWindow, st.PeerWindow, st.ReceiveWindow = int(k.flow.sendWnd), int(k.flow.peerWnd), int(k.rcv.wnd)
@@ -285,4 +285,6 @@ func (k *KCP) fill(st *Stats) {
 			st.CongestionWindow = w
 		}
 	}
+	st.QueueingDelay = k.pathQueue.delay()
+	st.DeliveryRate, st.DeliveryRateAppLimited = k.rate.filter.measured(now, k.snd.nxt != k.snd.una)
 }

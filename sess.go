@@ -70,6 +70,8 @@ type UDPSession struct {
 	armed      int64 // the latest time that task is armed for, never for none
 	inBatch    bool  // part of a reader's batch that has not been driven yet
 	postponed  uint8 // times in a row that onTimer has waited for the reader
+
+	limits limitClock
 }
 
 // source is where the datagrams of a dialled session come from. After the start it belongs to the

@@ -34,6 +34,9 @@ func (s *UDPSession) driveLocked(now int64, flush bool) {
 	}
 	if s.err == nil {
 		s.uncorkLocked()
+		if s.writable.notify.armed { // the caller of TryWrite waits
+			s.core.noteRoomAwaited(now)
+		}
 		if flush || now >= s.flushBy || s.core.flushDue(now) {
 			s.flushLocked(now)
 		}
@@ -57,7 +60,17 @@ func (s *UDPSession) driveLocked(now int64, flush bool) {
 		}
 	}
 	s.foldLocked()
+	s.noteLimitLocked(now)
 	s.scheduleLocked(now)
+}
+
+// noteLimitLocked notes what keeps the session from sending more.
+func (s *UDPSession) noteLimitLocked(now int64) {
+	limit := LimitNone
+	if s.err == nil && s.closing.state < stateDraining {
+		limit = s.core.limitedBy(now)
+	}
+	s.limits.note(now, limit)
 }
 
 // foldLocked adds what was counted since the last time to the session's and the process's counters,
@@ -294,7 +307,9 @@ func newSession(cfg *config, sock *socket, owner sessionOwner, conv uint32, to d
 		closing:   closing{linger: cfg.linger},
 		capsProbe: capsProbe{at: never},
 		keepalive: keepalive{idle: cfg.idle, user: cfg.user},
+		limits:    limitClock{limit: LimitApplication},
 	}
+	s.limits.since = s.created
 	for _, q := range []*waitQueue{&s.readable, &s.writable} {
 		q.cond.L, q.deadline = &s.mu, never
 	}

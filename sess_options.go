@@ -318,7 +318,8 @@ func (s *UDPSession) Stats() Stats {
 		InvalidInputs: n.InCsumErrors + n.KCPInErrors + n.FECErrs, OOBDropped: s.oobDropped,
 		LastHeard: time.Duration(now - s.core.heardAt()), Age: time.Duration(now - s.created),
 	}
-	s.core.fill(&st)
+	st.SendLimit, st.TimeLimited = s.limits.limit, s.limits.times(now)
+	s.core.fill(now, &st)
 	if s.enc != nil {
 		st.FECDataShards, st.FECParityShards = s.enc.code.data, s.enc.send
 	}

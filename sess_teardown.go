@@ -86,6 +86,7 @@ func (s *UDPSession) endLocked(now int64) {
 		s.dec.release()
 	}
 	s.foldLocked()
+	s.noteLimitLocked(now)
 	s.pool.trim()
 }
 

@@ -93,6 +93,7 @@ func (s *UDPSession) writeLocked(b []byte, w *writeState) (n int, err error) {
 			}
 		}
 		s.tx.deferRest() // before the wait
+		s.core.noteRoomAwaited(never)
 		s.waitLocked(&s.writable)
 		s.core.noteRoomAwaited(clock())
 	}

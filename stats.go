@@ -62,6 +62,13 @@ type Stats struct {
 	MinRTT time.Duration
 	// RTO is the retransmission timeout, before any backoff.
 	RTO time.Duration
+	// QueueingDelay is how long datagrams wait in the queues of the path now: by how much the
+	// shortest of the last round trips, of eight or a second's, is above the shortest of the last 15
+	// to 30 seconds. 0 is none, or unknown. Jitter hardly counts, and delayed acknowledgements do not,
+	// unless the peer, one without extensions, sends them on a timer. A path that becomes longer reads
+	// as a queue until the shorter one is forgotten, and a queue that has never been empty for as long
+	// reads as part of the path.
+	QueueingDelay time.Duration
 
 	// SendWindow is the most segments that may be in flight, in segments.
 	SendWindow int
@@ -79,6 +86,25 @@ type Stats struct {
 	// PacingRate is the rate that the congestion controller sends at in bytes a second, 0 for no
 	// pacing.
 	PacingRate int64
+	// DeliveryRate is the rate at which the path delivers what is sent, in bytes a second of
+	// segments, headers included, as in PacingRate; 0 is unknown. It is that of the last six round
+	// trips together, of at least 20 ms each, without a short gap among them. It is what congestion
+	// control and windows have let through, so what an encoder sends a little below it leaves at once.
+	//
+	// While the application sends less than it could, the rate is the highest one of the last ten
+	// seconds or so, or before that if nothing was sent since, and a lower bound of what the path
+	// carries, to the precision of one datagram in a round trip: see DeliveryRateAppLimited. To find
+	// out more, send more. Where a window or a rate limit holds data back, see SendLimit, it is what
+	// that allows.
+	DeliveryRate int64
+	// DeliveryRateAppLimited says that the application has sent less than it could in the last round
+	// trip, or sends nothing now, so that the path may carry more than DeliveryRate.
+	DeliveryRateAppLimited bool
+	// SendLimit is what keeps the session from sending more now.
+	SendLimit SendLimit
+	// TimeLimited is how long each limit was the limit since the session began, to the precision of
+	// events: TimeLimited[LimitPeerWindow] is how long the peer's window was. Together they are Age.
+	TimeLimited LimitTimes
 	// Unacknowledged is the number of segments that were written and not acknowledged.
 	Unacknowledged int
 	// BytesQueued is the number of bytes that were written and never sent yet.
