@@ -53,6 +53,7 @@ type ackQueue struct {
 	segments int   // that have arrived and that pending acknowledges
 	bytes    int   // of them, headers included
 	deadline int64 // when pending has to be sent, while there are any
+	held     bool  // what would be sent at once waits for the reader's answer
 	waitEnds int64 // when its first acknowledgement has waited for others for long enough
 	newestAt int64 // when the newest segment arrived
 	futile   int   // delays in a row that were for nothing, see ackFutile
@@ -112,7 +113,7 @@ func (q *ackQueue) waited(now int64) {
 // sent takes what is pending for sent. What may have to be repeated is kept if repeat is set.
 func (q *ackQueue) sent(repeat bool) {
 	q.repeat, q.pending = q.pending, q.repeat[:0]
-	q.segments, q.bytes, q.beyond = 0, 0, 0
+	q.segments, q.bytes, q.beyond, q.held = 0, 0, 0, false
 	n := 0
 	for _, a := range q.repeat {
 		if a.kind == ackOne {
@@ -130,6 +131,13 @@ func (q *ackQueue) sent(repeat bool) {
 func (q *ackQueue) due(now int64) bool {
 	return q.segments >= q.thinning.segments() || len(q.pending) > 0 && now >= q.deadline
 }
+
+// atOnce says whether acknowledgements are pending that wait neither for more segments than ackEvery, nor
+// for an answer.
+func (q *ackQueue) atOnce() bool { return len(q.pending) > 0 && !q.held && !q.thinning.on() }
+
+// hold lets the acknowledgement of a single segment wait for an answer.
+func (q *ackQueue) hold() { q.held = q.segments == 1 && !q.thinning.on() }
 
 // trim gives memory back.
 func (q *ackQueue) trim() {

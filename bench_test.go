@@ -134,6 +134,25 @@ func BenchmarkEchoSpeed1M(b *testing.B)   { echoSpeed(b, 1<<20) }
 // BenchmarkEchoSmall is the round trip of 64 bytes.
 func BenchmarkEchoSmall(b *testing.B) { echoSpeed(b, 64) }
 
+// BenchmarkEchoACKNoDelay is BenchmarkEchoSmall where nothing waits for a timer. It also counts the
+// datagrams of a round trip.
+func BenchmarkEchoACKNoDelay(b *testing.B) {
+	client, server := benchPair(b)
+	go io.Copy(server, server)
+	client.SetACKNoDelay(true)
+	server.SetACKNoDelay(true)
+	msg := make([]byte, 64)
+	b.ReportAllocs()
+	before := DefaultSnmp.Copy().OutPkts
+	for b.Loop() {
+		client.Write(msg)
+		if _, err := io.ReadFull(client, msg); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(DefaultSnmp.Copy().OutPkts-before)/float64(b.N), "datagrams/op")
+}
+
 func echoSpeed(b *testing.B, size int) {
 	client, server := benchPair(b)
 	go io.Copy(server, server)

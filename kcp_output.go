@@ -37,7 +37,7 @@ func (k *KCP) flush(now int64) {
 // wait for deadline.
 func (k *KCP) flushDue(now int64) bool {
 	switch {
-	case k.acks.due(now), k.ackNoDelay && len(k.acks.pending) > 0 && !k.acks.thinning.on(), k.flow.updateDue, k.flow.probeDue,
+	case k.acks.due(now), k.ackNoDelay && k.acks.atOnce(), k.flow.updateDue, k.flow.probeDue,
 		now >= k.lossAt(), now >= k.dup.nextAt(), now >= k.deadline():
 		return true
 	}

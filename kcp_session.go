@@ -44,6 +44,16 @@ func (k *KCP) setACKNoDelay(on bool)              { k.ackNoDelay = on }
 func (k *KCP) setRedundancy(percent int)          { k.dup.percent = percent }
 func (k *KCP) setRateLimit(rate int64, now int64) { k.limitPacer.setRate(rate, now) }
 
+// holdAck lets a single acknowledgement that would be sent at once wait until releaseAck, or for
+// whatever is flushed before. ackHeld says whether one waits.
+func (k *KCP) holdAck() {
+	if k.ackNoDelay {
+		k.acks.hold()
+	}
+}
+func (k *KCP) releaseAck()   { k.acks.held = false }
+func (k *KCP) ackHeld() bool { return k.acks.held }
+
 func (k *KCP) streaming() bool  { return k.stream }
 func (k *KCP) segmentSize() int { return k.mss }
 func (k *KCP) holdTime() int64  { return k.interval }

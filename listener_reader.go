@@ -11,6 +11,7 @@ type listenerReader struct {
 	*Listener
 	sock    *socket
 	touched []*UDPSession // scratch: the sessions that a batch had something for
+	held    []*UDPSession // scratch: those of them for which flushHeldAck is due
 	batch   outBatch      // scratch: what several of them send
 
 	mu      sync.Mutex // guards replies
@@ -101,29 +102,31 @@ func (l *listenerReader) route(d inbound, c *contents, ok bool, now int64) *UDPS
 	return s
 }
 
-// drive drives each session that the batch had something for.
+// drive drives each session that the batch had something for, and then those once more whose
+// acknowledgements have waited for an answer.
 func (l *listenerReader) drive(now int64) {
-	if len(l.touched) == 1 {
-		s := l.touched[0]
-		lockSpinning(&s.mu)
-		s.inBatch = false
-		s.driveLocked(now, false)
-		s.unlockAndSend(false)
-	} else if len(l.touched) > 1 {
-		l.driveMany(now)
-	}
+	l.driveAll(now, l.touched, (*UDPSession).driveInputLocked)
 	clear(l.touched)
 	l.touched = l.touched[:0]
+	if len(l.held) == 0 {
+		return
+	}
+	l.driveAll(l.sock.yield(), l.held, (*UDPSession).releaseAckLocked)
+	clear(l.held)
+	l.held = l.held[:0]
 }
 
-// driveMany is drive for several sessions, with one batch for all of them.
-func (l *listenerReader) driveMany(now int64) {
-	senders := l.touched[:0]
-	for _, s := range l.touched {
+// driveAll drives each session of list by f, and sends what comes out: of several sessions in one
+// batch. f says whether flushHeldAck is due.
+func (l *listenerReader) driveAll(now int64, list []*UDPSession, f func(s *UDPSession, now int64) (held bool)) {
+	senders := list[:0]
+	for _, s := range list {
 		lockSpinning(&s.mu)
 		s.inBatch = false
-		s.driveLocked(now, false)
-		if s.sock != l.sock || !s.tx.begin(false) {
+		if f(s, now) {
+			l.held = append(l.held, s)
+		}
+		if len(list) == 1 || s.sock != l.sock || !s.tx.begin(false) {
 			s.unlockAndSend(false)
 			continue
 		}
@@ -131,6 +134,13 @@ func (l *listenerReader) driveMany(now int64) {
 		s.mu.Unlock()
 		senders = append(senders, s)
 	}
+	if len(senders) > 0 {
+		l.send(senders)
+	}
+}
+
+// send sends the batches that several sessions have begun as one.
+func (l *listenerReader) send(senders []*UDPSession) {
 	refused, _, err := l.batch.transmit(&l.cfg.env, l.cfg.snmp, l.sock, clock()+sendBudget)
 	atomic.AddUint64(&l.cfg.snmp.OutErrs, uint64(refused))
 	at := 0

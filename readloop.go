@@ -1,6 +1,7 @@
 package kcp
 
 import (
+	"runtime"
 	"time"
 )
 
@@ -38,10 +39,26 @@ func (s *socket) endReading(r receiver, err error) {
 	r.readEnded()
 }
 
+// yield is the reader's way to give other goroutines a turn, and returns the time. Where that takes
+// long again and again, as they do not block, nothing is to wait for a turn for ten times as long.
+func (s *socket) yield() (now int64) {
+	before := clock()
+	runtime.Gosched()
+	now = clock()
+	if took := now - before; took < readerSlack {
+		s.longTurns = 0
+	} else if s.longTurns++; s.longTurns >= longTurnsMax {
+		s.yieldFrom.Store(now + 10*took)
+	}
+	return now
+}
+
 const (
 	// readerSlack is how long the reader may be busy elsewhere before somebody looks whether the
 	// socket has something to read.
 	readerSlack = int64(time.Millisecond)
+	// longTurnsMax is how many turns of other goroutines in a row, longer than readerSlack, are no chance.
+	longTurnsMax = 3
 	// readerTurn is how long a writer sleeps so that the scheduler polls the network.
 	readerTurn = 20 * time.Microsecond
 )

@@ -71,7 +71,8 @@ type UDPSession struct {
 	inBatch    bool  // part of a reader's batch that has not been driven yet
 	postponed  uint8 // times in a row that onTimer has waited for the reader
 
-	limits limitClock
+	limits   limitClock
+	ackTimer *time.Timer // runs flushHeldAck, nil until it is needed
 }
 
 // source is where the datagrams of a dialled session come from. After the start it belongs to the

@@ -1,5 +1,10 @@
 package kcp
 
+import (
+	"runtime"
+	"time"
+)
+
 // receive takes a batch of datagrams for a dialled session from its socket's reader.
 func (s *UDPSession) receive(batch []inbound) {
 	now := clock()
@@ -21,8 +26,65 @@ func (s *UDPSession) receive(batch []inbound) {
 		}
 		s.datagramLocked(now, d.data, &c, ok)
 	}
-	s.driveLocked(now, false)
+	held := s.driveInputLocked(now)
 	s.unlockAndSend(false)
+	if held {
+		s.flushHeldAck(s.sock.yield())
+	}
+}
+
+// driveInputLocked is the drive of a socket's reader. Where a single acknowledgement, and nothing
+// else, would be sent at once (SetACKNoDelay), the goroutine that reads the data has a turn first: if
+// it answers at once, its answer carries the acknowledgement. Afterwards flushHeldAck is due: held
+// says that the caller has to see to that.
+func (s *UDPSession) driveInputLocked(now int64) (held bool) {
+	if s.answerableLocked() && now >= s.sock.yieldFrom.Load() {
+		s.core.holdAck()
+	}
+	s.driveLocked(now, false)
+	if !s.core.ackHeld() {
+		return false
+	}
+	if s.sock.udp != nil {
+		return true
+	}
+	// Neither the reader of any other PacketConn nor the goroutine of a PacketPusher is kept.
+	if s.ackTimer == nil {
+		s.ackTimer = time.AfterFunc(ackTurn, func() {
+			runtime.Gosched()
+			s.flushHeldAck(clock())
+		})
+	} else {
+		s.ackTimer.Reset(ackTurn)
+	}
+	return false
+}
+
+// ackTurn has a timer fire as soon as it is looked at; where time is virtual, when all that can run has
+// run.
+const ackTurn = time.Nanosecond
+
+// answerableLocked says whether something can be read, and somebody is about to: a Read waits, a
+// function is notified, or the goroutine that reads may still be in the Write before.
+func (s *UDPSession) answerableLocked() bool {
+	r := &s.readable
+	return (r.waiting > 0 || r.notify.f != nil || s.tx.busy) && (s.core.directRead() > 0 || s.core.readable())
+}
+
+// flushHeldAck sends what driveInputLocked has held, if nothing has carried it meanwhile.
+func (s *UDPSession) flushHeldAck(now int64) {
+	lockSpinning(&s.mu)
+	s.releaseAckLocked(now)
+	s.unlockAndSend(false)
+}
+
+// releaseAckLocked drives a session whose acknowledgement is still held. Nothing is held afterwards.
+func (s *UDPSession) releaseAckLocked(now int64) (held bool) {
+	if s.core.ackHeld() {
+		s.core.releaseAck()
+		s.driveLocked(now, false)
+	}
+	return false
 }
 
 // sourceOf returns where datagrams come from that are of a session to the given destination. Only a

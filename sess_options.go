@@ -83,7 +83,8 @@ func (s *UDPSession) SetMtu(mtu int) (ok bool) {
 }
 
 // SetACKNoDelay makes each arrival be acknowledged at once, instead of every second one or after
-// the interval.
+// the interval. It waits for no timer, only for a turn of the goroutine that reads: an answer that is
+// written at once carries it.
 func (s *UDPSession) SetACKNoDelay(nodelay bool) {
 	s.configure(func() error { s.core.setACKNoDelay(nodelay); return nil })
 }

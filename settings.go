@@ -91,7 +91,7 @@ type Timing struct {
 	// Resend is the number of acknowledgements of later segments that declare a segment lost, 0 for
 	// timeouts only.
 	Resend int
-	// ACKNoDelay acknowledges each arrival at once.
+	// ACKNoDelay acknowledges each arrival at once, or with an answer that is written at once.
 	ACKNoDelay bool
 }
 

@@ -33,6 +33,9 @@ type socket struct {
 
 	unreadAt atomic.Int64 // when unread was determined, or the reader read
 	unread   atomic.Bool  // something was waiting to be read
+
+	longTurns int          // turns of other goroutines in a row that took long, see yield; the reader's alone
+	yieldFrom atomic.Int64 // from when on something may wait for such a turn
 }
 
 // newSocket wraps conn. An owned one gets what makes it fast; of any other nothing is changed.
