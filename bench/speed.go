@@ -35,7 +35,8 @@ func speedTable() []measurement {
 		measurement{"FEC 10/3", with(func(b *bulk) { b.data, b.parity = 10, 3 }), yardstick{yardTCP, 0.3, 0.6}},
 		measurement{"64 connections, window 256", with(func(b *bulk) { b.conns, b.window = 64, 256 }), yardstick{yardTCP, 0.5, 1}},
 		measurement{"out of the box", with(func(b *bulk) { b.untuned = true }), yardstick{yardTCP, 0.3, 1}},
-		measurement{"echo, 64 bytes", echo, yardstick{yardPing, 1.8, 1.3}},
+		measurement{"echo, 64 bytes", echo(false), yardstick{yardHandoff, 1.6, 1.2}},
+		measurement{"echo, 64 bytes, ACKNoDelay", echo(true), yardstick{yardHandoff, 1.6, 1.2}},
 	)
 }
 
@@ -190,35 +191,39 @@ func allocations() uint64 {
 	return m.Mallocs
 }
 
-// echo measures round trips of 64 bytes.
-func echo(d time.Duration) (r result, err error) {
-	l, err := kcp.ListenWithOptions("127.0.0.1:0", nil, 0, 0)
-	if err != nil {
-		return r, err
-	}
-	defer l.Close()
-	client, server, err := bulk{window: 1024}.open(l)
-	if err != nil {
-		return r, err
-	}
-	defer client.Close()
-	defer server.Close()
-	go func() {
-		buf := make([]byte, 64)
-		for {
-			if _, err := io.ReadFull(server, buf); err != nil {
-				return
+// echo measures round trips of 64 bytes, with SetACKNoDelay as given.
+func echo(ackNoDelay bool) func(d time.Duration) (result, error) {
+	return func(d time.Duration) (r result, err error) {
+		l, err := kcp.ListenWithOptions("127.0.0.1:0", nil, 0, 0)
+		if err != nil {
+			return r, err
+		}
+		defer l.Close()
+		client, server, err := bulk{window: 1024}.open(l)
+		if err != nil {
+			return r, err
+		}
+		defer client.Close()
+		defer server.Close()
+		client.SetACKNoDelay(ackNoDelay)
+		server.SetACKNoDelay(ackNoDelay)
+		go func() {
+			buf := make([]byte, 64)
+			for {
+				if _, err := io.ReadFull(server, buf); err != nil {
+					return
+				}
+				server.Write(buf)
 			}
-			server.Write(buf)
-		}
-	}()
-	return pingPong(d, func(buf []byte) error {
-		if _, err := client.Write(buf); err != nil {
+		}()
+		return pingPong(d, func(buf []byte) error {
+			if _, err := client.Write(buf); err != nil {
+				return err
+			}
+			_, err := io.ReadFull(client, buf)
 			return err
-		}
-		_, err := io.ReadFull(client, buf)
-		return err
-	})
+		})
+	}
 }
 
 // pingPong measures round trips by trip for the time d.

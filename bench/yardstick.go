@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,8 @@ const (
 	yardTCP  = "kernel TCP"
 	yardQUIC = "quic-go (AES-GCM)"
 	yardPing = "raw UDP ping-pong, 64 bytes"
+
+	yardHandoff = "raw UDP echo of two readers, 64 bytes"
 )
 
 // yardsticks returns measurements of other transports on this machine.
@@ -30,6 +33,7 @@ func yardsticks() []measurement {
 		measurement{name: yardTCP, run: tcpBulk},
 		measurement{name: yardQUIC, run: quicBulk},
 		measurement{name: yardPing, run: udpPing},
+		measurement{name: yardHandoff, run: udpHandoff},
 	)
 }
 
@@ -111,6 +115,60 @@ func udpPing(d time.Duration) (r result, err error) {
 		_, err := b.Read(buf)
 		return err
 	})
+}
+
+// udpHandoff is udpPing with a reader's goroutine at each end, which hands each datagram to the one
+// that uses it: the lower bound of an echo where readers are goroutines of their own.
+func udpHandoff(d time.Duration) (r result, err error) {
+	a, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return r, err
+	}
+	defer a.Close()
+	b, err := net.DialUDP("udp4", nil, a.LocalAddr().(*net.UDPAddr))
+	if err != nil {
+		return r, err
+	}
+	defer b.Close()
+	atServer, atClient := handOver(a), handOver(b)
+	go func() {
+		for d := range atServer {
+			a.WriteToUDPAddrPort(d.data[:], d.from)
+		}
+	}()
+	return pingPong(d, func(buf []byte) error {
+		if _, err := b.Write(buf); err != nil {
+			return err
+		}
+		if _, ok := <-atClient; !ok {
+			return net.ErrClosed
+		}
+		return nil
+	})
+}
+
+// handed is a datagram of 64 bytes, and where it came from.
+type handed struct {
+	data [64]byte
+	from netip.AddrPort
+}
+
+// handOver reads c until that fails, and hands over what it has read.
+func handOver(c *net.UDPConn) <-chan handed {
+	ch := make(chan handed, 64)
+	go func() {
+		defer close(ch)
+		for {
+			var d handed
+			_, from, err := c.ReadFromUDPAddrPort(d.data[:])
+			if err != nil {
+				return
+			}
+			d.from = from
+			ch <- d
+		}
+	}()
+	return ch
 }
 
 func tlsConfig() (*tls.Config, error) {
