@@ -157,7 +157,7 @@ type collector struct {
 	done chan struct{}
 }
 
-func (c *collector) receive(batch []inbound) {
+func (c *collector) receive(batch []inbound, _ int64) {
 	for _, d := range batch {
 		c.got = append(c.got, bytes.Clone(d.data))
 		if len(c.got) == c.n {

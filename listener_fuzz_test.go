@@ -80,7 +80,7 @@ func FuzzListener(f *testing.F) {
 			if how&(last|accept) == 0 && len(batch) < 64 {
 				continue
 			}
-			reader.receive(batch)
+			reader.receive(batch, clock())
 			batch = batch[:0]
 			if how&accept != 0 && l.waiting() > 0 {
 				s, err := l.AcceptKCP()
@@ -93,7 +93,7 @@ func FuzzListener(f *testing.F) {
 				want[sessionKey{s.to.peerAddr, s.conv}] = true
 			}
 		}
-		reader.receive(batch)
+		reader.receive(batch, clock())
 		open := 0
 		for key, closed := range want {
 			if closed {

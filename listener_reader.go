@@ -24,14 +24,11 @@ func newListenerReader(l *Listener, sock *socket) *listenerReader {
 	return r
 }
 
-// receive takes a batch of datagrams from the socket's reader. Each session's datagrams go in under
+// receive takes a batch of datagrams from the socket's reader, at now. Each session's datagrams go in under
 // one lock where they follow each other, each session is driven once, and what several of them send
 // goes in one batch.
-func (l *listenerReader) receive(batch []inbound) {
-	var (
-		now     = clock()
-		current *UDPSession // locked
-	)
+func (l *listenerReader) receive(batch []inbound, now int64) {
+	var current *UDPSession // locked
 	batch, failed := l.cfg.env.openAll(batch, nil, l.cfg.snmp)
 	if failed > 0 {
 		l.invalid.Add(failed)
@@ -111,7 +108,7 @@ func (l *listenerReader) drive(now int64) {
 	if len(l.held) == 0 {
 		return
 	}
-	l.driveAll(l.sock.yield(), l.held, (*UDPSession).releaseAckLocked)
+	l.driveAll(l.sock.yield(now), l.held, (*UDPSession).releaseAckLocked)
 	clear(l.held)
 	l.held = l.held[:0]
 }

@@ -23,7 +23,7 @@ func TestBrokenListenerTakesNothing(t *testing.T) {
 	reader := newListenerReader(l, l.socks[0])
 	receive := func(conv uint32) {
 		from := peerAddr{udp: netip.MustParseAddrPort("10.0.0.1:1000")}
-		reader.receive([]inbound{{data: segment(conv, IKCP_CMD_PUSH, 0, []byte("hello")), from: from}})
+		reader.receive([]inbound{{data: segment(conv, IKCP_CMD_PUSH, 0, []byte("hello")), from: from}}, clock())
 	}
 	receive(1)
 	reader.readFailed(net.ErrClosed)

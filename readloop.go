@@ -39,13 +39,13 @@ func (s *socket) endReading(r receiver, err error) {
 	r.readEnded()
 }
 
-// yield is the reader's way to give other goroutines a turn, and returns the time. Where that takes
-// long again and again, as they do not block, nothing is to wait for a turn for ten times as long.
-func (s *socket) yield() (now int64) {
-	before := clock()
+// yield is the reader's way to give other goroutines a turn after what it has read at then, and
+// returns the time. Where that takes long again and again, as they do not block, nothing is to wait
+// for a turn for ten times as long.
+func (s *socket) yield(then int64) (now int64) {
 	runtime.Gosched()
 	now = clock()
-	if took := now - before; took < readerSlack {
+	if took := now - then; took < readerSlack {
 		s.longTurns = 0
 	} else if s.longTurns++; s.longTurns >= longTurnsMax {
 		s.yieldFrom.Store(now + 10*took)

@@ -25,7 +25,7 @@ func (s *socket) readEach(in receiver) error {
 		}
 		failures = 0
 		d.data = buf[:n]
-		in.receive(batch)
+		in.receive(batch, clock())
 	}
 	return net.ErrClosed
 }

@@ -20,6 +20,7 @@ type rxBatch struct {
 	names [][unix.SizeofSockaddrInet6]byte
 	cmsgs []rxCmsgBuf
 	bufs  [][]byte
+	used  int       // messages that the last recv has filled
 	in    []inbound // result of inbound, used again
 }
 
@@ -50,21 +51,28 @@ func newRxBatch(messages, size int) *rxBatch {
 		h.Name = &b.names[i][0]
 		h.Control = &b.cmsgs[i].b[0]
 	}
+	b.used = messages
 	return b
 }
 
 // recv reads as many messages as are there, at most as many as b has buffers. errno is EAGAIN when
 // there is none.
 func (b *rxBatch) recv(fd uintptr) (n int, errno syscall.Errno) {
-	for i := range b.hdrs {
+	for i := range b.used { // the others are as they were
 		b.hdrs[i].hdr.Namelen = unix.SizeofSockaddrInet6
 		b.hdrs[i].hdr.SetControllen(len(b.cmsgs[i].b))
 	}
 	for {
 		r, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.hdrs[0])),
 			uintptr(len(b.hdrs)), unix.MSG_DONTWAIT, 0, 0)
-		if errno != unix.EINTR {
-			return int(r), errno
+		switch errno {
+		case unix.EINTR:
+		case 0:
+			b.used = int(r)
+			return b.used, 0
+		default: // it may have begun to fill the first
+			b.used = 1
+			return 0, errno
 		}
 	}
 }
@@ -125,8 +133,9 @@ func (s *socket) readBatches(in receiver) error {
 			return err
 		}
 		failures = 0
-		in.receive(b.inbound(n))
-		s.unreadAt.Store(clock())
+		now := clock()
+		in.receive(b.inbound(n), now)
+		s.unreadAt.Store(now)
 		s.unread.Store(false)
 	}
 	return net.ErrClosed

@@ -50,7 +50,7 @@ func (p *pushReader) receive(b []byte, addr net.Addr, err error) {
 		d := &p.batch[0]
 		d.data = b
 		d.setSource(addr)
-		p.in.receive(p.batch[:])
+		p.in.receive(p.batch[:], clock())
 		*d = inbound{}
 	case !p.sock.retryRead(p.in, err, 1):
 		p.endLocked(err)

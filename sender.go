@@ -2,6 +2,7 @@ package kcp
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -234,15 +235,15 @@ func (b *outBatch) take(whole *outBatch, at int) (end int) {
 // the number of datagrams that the socket refused; an error means that it is closed. The packets
 // stay the caller's.
 func (b *outBatch) transmit(env *envelope, snmp *Snmp, sock *socket, until int64) (refused int, full bool, err error) {
-	var count Snmp
+	var packets, bytes uint64
 	for b.left() > 0 {
 		if b.sealed <= b.next {
 			piece := b.list[b.next:min(b.next+env.piece, len(b.list))]
 			env.sealAll(piece)
 			b.sealed = b.next + len(piece)
+			packets += uint64(len(piece))
 			for _, o := range piece {
-				count.OutPkts++
-				count.OutBytes += uint64(len(o.data))
+				bytes += uint64(len(o.data))
 			}
 		}
 		var n, r int
@@ -256,6 +257,7 @@ func (b *outBatch) transmit(env *envelope, snmp *Snmp, sock *socket, until int64
 			break
 		}
 	}
-	snmp.fold(&count)
+	atomic.AddUint64(&snmp.OutPkts, packets)
+	atomic.AddUint64(&snmp.OutBytes, bytes)
 	return refused, full, err
 }

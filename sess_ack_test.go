@@ -302,7 +302,7 @@ func TestAckRidesWithAnswerUDP(t *testing.T) {
 func TestYieldToBusyGoroutines(t *testing.T) {
 	var s socket
 	for range 100 {
-		s.yield()
+		s.yield(clock())
 	}
 	if s.longTurns < longTurnsMax && s.yieldFrom.Load() != 0 {
 		t.Errorf("%d long turns, and nothing is to wait", s.longTurns)
@@ -318,7 +318,7 @@ func TestYieldToBusyGoroutines(t *testing.T) {
 	defer wg.Wait()
 	defer stop.Store(true)
 	for end := time.Now().Add(realPatience); s.yieldFrom.Load() <= clock(); {
-		if s.yield(); time.Now().After(end) {
+		if s.yield(clock()); time.Now().After(end) {
 			t.Fatalf("%d long turns in a row, and the next one is waited for", s.longTurns)
 		}
 	}

@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// receive takes a batch of datagrams for a dialled session from its socket's reader.
-func (s *UDPSession) receive(batch []inbound) {
-	now := clock()
+// receive takes a batch of datagrams for a dialled session from its socket's reader, at now.
+func (s *UDPSession) receive(batch []inbound, now int64) {
 	batch, failed := s.cfg.env.openAll(batch, s.source.addr, s.cfg.snmp)
 	if len(batch) == 0 && failed == 0 {
 		return
@@ -29,7 +28,7 @@ func (s *UDPSession) receive(batch []inbound) {
 	held := s.driveInputLocked(now)
 	s.unlockAndSend(false)
 	if held {
-		s.flushHeldAck(s.sock.yield())
+		s.flushHeldAck(s.sock.yield(now))
 	}
 }
 

@@ -513,7 +513,7 @@ func TestOneWayBlackHole(t *testing.T) {
 func (s *UDPSession) inject(b []byte) {
 	d := []inbound{{data: append(make([]byte, 0, 1500), b...), from: s.to.peerAddr}}
 	if s.owner == nil {
-		s.receive(d)
+		s.receive(d, clock())
 		return
 	}
 	s.mu.Lock()

@@ -43,18 +43,17 @@ func (s *UDPSession) TryWrite(b []byte) (n int, err error) {
 }
 
 func (s *UDPSession) tryWriteLocked(b []byte) (n int) {
-	s.core.noteWrite(clock())
-	small := s.smallLocked([][]byte{b})
+	w := s.beginWriteLocked(clock(), [][]byte{b})
 	for n < len(b) && !s.tx.crowded() && !s.windowFullLocked() {
-		n += s.core.queue(b[n:], s.gatherRoomLocked(small))
+		n += s.core.queue(b[n:], s.gatherRoomLocked(w.small))
 		if n < len(b) {
-			s.flushWrittenLocked(small)
+			s.flushWrittenLocked(&w)
 		}
 	}
 	if n < len(b) {
 		s.core.noteRoomAwaited(clock())
 	}
-	s.endWriteLocked(n, small)
+	s.endWriteLocked(n, &w)
 	return n
 }
 

@@ -24,19 +24,23 @@ func (s *UDPSession) WriteBuffers(v [][]byte) (n int, err error) {
 }
 
 func (s *UDPSession) writeBuffers(v [][]byte) (n int, err error) {
-	if s.sock.pollUnread(clock()) {
-		time.Sleep(readerTurn)
-	}
 	s.mu.Lock()
+	now := clock()
+	if s.sock.pollUnread(now) {
+		s.mu.Unlock()
+		time.Sleep(readerTurn)
+		s.mu.Lock()
+		now = clock()
+	}
 	for s.writing && err == nil {
 		if err = s.writeErrLocked(); err == nil {
 			s.waitLocked(&s.writable)
+			now = clock()
 		}
 	}
 	if err == nil {
 		s.writing = true
-		s.core.noteWrite(clock())
-		w := writeState{small: s.smallLocked(v)}
+		w := s.beginWriteLocked(now, v)
 		for i := 0; i < len(v) && err == nil; i++ {
 			var m int
 			m, err = s.writeLocked(v[i], &w)
@@ -44,26 +48,37 @@ func (s *UDPSession) writeBuffers(v [][]byte) (n int, err error) {
 		}
 		s.writing, s.restAt = false, never
 		s.wakeLocked(&s.writable)
-		s.endWriteLocked(n, w.small)
+		s.endWriteLocked(n, &w)
 	}
 	s.unlockAndSend(true)
 	return n, s.opError("write", err)
 }
 
+// beginWriteLocked begins a write of v.
+func (s *UDPSession) beginWriteLocked(now int64, v [][]byte) (w writeState) {
+	s.core.noteWrite(now)
+	w.small = s.smallLocked(v)
+	if len(v) == 1 && len(v[0]) <= mtuLimit { // which takes no time to queue
+		w.now = now
+	}
+	return w
+}
+
 // endWriteLocked counts the n bytes that a Write has queued, and sees to their flush.
-func (s *UDPSession) endWriteLocked(n int, small bool) {
+func (s *UDPSession) endWriteLocked(n int, w *writeState) {
 	if n > 0 {
 		s.total.BytesSent += uint64(n)
 		atomic.AddUint64(&s.cfg.snmp.BytesSent, uint64(n))
-		s.flushWrittenLocked(small)
+		s.flushWrittenLocked(w)
 	}
 }
 
 // writeState is how far a Write under way is.
 type writeState struct {
-	small   bool // it may be gathered
-	begun   bool // something of it is queued
-	restDue bool // there was no room for so long that the rest is queued without
+	now     int64 // the time for its first flush, 0 to read the clock
+	small   bool  // it may be gathered
+	begun   bool  // something of it is queued
+	restDue bool  // there was no room for so long that the rest is queued without
 }
 
 // writeLocked queues b, a part of w, as the send window has room for it and the socket takes what is
@@ -82,7 +97,7 @@ func (s *UDPSession) writeLocked(b []byte, w *writeState) (n int, err error) {
 		if n == len(b) {
 			return n, nil
 		}
-		s.flushWrittenLocked(w.small)
+		s.flushWrittenLocked(w)
 		if !s.windowFullLocked() && !s.tx.crowded() || s.sendLocked(never) {
 			continue
 		}
@@ -122,15 +137,18 @@ func (s *UDPSession) restDueLocked() bool {
 }
 
 // flushWrittenLocked flushes what was written, leaves it to the timer, or lets it gather.
-func (s *UDPSession) flushWrittenLocked(small bool) {
-	now := clock()
+func (s *UDPSession) flushWrittenLocked(w *writeState) {
+	now := w.now
+	if w.now = 0; now == 0 {
+		now = clock()
+	}
 	if s.writeDelay && !s.windowFullLocked() {
 		s.flushBy = min(s.flushBy, s.nextTick(now))
 		s.core.cork(true)
 		s.scheduleLocked(math.MinInt64)
 		return
 	}
-	if small && s.gathersLocked() && s.core.unsent() < s.gsoSegments && !s.windowFullLocked() {
+	if w.small && s.gathersLocked() && s.core.unsent() < s.gsoSegments && !s.windowFullLocked() {
 		s.core.cork(true)
 		return
 	}

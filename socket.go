@@ -269,8 +269,8 @@ func (s *socket) checkReach(addr net.Addr) error {
 // A receiver takes what the reader of a socket reads. Its methods are called on the reader's
 // goroutine.
 type receiver interface {
-	// receive takes a batch, which is the receiver's until it returns.
-	receive(batch []inbound)
+	// receive takes a batch that was read at now, which is the receiver's until it returns.
+	receive(batch []inbound, now int64)
 	// refused takes a report that the peer's port is closed (ICMP port unreachable).
 	refused()
 	// readFailed ends the reading with an error that is not transient.
