@@ -19,9 +19,10 @@ type cubic struct {
 	inEpoch  bool          // epoch, k and wEst are set
 	ackedAt  time.Duration // time of the last acknowledgement
 
-	undo     *cubic // state before the last reduction, nil if that is not to be undone
-	lost     int    // bytes declared lost since that
-	spurious int    // of them, those that had arrived
+	undo      *cubic // state before the last reduction, nil if that is not to be undone
+	undoUntil int64  // value of total at which all that was sent before is accounted for
+	lost      int    // bytes declared lost since that
+	spurious  int    // of them, those that had arrived
 }
 
 const (
@@ -43,7 +44,9 @@ func newCubic() *cubic {
 func (c *cubic) Sent(time.Duration, int, int) {}
 
 func (c *cubic) Acked(now time.Duration, s *RateSample) {
-	c.total = s.Delivered
+	if c.total = s.Delivered; c.total > c.undoUntil {
+		c.undo = nil
+	}
 	pause := now - c.ackedAt
 	c.ackedAt = now
 	if s.RTT > 0 {
@@ -59,7 +62,6 @@ func (c *cubic) Acked(now time.Duration, s *RateSample) {
 		c.epoch += pause
 		return
 	}
-	c.undo = nil
 	acked := float64(s.Acked)
 	if c.window < c.ssthresh {
 		c.window += acked
@@ -101,6 +103,7 @@ func (c *cubic) Lost(now time.Duration, bytes, inFlight int, timeout bool) {
 	saved := *c
 	saved.undo = nil // only the last reduction can be undone
 	c.undo, c.lost, c.spurious = &saved, bytes, 0
+	c.undoUntil = c.total + int64(inFlight+bytes)
 	if c.window < c.wMax { // another flow takes its share: fast convergence
 		c.wMax = c.window * (1 + cubicBeta) / 2
 	} else {
@@ -117,13 +120,15 @@ func (c *cubic) Lost(now time.Duration, bytes, inFlight int, timeout bool) {
 
 // Spurious undoes the last reduction when all that was declared lost since had arrived (RFC 9438,
 // section 4.9: https://www.rfc-editor.org/rfc/rfc9438#section-4.9; RFC 4015:
-// https://www.rfc-editor.org/rfc/rfc4015).
+// https://www.rfc-editor.org/rfc/rfc4015). After a timeout that is known only when more has been
+// acknowledged than was in flight still, and the window may have grown again.
 func (c *cubic) Spurious(_ time.Duration, bytes int) {
 	c.spurious += bytes
 	if c.undo != nil && c.spurious >= c.lost {
-		total, srtt, ackedAt := c.total, c.srtt, c.ackedAt
+		now := *c
 		*c = *c.undo
-		c.total, c.srtt, c.ackedAt = total, srtt, ackedAt
+		c.total, c.srtt, c.ackedAt = now.total, now.srtt, now.ackedAt
+		c.window = max(c.window, now.window)
 	}
 }
 

@@ -112,6 +112,34 @@ func TestCubicUndo(t *testing.T) {
 	r.want("one of two was lost", r.window, before*0.7)
 }
 
+// When the delay grows suddenly, everything in flight times out, and all of it had arrived. That is
+// known only after the last of it is acknowledged.
+func TestCubicUndoesTimeout(t *testing.T) {
+	for real := range 2 {
+		r := newCubicRun(t)
+		for range 4 {
+			r.round(true)
+		}
+		before, n := r.window, r.Window()/IKCP_MTU_DEF
+		for i := range n {
+			r.Lost(r.now, IKCP_MTU_DEF, (n-1-i)*IKCP_MTU_DEF, true)
+		}
+		r.want("after timeouts", r.window, minWindow)
+		for i := range n {
+			if i >= real {
+				r.Spurious(r.now, IKCP_MTU_DEF)
+			}
+			r.total += IKCP_MTU_DEF
+			r.Acked(r.now, &RateSample{Acked: IKCP_MTU_DEF, RTT: cubicRTT, Delivered: r.total, WindowLimited: true})
+		}
+		if real == 0 {
+			r.want("undone", r.window, before)
+		} else if r.window > before*0.75 {
+			t.Errorf("window %.0f after a real loss, %.0f before", r.window, before)
+		}
+	}
+}
+
 func TestCubicFloor(t *testing.T) {
 	r := newCubicRun(t)
 	for i := range 50 {
