@@ -33,16 +33,20 @@ func TestPacedLossIsDeclared(t *testing.T) {
 // With the pacer's leave but not the congestion window's there is nothing to do.
 func TestPacedAndCongested(t *testing.T) {
 	n := newCongested(t)
+	cc := &steady{window: 10 * IKCP_MTU_DEF}
+	n.setControl(cc)
 	n.limitPacer.setRate(1_000_000_000, n.l.now)
 	for range 100 {
 		n.Send(make([]byte, n.mss))
 	}
+	n.pass(millisecond)
+	n.want("flight", 10)
+	cc.window = minWindow
+	n.l.now += int64(50 * millisecond)
+	n.hear(n.ackOf(3), n.ackOf(4))
 	n.flush(n.l.now)
-	n.pass(3 * second)
-	n.want("cwnd", minWindow)
-	if n.snd.lost.n == 0 {
-		t.Fatal("nothing is lost")
-	}
+	n.want("lost", 3)
+	n.want("flight", 5)
 	if at := n.deadline(); at <= n.l.now {
 		t.Error("a deadline that a flush does not move")
 	}

@@ -117,17 +117,21 @@ func (k *KCP) writeAck(now int64, h *header, a ack) {
 	k.write(now, h, nil)
 }
 
-// noteSpurious takes segment s, which arrived although its transmission at that time had been declared
-// lost.
-func (k *KCP) noteSpurious(now, at int64, s *sendSegment) {
+// noteSpurious takes the news that segment s, the transmission of which at that time had been declared
+// lost, had arrived by it (the Eifel detection, RFC 3522: https://www.rfc-editor.org/rfc/rfc3522). timed
+// says that now is when it arrived. Whatever has been acknowledged meanwhile, so long had to be waited.
+func (k *KCP) noteSpurious(now, at int64, s *sendSegment, timed bool) {
 	if s.forced {
 		return
 	}
-	k.loss.spurious++
-	k.cc.Spurious(time.Duration(now), s.size())
+	if timed {
+		k.loss.noteLate(now, now-at, k.rtt.srtt)
+	}
+	k.loss.noteSpurious()
 	if k.ccLossTimes != nil {
 		k.ccLossTimes.lostAfter(time.Duration(at), -s.size())
 	}
+	k.cc.Spurious(time.Duration(now), s.size())
 }
 
 // arrivedEarlier says whether segment s, of which it is only known that it arrived, did so by a
@@ -162,7 +166,9 @@ func (k *KCP) onRanges(now int64, b []byte, newest int64) {
 func (k *KCP) onArrived(now int64, sn uint32, newest int64, ordered bool) {
 	s := k.snd.at(sn)
 	if k.arrivedEarlier(now, s, newest) {
-		k.noteSpurious(now, s.sentAt, s)
+		// If there was one transmission, and all before had arrived, it did just now.
+		k.noteSpurious(now, s.sentAt, s, !ordered && !s.resent && sn == k.snd.una)
+		k.snd.forgetEarlier(sn)
 	}
 	k.loss.noteDelivered()
 	k.rate.onAcked(now, s.size())

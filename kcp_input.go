@@ -50,12 +50,13 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		k.lastAcknowledged = now
 	}
 	if regular && in.newest != 0 {
-		k.rtt.sample(now-in.newest, max(ackDelayAllowed(k.interval), k.params.peer.ackDelay))
+		k.loss.noteBatch(in.newest - in.oldest)
+		k.rtt.sample(now-in.newest, max(ackDelayAllowed(k.interval), k.peerAckDelay(k.loss.ackSpread)))
 		k.windowTuner.rtt = min(k.windowTuner.rtt, max(now-in.newest, 1))
 		k.pathQueue.sample(now, now-in.newest, k.ackDelaySlack())
 	}
 	if k.rate.sample.Acked > 0 {
-		k.loss.onAcks(now)
+		k.loss.onAcks(now, k.rtt.srtt)
 		sample := k.rate.finish(now, k.snd.bytesInFlight, k.rtt.min)
 		sample.WindowLimited = limited
 		k.rate.filter.onAcks(now, sample.Delivered, k.rtt.srtt, sample.AppLimited || k.allSent(now))
@@ -85,8 +86,20 @@ func (k *KCP) ackDelaySlack() int64 {
 type inputState struct {
 	una      uint32 // the newest una
 	newest   int64  // when the newest transmission acknowledged was sent, 0 for none
+	oldest   int64  // when the oldest was
 	datagram []byte
 	numbered bool // a WINS has told the peer's number
+}
+
+// onAck takes the time when a transmission was sent that was acknowledged, 0 for unknown.
+func (in *inputState) onAck(sentAt int64) {
+	if sentAt == 0 {
+		return
+	}
+	if in.newest == 0 {
+		in.oldest = sentAt
+	}
+	in.newest, in.oldest = max(in.newest, sentAt), min(in.oldest, sentAt)
 }
 
 // checkHeader returns Input's code for a segment with header h and rest behind it.
@@ -120,7 +133,7 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, regular bool, in *inp
 	switch h.cmd {
 	case IKCP_CMD_ACK:
 		if own {
-			in.newest = max(in.newest, k.onAck(now, h.sn, h.ts, regular))
+			in.onAck(k.onAck(now, h.sn, h.ts, regular))
 			if h.len > 0 && k.caps.bothTakeRecords() && !k.unconfirmed() {
 				k.onRanges(now, body, in.newest)
 			}
@@ -165,7 +178,7 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, regular bool, in *inp
 // regular was rebuilt, some time after it would have arrived: it says nothing about time.
 func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
 	if sn-k.snd.una >= k.snd.nxt-k.snd.una || k.snd.at(sn).state == segAcked {
-		k.noteLateEcho(sn, ts)
+		k.noteLateEcho(now, sn, ts, regular)
 		return 0
 	}
 	s := k.snd.at(sn)
@@ -187,13 +200,13 @@ func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
 	case !last || s.state == segLost:
 		// The retransmission was spurious: later segments had overtaken this one, or its
 		// acknowledgement took longer than the sender waited.
-		if !s.forced && regular && at < k.loss.newestAcked {
-			k.loss.noteReordering(now, now-at-k.loss.rtt)
+		k.noteSpurious(now, at, s, regular)
+		if !last {
+			k.snd.forget(sn, ts)
 		}
-		k.noteSpurious(now, at, s)
 		sentAt = at
 	case !s.duplicated && regular: // else either copy may have arrived (Karn's algorithm)
-		k.loss.onAck(now, at)
+		k.loss.onAck(now, at, k.rtt.srtt)
 		sentAt = at
 	}
 	k.loss.noteDelivered()

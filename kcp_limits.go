@@ -30,10 +30,10 @@ func (k *KCP) maySendNew() bool {
 }
 
 // mayRetransmit says whether a segment is lost that the peer's window and the congestion window
-// have room for.
+// have room for, or that probes a silent path.
 func (k *KCP) mayRetransmit() bool {
 	_, ok := k.nextLost()
-	return ok && !k.cwndLimited()
+	return ok && (k.loss.probes > 0 || !k.cwndLimited())
 }
 
 // nextLost returns the lost segment to be retransmitted next: the oldest unacknowledged one if that
@@ -114,15 +114,26 @@ func (k *KCP) probeProof(now int64) {
 	p.probeAt = now + k.rtt.backoff(p.level)
 }
 
-// noteLateEcho takes an acknowledgement of segment sn that changes nothing any more. If una has
-// overtaken it, its slot in the send window may not be in use again.
-func (k *KCP) noteLateEcho(sn, ts uint32) {
+// noteLateEcho takes an acknowledgement of segment sn that changes nothing any more, except that it may
+// tell that a transmission had arrived which was taken for lost. If una has overtaken it, its slot in
+// the send window may not be in use again.
+func (k *KCP) noteLateEcho(now int64, sn, ts uint32, regular bool) {
 	w := &k.snd
-	if !k.proof.required || !before(sn, w.nxt) || w.end-sn > uint32(len(w.ring)) {
+	if !before(sn, w.nxt) || w.end-sn > uint32(len(w.ring)) {
 		return
 	}
-	if s := w.at(sn); s.state == segAcked && s.ts == ts {
-		k.proof.echoed(sn)
+	s := w.at(sn)
+	switch {
+	case s.state != segAcked:
+	case s.ts == ts:
+		if k.proof.required {
+			k.proof.echoed(sn)
+		}
+	case s.resent:
+		if at, ok := w.earlier(now, sn, ts); ok {
+			k.noteSpurious(now, at, s, regular)
+			w.forget(sn, ts)
+		}
 	}
 }
 

@@ -16,25 +16,41 @@ func (k *KCP) lossAt() int64 {
 		return never
 	}
 	s := w.at(w.inFlight.head)
-	at := s.sentAt + k.loss.reorder
+	at := s.sentAt
 	if s.duplicated {
 		at += k.duplicateGap()
 	}
 	later := int(w.laterAcks)
-	rtt := max(k.rtt.srtt, k.loss.rtt)
+	rtt := k.loss.roundTrip(k.rtt.srtt)
 	switch {
 	case later >= k.resend, later > 0 && k.fewInFlight():
-		return at + k.loss.rtt
+		return at + k.loss.patience(k.rtt.srtt)
 	case later > 0: // https://www.rfc-editor.org/rfc/rfc9002#section-6.1.2
-		return at + rtt + max(rtt/8, ackJitter)
+		return at + max(k.loss.patience(k.rtt.srtt), rtt+max(rtt/8, ackJitter))
 	case k.rtt.nodelay && s.backoff == 0 && k.rtt.srtt != 0:
 		slack := ackJitter
-		if delay := k.peerAckDelay(k.ownAckDelay()); delay > slack { // likely with our settings
+		otherwise := k.ownAckDelay() // the peer likely has our settings
+		if !k.ackNoDelay {
+			otherwise = max(otherwise, k.loss.ackSpread)
+		}
+		if delay := k.peerAckDelay(otherwise); delay > slack {
 			slack = delay + timerGranularity
 		}
-		return k.loss.extended(at + max(rtt+max(slack, 4*k.rtt.rttvar), k.rtt.minRTO))
+		return k.loss.extended(at + max(rtt+max(slack+k.loss.reorder, 4*k.rtt.rttvar), k.rtt.minRTO))
 	}
 	return never
+}
+
+// nextTimeout returns the segment in flight whose RTO is over first, and when that is, never for none.
+// What reordering may delay has not timed out: the mean deviation tells little of a few that are late.
+// But where nodelay asks for haste and much is lost, what seems late is mostly what was acknowledged
+// again, as the first acknowledgement was lost.
+func (k *KCP) nextTimeout() (sn uint32, deadline int64) {
+	least := int64(0)
+	if k.loss.reorder > 0 && !(k.rtt.nodelay && k.loss.lossRate >= hastyLossRate) {
+		least = k.loss.patience(k.rtt.srtt) + timerGranularity
+	}
+	return k.snd.earliest(&k.rtt, least)
 }
 
 // fewInFlight says whether too little is in flight ever to be acknowledged resend times after a
@@ -60,33 +76,44 @@ func (k *KCP) detectLoss(now int64) {
 		case later > 0:
 			k.count.EarlyRetransSegs++
 		default:
-			k.count.LostSegs++
 			if k.loss.ackedAt <= k.snd.at(sn).sentAt { // nothing at all is acknowledged
 				backoff = 1
 			}
+			k.noteTimeout(now, k.rtt.rto, backoff)
 		}
 		k.declareLost(now, sn, backoff, false)
 	}
 	for {
-		sn, deadline := k.snd.earliest(&k.rtt)
+		sn, deadline := k.nextTimeout()
 		if deadline <= now {
 			k.loss.grantGrace(now, deadline)
 		}
 		if k.loss.extended(deadline) > now {
 			return
 		}
-		k.count.LostSegs++
 		s := k.snd.at(sn)
-		backoff := s.backoff + 1
+		wait, backoff := k.rtt.backoff(s.backoff), s.backoff+1
 		if k.loss.ackedAt > s.sentAt {
 			// The path works. This segment was lost, or it found no room in a window that was
 			// smaller than assumed.
 			backoff = 0
 		}
-		if backoff > 1 && k.caps.peerMarked() { // the peer may have been restarted
-			k.flow.probeDue = true
-		}
+		k.noteTimeout(now, wait, backoff)
 		k.declareLost(now, sn, backoff, true)
+	}
+}
+
+// noteTimeout counts a timeout of a segment that waited so long, and has that backoff level from now
+// on.
+func (k *KCP) noteTimeout(now, wait int64, backoff uint8) {
+	k.count.LostSegs++
+	burst := timeoutBurst
+	if k.sparse() {
+		burst = timeoutBurstSparse
+	}
+	k.loss.noteTimeout(now, wait, k.rtt.srtt, burst)
+	if max(int(backoff), k.loss.rounds) > 1 && k.caps.peerMarked() { // the peer may have been restarted
+		k.flow.probeDue = true
 	}
 }
 

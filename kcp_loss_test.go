@@ -266,10 +266,11 @@ func TestReorderingIsLearnt(t *testing.T) {
 		t.Errorf("%d sent again for the same reordering", n.count.RetransSegs)
 	}
 	window := n.loss.reorder
-	n.l.now += 2 * reorderMemory
-	n.write(1)
-	n.l.now += int64(55 * millisecond)
-	n.hear(n.ackOf(n.snd.nxt - 1))
+	for range reorderAcks {
+		n.write(1)
+		n.l.now += int64(55 * millisecond)
+		n.hear(n.ackOf(n.snd.nxt - 1))
+	}
 	if n.loss.reorder >= window {
 		t.Errorf("reordering window %v after a long time without any", time.Duration(n.loss.reorder))
 	}

@@ -50,7 +50,7 @@ func (k *KCP) flushDue(now int64) bool {
 // deadline returns when flush has to be called at the latest, never if only an event can make
 // that necessary.
 func (k *KCP) deadline() int64 {
-	_, at := k.snd.earliest(&k.rtt)
+	_, at := k.nextTimeout()
 	at = min(k.loss.extended(at), k.lossAt(), k.dup.nextAt(), k.peer.dueAt())
 	if len(k.acks.pending) > 0 {
 		at = min(at, k.acks.deadline)
@@ -85,6 +85,7 @@ func (k *KCP) writeData(now int64) {
 		case again:
 			h.sn, _ = k.nextLost()
 			k.count.RetransSegs++
+			k.loss.probes = max(k.loss.probes-1, 0)
 		case k.maySendNew():
 			h.sn = k.snd.nxt
 			k.snd.nxt++

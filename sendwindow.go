@@ -119,6 +119,27 @@ func (w *sendWindow) earlier(now int64, sn, ts uint32) (at int64, ok bool) {
 	return at, now-at <= rtoMax
 }
 
+// forget makes an earlier transmission of segment sn, with time stamp ts, unknown: it has been
+// acknowledged, and may be again.
+func (w *sendWindow) forget(sn, ts uint32) {
+	s, old := w.at(sn), w.oldAt(sn)
+	if old.first == ts {
+		old.first = s.ts
+	}
+	if old.prior == ts {
+		old.prior = s.ts
+	}
+}
+
+// forgetEarlier makes all earlier transmissions of segment sn unknown: one has been acknowledged, and
+// which one is not known.
+func (w *sendWindow) forgetEarlier(sn uint32) {
+	if s := w.at(sn); s.resent {
+		old := w.oldAt(sn)
+		old.first, old.prior = s.ts, s.ts
+	}
+}
+
 // sentLately says whether ts is that of the last transmission of one of the oldest unacknowledged
 // segments.
 func (w *sendWindow) sentLately(ts uint32) bool {
@@ -334,13 +355,14 @@ func (w *sendWindow) advance() {
 	}
 }
 
-// earliest returns the segment in flight whose RTO is over first, and when that is, never for none.
-func (w *sendWindow) earliest(rtt *rttEstimator) (sn uint32, deadline int64) {
+// earliest returns the segment in flight whose RTO, at least that long, is over first, and when that
+// is, never for none.
+func (w *sendWindow) earliest(rtt *rttEstimator, least int64) (sn uint32, deadline int64) {
 	deadline = never
 	for set := w.armed; set != 0; set &= set - 1 {
 		level := uint8(bits.TrailingZeros32(set))
 		head := w.timers[level].head
-		if d := w.at(head).sentAt + rtt.backoff(level); d < deadline {
+		if d := w.at(head).sentAt + max(rtt.backoff(level), least); d < deadline {
 			sn, deadline = head, d
 		}
 	}

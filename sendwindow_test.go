@@ -95,7 +95,7 @@ func TestSendWindowModel(t *testing.T) {
 				if w.inFlight.n > 0 {
 					sn := w.inFlight.head
 					if rnd.IntN(4) == 0 { // by its timer, which may run in another order
-						sn, _ = w.earliest(&rtt)
+						sn, _ = w.earliest(&rtt, 0)
 					}
 					m.segs[sn].lost = true
 					w.markLost(sn, w.at(sn).backoff+uint8(rnd.IntN(2)))
@@ -123,7 +123,7 @@ func TestSendWindowModel(t *testing.T) {
 			for _, sn := range order {
 				earliest = min(earliest, w.at(sn).sentAt+rtt.backoff(w.at(sn).backoff))
 			}
-			if _, at := w.earliest(&rtt); at != earliest {
+			if _, at := w.earliest(&rtt, 0); at != earliest {
 				t.Fatalf("seed %d step %d: next timeout at %d, want %d", seed, step, at, earliest)
 			}
 			wantWindow(t, &w)
