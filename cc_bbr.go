@@ -42,6 +42,7 @@ type bbr struct {
 	bwAt            int              // the newest of bw
 	bwLow           int64            // bound of the rate from congestion to the next probe, 0 for none
 	congestedRounds int              // rounds of cruising in a row with congestion
+	undo            bbrUndo          // of what that has reduced
 
 	minRTT    time.Duration // shortest sample of the round trip, 0 before the first
 	baseRTT   time.Duration // round trip without a queue, 0 before the first sample
@@ -91,6 +92,15 @@ type bbrRound struct {
 	roomLimited bool          // the send window or the peer's did
 }
 
+// bbrUndo is what tells whether the last reductions of the rate were for congestion, if what was lost
+// turns out to have arrived.
+type bbrUndo struct {
+	rate        int64 // before them, 0 for nothing to undo
+	bwLow       int64 // before them
+	acked, lost int   // bytes in the rounds that led to them
+	last        int64 // the last of these rounds
+}
+
 type bbrState uint8
 
 const (
@@ -123,6 +133,8 @@ const (
 	// bbrCwndGain is the congestion window in bandwidth-delay products (section 5.6.4:
 	// https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.6.4).
 	bbrCwndGain = 2.0
+	// bbrUndoRounds is how many rounds after a reduction what led to it may turn out to be spurious.
+	bbrUndoRounds = 4
 	// A cruise lasts bbrCruiseMin rounds and up to bbrCruiseSpread more.
 	bbrCruiseMin    = 4
 	bbrCruiseSpread = 6
@@ -263,6 +275,7 @@ func (b *bbr) endRound(now time.Duration) {
 	case !congested:
 		b.congestedRounds = 0
 	case b.state == bbrCruise:
+		b.noteReduction(&r)
 		b.bwLow = max(int64(r.mean()), b.rate()*7/10, 1)
 		if b.congestedRounds++; b.congestedRounds >= 2 { // the path has become slower
 			for i := range b.bw {
@@ -272,6 +285,36 @@ func (b *bbr) endRound(now time.Duration) {
 	}
 	if !b.filled && !r.appLimited {
 		b.checkFull(congested)
+	}
+}
+
+// noteReduction remembers what a reduction for the congestion of a round changes.
+func (b *bbr) noteReduction(r *bbrRound) {
+	u := &b.undo
+	if u.rate == 0 || b.rounds-u.last > bbrUndoRounds {
+		*u = bbrUndo{rate: b.maxRate(), bwLow: b.bwLow}
+	}
+	u.acked += r.acked
+	u.lost += r.lost
+	u.last = b.rounds
+}
+
+// Spurious undoes the last reductions when no more was lost than the path loses by itself (RFC 4015:
+// https://www.rfc-editor.org/rfc/rfc4015).
+func (b *bbr) Spurious(_ time.Duration, bytes int) {
+	before := max(0, bytes-b.round.lost)
+	b.round.lost = max(0, b.round.lost-bytes)
+	u := &b.undo
+	if u.rate == 0 || before == 0 {
+		return
+	}
+	u.lost = max(0, u.lost-before)
+	if b.rounds-u.last <= bbrUndoRounds && !b.loss.beyond(u.lost, u.lost+u.acked) {
+		b.bw[b.bwAt] = max(b.bw[b.bwAt], u.rate)
+		if b.bwLow > 0 {
+			b.bwLow = u.bwLow
+		}
+		*u, b.congestedRounds = bbrUndo{}, 0
 	}
 }
 
@@ -490,8 +533,6 @@ func (b *bbr) Lost(now time.Duration, bytes, inFlight int, timeout bool) {
 		b.stalled, b.saved, b.window = true, b.window, minWindow
 	}
 }
-
-func (b *bbr) Spurious(_ time.Duration, bytes int) { b.round.lost = max(0, b.round.lost-bytes) }
 
 // lostAfter takes bytes that were sent at sentAt and are lost, negative ones if they were not after all.
 func (b *bbr) lostAfter(sentAt time.Duration, bytes int) { b.loss.lost(sentAt, bytes) }

@@ -46,3 +46,59 @@ func TestBBROutOfStep(t *testing.T) {
 		t.Errorf("%d flows probe at %d different times", flows, len(when))
 	}
 }
+
+// bbrAfter lets a controller fill a path of 1 MB/s and 50 ms, and then has some of each of two rounds
+// lost while the round trip has doubled. Of what is lost, spurious bytes turn out to have arrived.
+func bbrAfter(spurious func(lost int) int) (before, reduced, after int64) {
+	const (
+		rate = 1_000_000
+		rtt  = 50 * time.Millisecond
+		bdp  = rate / 20
+	)
+	b := newBBR(1)
+	now, total, lost := time.Second, int64(0), 0
+	round := func(rtt time.Duration, rate int64, loss int) {
+		for range 10 {
+			now += rtt / 10
+			total += bdp / 10
+			b.Sent(now, bdp/10+loss, bdp)
+			if loss > 0 {
+				b.lostAfter(now-rtt, loss)
+				b.Lost(now, loss, bdp, false)
+				lost += loss
+			}
+			b.Acked(now, &RateSample{Acked: bdp / 10, InFlight: bdp, Prior: bdp, RTT: rtt, Rate: rate,
+				Delivered: total, PriorDelivered: max(0, total-bdp), WindowLimited: true})
+		}
+	}
+	for range 100 {
+		round(rtt, rate, 0)
+	}
+	for b.state != bbrCruise || b.began != b.rounds {
+		round(rtt, rate, 0)
+	}
+	before = b.rate()
+	for range 3 {
+		round(2*rtt, rate/2, bdp/50)
+	}
+	reduced = b.rate()
+	for left := spurious(lost); left > 0; left -= bdp / 50 {
+		b.lostAfter(now-2*rtt, -bdp/50)
+		b.Spurious(now, bdp/50)
+	}
+	return before, reduced, b.rate()
+}
+
+// The reduction of the rate for losses that were none is undone, and that for losses is not.
+func TestBBRUndo(t *testing.T) {
+	before, reduced, after := bbrAfter(func(lost int) int { return lost })
+	if reduced > before*3/4 {
+		t.Fatalf("%d after losses, %d before", reduced, before)
+	}
+	if after < before {
+		t.Errorf("%d after all had arrived, %d before", after, before)
+	}
+	if _, _, after = bbrAfter(func(lost int) int { return lost / 3 }); after > reduced {
+		t.Errorf("%d after a third had arrived, want %d", after, reduced)
+	}
+}
