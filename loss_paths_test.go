@@ -190,7 +190,9 @@ func (p lossPath) run(t *testing.T, seed uint64, warm, d time.Duration) (r lossR
 			go p.stalls(w, c, warm+d)
 		}
 		w.sleep(warm)
+		w.watching.Lock()
 		on = true
+		w.watching.Unlock()
 		before := got.got.Load()
 		w.sleep(d)
 		r.goodput = float64(got.got.Load()-before) / d.Seconds()
@@ -198,7 +200,9 @@ func (p lossPath) run(t *testing.T, seed uint64, warm, d time.Duration) (r lossR
 		r.noticed = s.Spurious - begin.Spurious
 		r.declared = s.LostEarly + s.LostFast + s.LostTimeout - begin.LostEarly - begin.LostFast - begin.LostTimeout
 		r.kinds = [3]uint64{s.LostFast, s.LostEarly, s.LostTimeout}
+		w.watching.Lock()
 		on = false
+		w.watching.Unlock()
 		w.net.SetTap(nil)
 		c.SetLinger(0)
 		c.Close()
@@ -207,6 +211,8 @@ func (p lossPath) run(t *testing.T, seed uint64, warm, d time.Duration) (r lossR
 		}
 		peer.(io.Closer).Close()
 		<-done
+		w.watching.Lock()
+		defer w.watching.Unlock()
 		for _, all := range sent {
 			arrived := false
 			for i, x := range all {
