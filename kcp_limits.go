@@ -147,7 +147,7 @@ func (k *KCP) limitedBy(now int64) SendLimit {
 	_, resend := k.nextLost()
 	waiting, idle := k.snd.waiting(), !queued && k.snd.lost.n == 0
 	switch {
-	case idle && k.out.full():
+	case k.out.full(): // and what is in flight may not have left
 		return LimitSocket
 	case idle && (waiting == 0 || k.corked || waiting < k.sendLimit() && !k.awaitsRoom(now)):
 		return LimitApplication
@@ -158,8 +158,6 @@ func (k *KCP) limitedBy(now int64) SendLimit {
 			return LimitPeerWindow
 		}
 		return LimitSendWindow
-	case k.out.full():
-		return LimitSocket
 	case k.limitPacer.blocks() || k.bucket.blocked:
 		return LimitRate
 	case k.ccPacer.blocks():

@@ -81,7 +81,7 @@ func TestQueueingDelayPathChange(t *testing.T) {
 		path.Delay = 50 * time.Millisecond
 		w.check(w.net.SetDefault(path))
 		l.stream(1000, 33*time.Millisecond, 2*time.Second)
-		want("longer", 60*time.Millisecond)
+		want("longer", 40*time.Millisecond) // each acknowledgement might have waited for 20 ms
 		l.stream(1000, 33*time.Millisecond, 30*time.Second)
 		want("longer for half a minute", 0)
 		path.Delay = 5 * time.Millisecond

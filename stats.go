@@ -65,7 +65,8 @@ type Stats struct {
 	// QueueingDelay is how long datagrams wait in the queues of the path now: by how much the
 	// shortest of the last round trips, of eight or a second's, is above the shortest of the last 15
 	// to 30 seconds. 0 is none, or unknown. Jitter hardly counts, and delayed acknowledgements do not,
-	// unless the peer, one without extensions, sends them on a timer. A path that becomes longer reads
+	// unless the peer, one without extensions, sends them on a timer; where each segment is acknowledged
+	// alone, it may be too small by the time for which the peer may delay that. A path that becomes longer reads
 	// as a queue until the shorter one is forgotten, and a queue that has never been empty for as long
 	// reads as part of the path.
 	QueueingDelay time.Duration

@@ -149,6 +149,7 @@ func (l *load) try() {
 func TestSendLimitSocket(t *testing.T) {
 	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
 		cfg := w.config(nil, 0, 0)
+		cfg.rcvWnd = 4096
 		l := w.listen(cfg, "10.0.0.2:2000")
 		go echo(l)
 		v, s := w.behindValve(cfg, l, 1)
