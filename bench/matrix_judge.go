@@ -188,13 +188,10 @@ func (c *matrixCase) waste(sent, lost, data, parity float64) float64 {
 }
 
 // wasted returns the waste between two samples. Data counts when it is sent first, as what is on its
-// way at the first sample would count for nothing; where the transport does not tell, when it is
-// read.
+// way at the first sample would count for nothing; when it is read, where that is more, as a large window
+// is repaired, and where the transport does not tell.
 func (c *matrixCase) wasted(first, last *matrixSample, parity float64) float64 {
-	data := last.Stats.fresh() - first.Stats.fresh()
-	if last.Stats.BytesSent == 0 {
-		data = last.Received - first.Received
-	}
+	data := max(last.Stats.fresh()-first.Stats.fresh(), last.Received-first.Received)
 	p, q := &first.Path, &last.Path
 	carried := float64(q.Sent-p.Sent) - float64(q.QueueDrops-p.QueueDrops) - float64(q.Policed-p.Policed)
 	lost := 0.0
