@@ -249,11 +249,6 @@ func (k *KCP) dataRoom() int {
 	return k.mss
 }
 
-// idle says whether nothing waits to be sent or acknowledged.
-func (k *KCP) idle() bool {
-	return k.snd.waiting() == 0 && len(k.acks.pending) == 0 && !k.flow.updateDue
-}
-
 // trim gives back the memory of empty windows when the core has been inactive for trimAfter.
 func (k *KCP) trim(now int64) {
 	if now-k.lastActive < trimAfter {
