@@ -20,6 +20,9 @@ import (
 //     and for conserveMemory periods that share is tolerated as well.
 //   - If no more is lost than the path loses by itself, the window grows, faster each time.
 //   - If conserveRounds periods did not use the window up, there is none again.
+//
+// What an application that sends little loses says nothing while there is no window: less cannot be sent
+// of it.
 type conservation struct {
 	window int     // bytes that may be in flight, 0 for no bound
 	excess float64 // sum of the shares lost lately beyond what is tolerated
@@ -34,7 +37,7 @@ type conservation struct {
 		sent  int   // bytes sent in it
 		acked int   // bytes acknowledged in it, which were sent in the one before
 		prior int   // bytes sent in the one before
-		skip  bool  // the one before began with another window
+		skip  bool  // the one before began with another window, or the application limited it
 	}
 	period struct {
 		began time.Duration
@@ -83,6 +86,7 @@ func (c *conservation) Sent(now time.Duration, bytes, inFlight int) {
 
 func (c *conservation) Acked(now time.Duration, s *RateSample) {
 	r, p := &c.round, &c.period
+	r.skip = r.skip || s.AppLimited && c.window == 0
 	if s.PriorDelivered < r.until {
 		r.acked += s.Acked
 		return

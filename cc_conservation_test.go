@@ -254,3 +254,26 @@ func TestNoDelayOnThinPaths(t *testing.T) {
 		}
 	}
 }
+
+// What an application loses that sends little is not for too much in flight: messages are as late with nc=1
+// as without any bound, also where three of ten datagrams are lost.
+func TestNoDelayOfThinStream(t *testing.T) {
+	virtual(t, netem.Path{Delay: 30 * time.Millisecond, Loss: 0.3}, func(w *world) {
+		c, s := w.pair(w.config(nil, 0, 0))
+		lowLatency(1024, c, s)
+		watched := new(watchedConservation)
+		c.control(watched)
+		go func() {
+			for range 3000 {
+				c.Write(make([]byte, 500))
+				w.sleep(10 * time.Millisecond)
+			}
+		}()
+		_, err := io.ReadFull(s, make([]byte, 3000*500))
+		w.check(err)
+		if watched.bounded {
+			t.Error("what is in flight was bounded")
+		}
+		closeAll(c, s)
+	})
+}

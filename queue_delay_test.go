@@ -43,7 +43,7 @@ func TestQueueingDelay(t *testing.T) {
 			// Jitter of both ways makes the path as much longer. One datagram is under way on the
 			// bottleneck, one more is allowed beyond the window.
 			queued = max(0, queued-path.Jitter)
-			slack := max(5*time.Millisecond, queued/10) + path.Jitter/2 + 3*time.Duration(IKCP_MTU_DEF*int(time.Second)/rate)
+			slack := max(5*time.Millisecond, queued/10) + path.Jitter/2 + 3*IKCP_MTU_DEF*time.Second/time.Duration(rate)
 			if path.Loss > 0 { // what is lost counts in the window until that is known, and does not queue
 				slack += (rtt + queued) / 10
 			}
