@@ -286,7 +286,7 @@ func TestMaxWindow(t *testing.T) {
 	virtual(t, netem.Path{}, func(w *world) {
 		cfg := w.config(nil, 0, 0).bounded(1)
 		cfg.maxWnd = 1000
-		b := w.fat(cfg, netem.Path{Delay: 100 * time.Millisecond, Bandwidth: scaled(12_500_000)})
+		b := w.fat(cfg, netem.Path{Delay: 100 * time.Millisecond, Bandwidth: 12_500_000})
 		windows := func(send, receive int) {
 			t.Helper()
 			w.sleep(3 * time.Second)
