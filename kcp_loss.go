@@ -137,6 +137,7 @@ func (k *KCP) resetRTO(now int64) {
 		w.markLost(sn, 0)
 		w.at(sn).forced = true
 	}
+	k.loss.endBurst()
 	sn := w.lost.head
 	for range w.lost.n {
 		s := w.at(sn)

@@ -60,6 +60,26 @@ func TestResetRTO(t *testing.T) {
 	t.Error("no timeout within a second")
 }
 
+// Bursts of timeouts before ResetRTO do not hold the first one after it back.
+func TestResetRTOAfterBursts(t *testing.T) {
+	l := newLine(t, 10*millisecond)
+	l.chat(5)
+	l.cut = true
+	for range 2 * timeoutBurstSparse {
+		l.send(l.a, "lost")
+	}
+	l.advance(20 * second)
+	first := l.a.snd.una
+	l.a.resetRTO(l.now)
+	l.a.drive()
+	sent := len(l.a.pushes(first))
+	l.advance(time.Duration(l.a.rtt.rto + int64(graceMax)))
+	l.a.wantSent(first, sent+1)
+	l.cut = false
+	l.advance(second)
+	l.a.want("waiting", 0)
+}
+
 // Where nothing was lost, ResetRTO costs a transmission of what is in flight, and neither the
 // congestion control, the statistics nor the loss rate take that for a loss.
 func TestResetRTOWithoutLoss(t *testing.T) {

@@ -107,7 +107,7 @@ func (d *lossState) noteBatch(spread int64) {
 // onAcks is called for each datagram that acknowledges something.
 func (d *lossState) onAcks(now, srtt int64) {
 	d.ackedAt = now
-	d.timeouts, d.heldUntil, d.rounds, d.probes = 0, 0, 0, 0
+	d.endBurst()
 	if d.reorder == 0 {
 		return
 	}
@@ -158,6 +158,9 @@ func (d *lossState) noteTimeout(now, wait, srtt int64, burst int) {
 		d.rounds++
 	}
 }
+
+// endBurst lets timeouts begin anew, as if there had been none.
+func (d *lossState) endBurst() { d.timeouts, d.heldUntil, d.rounds, d.probes = 0, 0, 0, 0 }
 
 // extended returns the deadline with its grace period, or until the next timeout is due.
 func (d *lossState) extended(deadline int64) int64 {
