@@ -139,9 +139,13 @@ func (q *ackQueue) atOnce() bool { return len(q.pending) > 0 && !q.held && !q.th
 // hold lets the acknowledgement of a single segment wait for an answer.
 func (q *ackQueue) hold() { q.held = q.segments == 1 && !q.thinning.on() }
 
-// trim gives memory back.
-func (q *ackQueue) trim() {
-	if len(q.pending) == 0 {
+// trim gives memory back. While there is a gap, what has arrived beyond it is told again.
+func (q *ackQueue) trim(gap bool) {
+	switch {
+	case len(q.pending) > 0:
+	case gap:
+		*q = ackQueue{ranges: q.ranges}
+	default:
 		*q = ackQueue{}
 	}
 }

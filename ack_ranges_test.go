@@ -79,6 +79,28 @@ func TestRangesTold(t *testing.T) {
 	}
 }
 
+// A pause that gives memory back forgets nothing of a gap: what fills it is of no range, and what lies
+// beyond it is told again.
+func TestRangesAfterPause(t *testing.T) {
+	n := alone(t)
+	n.takesRanges()
+	push := func(sn uint32) { n.hear(n.fromPeer(header{cmd: IKCP_CMD_PUSH, sn: sn, len: 50})) }
+	push(2)
+	push(3)
+	n.flush(n.l.now)
+	n.pass(3 * time.Second)
+	push(1)
+	push(5)
+	n.flush(n.l.now)
+	var got []string
+	for _, h := range n.commands(IKCP_CMD_ACK) {
+		got = append(got, fmt.Sprintf("%d<%d%s", h.sn, h.una, showRanges(h.data)))
+	}
+	if got, want := strings.Join(got, ", "), "3<0 2+2, 1<0, 5<0 5+1 2+2"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // An ACK has 32 pairs at most, and fewer where the MTU or what came leaves less room: here it
 // acknowledges the arrival of as many segments as are missing between them.
 func TestRangesAreBounded(t *testing.T) {

@@ -256,7 +256,7 @@ func (k *KCP) trim(now int64) {
 	}
 	k.snd.trim()
 	k.rcv.trim()
-	k.acks.trim()
+	k.acks.trim(k.rcv.gap())
 	k.trimmed = k.lastActive
 }
 
