@@ -356,3 +356,28 @@ func FuzzAckRanges(f *testing.F) {
 		}
 	})
 }
+
+// What a rebuilt datagram acknowledges, by una or ranges, arrived some time before: it tells neither a
+// round trip nor how late the path delivers.
+func TestRebuiltAcknowledgementsTellNoTime(t *testing.T) {
+	for _, regular := range []bool{true, false} {
+		n := alone(t)
+		n.takesRanges()
+		n.write(4)
+		n.l.now += int64(200 * millisecond)
+		n.input(n.l.now, withRecords(n.ackOf(3), pairs(2, 2)), regular)
+		if told := n.rate.sample.RTT != 0; told != regular {
+			t.Errorf("ranges, regular %t: a round trip of %v", regular, n.rate.sample.RTT)
+		}
+		n.loss.reorder = 0
+		n.resetRTO(n.l.now)
+		n.snd.at(n.snd.una).forced = false // as if it had been declared lost
+		n.l.now += int64(300 * millisecond)
+		update := n.fromPeer(header{cmd: IKCP_CMD_WINS})
+		update.una = 1
+		n.input(n.l.now, encode(update), regular)
+		if told := n.loss.reorder != 0; told != regular {
+			t.Errorf("una, regular %t: a reordering window of %v", regular, time.Duration(n.loss.reorder))
+		}
+	}
+}

@@ -143,10 +143,9 @@ func (k *KCP) arrivedEarlier(now int64, s *sendSegment, newest int64) bool {
 	return s.state == segLost || s.resent && (now-s.sentAt < k.rtt.min || newest != 0 && s.sentAt > newest)
 }
 
-// onRanges takes the ranges of an ACK, after its header. newest is when the newest transmission was sent
-// that the same datagram acknowledges by its ts, 0 for unknown. The cost is in proportion to the number
-// of pairs and of the segments that are newly acknowledged, whatever the counts say.
-func (k *KCP) onRanges(now int64, b []byte, newest int64) {
+// onRanges takes the ranges of an ACK, after its header. The cost is in proportion to the number of pairs
+// and of the segments that are newly acknowledged, whatever the counts say.
+func (k *KCP) onRanges(now int64, b []byte, in *inputState) {
 	w := &k.snd
 	r := rangeReader{b: b, una: w.una}
 	for {
@@ -155,25 +154,26 @@ func (k *KCP) onRanges(now int64, b []byte, newest int64) {
 			return
 		}
 		for sn := w.unacked(w.una + begin); sn-w.una < end; sn = w.unacked(sn + 1) {
-			k.onArrived(now, sn, newest, true)
+			k.onArrived(now, sn, in, true)
 		}
 	}
 }
 
 // onArrived takes segment sn, which is not acknowledged yet, for one that has arrived; nothing tells by
 // which transmission, but where there was only one. ordered says that it arrived in order of
-// transmission, so that those that were sent before and are missing are the more likely lost.
-func (k *KCP) onArrived(now int64, sn uint32, newest int64, ordered bool) {
+// transmission, so that those that were sent before and are missing are the more likely lost. What a
+// rebuilt datagram tells says nothing about time.
+func (k *KCP) onArrived(now int64, sn uint32, in *inputState, ordered bool) {
 	s := k.snd.at(sn)
-	if k.arrivedEarlier(now, s, newest) {
+	if k.arrivedEarlier(now, s, in.newest) {
 		// If there was one transmission, and all before had arrived, it did just now.
-		k.noteSpurious(now, s.sentAt, s, !ordered && !s.resent && sn == k.snd.una)
+		k.noteSpurious(now, s.sentAt, s, in.regular && !ordered && !s.resent && sn == k.snd.una)
 		k.snd.forgetEarlier(sn)
 	}
 	k.loss.noteDelivered()
 	k.rate.onAcked(now, s.size())
 	once := s.state == segInFlight && !s.resent && k.proof.covers(sn)
-	if once {
+	if once && in.regular {
 		k.rate.onTransmission(s.sentAt, s.rate, s.appLimited)
 	}
 	if once && ordered {

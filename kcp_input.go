@@ -21,7 +21,7 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		return -1
 	}
 	var (
-		in      = inputState{una: k.snd.una, datagram: data}
+		in      = inputState{una: k.snd.una, datagram: data, regular: regular}
 		limited = k.cwndLimited()
 	)
 	k.rate.begin(k.snd.bytesInFlight)
@@ -31,14 +31,14 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		if code = k.checkHeader(&h, data); code < 0 {
 			break
 		}
-		k.onSegment(now, &h, data[:h.len], regular, &in)
+		k.onSegment(now, &h, data[:h.len], &in)
 		data = data[h.len:]
 	}
 	if len(k.early.list) > 0 && !k.unconfirmed() {
 		k.takeEarlyData(now)
 	}
 	for sn := k.snd.una; sn != in.una; sn++ {
-		k.onUna(now, sn, in.newest)
+		k.onUna(now, sn, &in)
 	}
 	if in.una != k.snd.una { // which an ACK alone does not prove
 		k.peer.acknowledged(now)
@@ -88,6 +88,7 @@ type inputState struct {
 	newest   int64  // when the newest transmission acknowledged was sent, 0 for none
 	oldest   int64  // when the oldest was
 	datagram []byte
+	regular  bool // it was not rebuilt by FEC
 	numbered bool // a WINS has told the peer's number
 }
 
@@ -116,7 +117,7 @@ func (k *KCP) checkHeader(h *header, rest []byte) (code int) {
 }
 
 // onSegment takes one segment.
-func (k *KCP) onSegment(now int64, h *header, body []byte, regular bool, in *inputState) {
+func (k *KCP) onSegment(now int64, h *header, body []byte, in *inputState) {
 	k.count.InSegs++
 	d := h.una - k.snd.una
 	acceptable := d <= k.snd.nxt-k.snd.una
@@ -133,18 +134,18 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, regular bool, in *inp
 	switch h.cmd {
 	case IKCP_CMD_ACK:
 		if own {
-			in.onAck(k.onAck(now, h.sn, h.ts, regular))
+			in.onAck(k.onAck(now, h.sn, h.ts, in.regular))
 			if h.len > 0 && k.caps.bothTakeRecords() && !k.unconfirmed() {
-				k.onRanges(now, body, in.newest)
+				k.onRanges(now, body, in)
 			}
 		}
 	case IKCP_CMD_PUSH, cmdFIN:
 		switch {
 		case !own:
 		case k.unconfirmed():
-			k.onEarlyData(now, h, body, regular, leadingNumber(in.datagram))
+			k.onEarlyData(now, h, body, in.regular, leadingNumber(in.datagram))
 		default:
-			k.onData(now, h, body, regular)
+			k.onData(now, h, body, in.regular)
 		}
 	case IKCP_CMD_WASK:
 		k.flow.updateDue = true
@@ -168,7 +169,7 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, regular bool, in *inp
 	if d > in.una-k.snd.una {
 		in.una = h.una
 	}
-	if regular {
+	if in.regular {
 		k.flow.onWindow(h.una, h.wnd)
 	}
 }
@@ -219,11 +220,10 @@ func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
 }
 
 // onUna takes segment sn as acknowledged by an una. Which transmission arrived, and when, is
-// known only if there was one. newest is when the newest transmission was sent that the same datagram
-// acknowledges by its ts, 0 for unknown.
-func (k *KCP) onUna(now int64, sn uint32, newest int64) {
+// known only if there was one.
+func (k *KCP) onUna(now int64, sn uint32, in *inputState) {
 	if k.snd.at(sn).state != segAcked {
-		k.onArrived(now, sn, newest, false)
+		k.onArrived(now, sn, in, false)
 	}
 }
 
