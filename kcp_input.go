@@ -74,12 +74,10 @@ func (k *KCP) ackDelaySlack() int64 {
 	switch {
 	case k.rate.acked >= ackEvery:
 		return 0
-	case k.params.peer.known:
-		return k.params.peer.ackDelay
 	case k.ackNoDelay: // as the peer is taken to do
-		return 0
+		return k.peerAckDelay(0)
 	}
-	return ackDelay(k.interval)
+	return k.peerAckDelay(ackDelay(k.interval))
 }
 
 // inputState is what the segments of one datagram have told so far.

@@ -238,3 +238,20 @@ func FuzzRecords(f *testing.F) {
 		}
 	})
 }
+
+// A peer that has announced parameters, but not its delay of acknowledgements, is taken for one with our
+// settings, as it would be without.
+func TestUnknownAckDelay(t *testing.T) {
+	n := alone(t)
+	n.takesRanges()
+	n.params.peer.ackDelay = -1
+	for _, noDelay := range []bool{false, true} {
+		want := ackDelay(n.interval)
+		if n.setACKNoDelay(noDelay); noDelay {
+			want = 0
+		}
+		if got := n.ackDelaySlack(); got != want {
+			t.Errorf("without delay %t: %v, want %v", noDelay, time.Duration(got), time.Duration(want))
+		}
+	}
+}
