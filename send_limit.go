@@ -56,17 +56,18 @@ type limitClock struct {
 	spent LimitTimes
 }
 
-// note says what the limit is from now on.
+// note says what the limit is from now on. now may be a little before the time of the call before, as
+// drivers read the clock before they have the lock.
 func (c *limitClock) note(now int64, limit SendLimit) {
 	if limit != c.limit {
 		c.spent = c.times(now)
-		c.limit, c.since = limit, now
+		c.limit, c.since = limit, max(c.since, now)
 	}
 }
 
 // times returns the sums up to now.
 func (c *limitClock) times(now int64) LimitTimes {
 	t := c.spent
-	t[c.limit] += time.Duration(now - c.since)
+	t[c.limit] += time.Duration(max(0, now-c.since))
 	return t
 }

@@ -220,3 +220,17 @@ func (fixedControl) Lost(time.Duration, int, int, bool) {}
 func (fixedControl) Spurious(time.Duration, int)        {}
 func (c fixedControl) Window() int                      { return c.window }
 func (c fixedControl) PacingRate() int64                { return c.rate }
+
+// Drivers that take turns with a clock read before do not make a time negative, and the times still
+// add up.
+func TestLimitTimesOfLateDrivers(t *testing.T) {
+	c := limitClock{limit: LimitApplication, since: 100}
+	c.note(110, LimitPacing)
+	c.note(108, LimitSocket)
+	c.note(109, LimitPacing)
+	var want LimitTimes
+	want[LimitApplication], want[LimitPacing] = 10, 5
+	if got := c.times(115); got != want {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
