@@ -252,3 +252,19 @@ func TestUnaTellsOfSpuriousLosses(t *testing.T) {
 		}
 	}
 }
+
+// Between cores that are driven by hand one ACK tells of several segments, and echoes the oldest's ts:
+// that is a sample of the round trip, with the wait.
+func TestRoundTripOfRuns(t *testing.T) {
+	l := newLine(t, 20*millisecond)
+	for range 100 {
+		l.send(l.a, "message")
+		l.advance(3 * millisecond)
+		l.recv(l.b)
+	}
+	l.advance(second)
+	if srtt := time.Duration(l.a.rtt.srtt); srtt < 40*millisecond || srtt > 50*millisecond {
+		t.Errorf("the round trip is %v, want 40 to 50 ms", srtt)
+	}
+	l.a.want("waiting", 0)
+}

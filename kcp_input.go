@@ -195,7 +195,10 @@ func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
 		return 0
 	}
 	switch {
-	case !ok: // ts is of no transmission: the segment is acknowledged, and nothing else is known
+	case !ok: // ts is not of this segment: it is acknowledged, and nothing else is known of it
+		if regular {
+			sentAt = k.snd.runBegan(sn, ts)
+		}
 	case !last || s.state == segLost:
 		// The retransmission was spurious: later segments had overtaken this one, or its
 		// acknowledgement took longer than the sender waited.

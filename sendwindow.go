@@ -140,6 +140,18 @@ func (w *sendWindow) forgetEarlier(sn uint32) {
 	}
 }
 
+// runBegan returns when the segment with time stamp ts was sent, if it is one of the oldest
+// unacknowledged ones, before sn, and was sent once, else 0. The acknowledgement of a run echoes the
+// oldest's ts where the receiver takes this end for one without extensions.
+func (w *sendWindow) runBegan(sn, ts uint32) (at int64) {
+	for first := w.una; before(first, sn) && first-w.una < IKCP_WND_SND; first++ {
+		if s := w.at(first); s.state == segInFlight && !s.resent && s.ts == ts {
+			return s.sentAt
+		}
+	}
+	return 0
+}
+
 // sentLately says whether ts is that of the last transmission of one of the oldest unacknowledged
 // segments.
 func (w *sendWindow) sentLately(ts uint32) bool {
