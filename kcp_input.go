@@ -173,7 +173,7 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, in *inputState) {
 }
 
 // onAck takes the acknowledgement of segment sn's transmission with time stamp ts. It returns
-// when that transmission was sent, 0 where it gives no sample of the round trip. One that is not
+// when what has that time stamp was sent, 0 where it gives no sample of the round trip. One that is not
 // regular was rebuilt, some time after it would have arrived: it says nothing about time.
 func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
 	if sn-k.snd.una >= k.snd.nxt-k.snd.una || k.snd.at(sn).state == segAcked {
