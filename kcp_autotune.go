@@ -176,7 +176,8 @@ func (k *KCP) measureWindow(now int64) {
 }
 
 // measureNeed notes what was taken in the round trip that is over. A window that was not needed becomes
-// smaller, by less than that, so that nothing which was announced is taken back.
+// smaller, by less than that: what was announced is taken back by a 32nd of the window at most, which was
+// not in use, and soon announced again.
 func (k *KCP) measureNeed(now int64) {
 	r, t := &k.rcv, &k.windowTuner
 	taken := uint32(max(0, int32(r.taken()-t.taken)))
