@@ -10,6 +10,7 @@ type deliveryRate struct {
 	at         int64 // when total was updated last
 	firstSent  int64 // when the newest segment acknowledged was sent
 	appLimited int64 // total up to which samples are application-limited, 0 for none
+	limitedAt  int64 // when that was set
 
 	roomLimited bool       // the windows had no room for more since the last sample
 	filter      rateFilter // for Stats
@@ -51,6 +52,12 @@ func (d *deliveryRate) snapshot(now int64, idle bool) (r rateSnapshot, appLimite
 	return rateSnapshot{uint32(d.total), micros(d.at), micros(d.firstSent)}, d.appLimited != 0
 }
 
+// limit marks what is in flight as application-limited
+// (https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-4.1.2.4).
+func (d *deliveryRate) limit(now int64, inFlight int) {
+	d.appLimited, d.limitedAt = max(1, d.total+int64(inFlight)), now
+}
+
 // begin starts the sample of one datagram.
 func (d *deliveryRate) begin(inFlight int) {
 	d.sample, d.priorSent, d.acked = RateSample{Prior: inFlight}, 0, 0
@@ -79,7 +86,8 @@ func (d *deliveryRate) finish(now int64, inFlight int, minRTT int64) *RateSample
 	s.InFlight, s.Delivered = inFlight, d.total
 	s.PriorDelivered = -1
 	s.RoomLimited, d.roomLimited = d.roomLimited, false
-	if d.appLimited != 0 && d.total > d.appLimited {
+	// What was sent later is told of after all that was in flight, though much of that was lost.
+	if d.appLimited != 0 && (d.total > d.appLimited || d.priorSent > d.limitedAt) {
 		d.appLimited = 0
 	}
 	if d.priorSent == 0 {

@@ -58,11 +58,10 @@ func (k *KCP) finAlone() bool {
 }
 
 // noteWrite is called when the application has something to send. If it could have had before, what
-// is in flight is marked as application-limited
-// (https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-4.1.2.4).
+// is in flight is marked as application-limited.
 func (k *KCP) noteWrite(now int64) {
 	if k.allSent(now) {
-		k.rate.appLimited = max(1, k.rate.total+int64(k.snd.bytesInFlight))
+		k.rate.limit(now, k.snd.bytesInFlight)
 	}
 }
 
