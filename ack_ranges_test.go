@@ -101,6 +101,22 @@ func TestRangesAfterPause(t *testing.T) {
 	}
 }
 
+// What had arrived when the peer turned out to be another one, whose features are unknown, is acknowledged
+// without ranges.
+func TestRangesAfterReplacement(t *testing.T) {
+	n := alone(t)
+	n.takesRanges()
+	for sn := uint32(1); sn < 4; sn++ {
+		n.input(n.l.now, encode(n.fromPeer(header{cmd: IKCP_CMD_PUSH, sn: sn, len: 50})), true)
+	}
+	n.params.forget()
+	n.flush(n.l.now)
+	acks := n.commands(IKCP_CMD_ACK)
+	if len(acks) != 1 || acks[0].sn != 3 || len(acks[0].data) != 0 {
+		t.Errorf("%v, want one ACK of 3 without data", acks)
+	}
+}
+
 // An ACK has 32 pairs at most, and fewer where the MTU or what came leaves less room: here it
 // acknowledges the arrival of as many segments as are missing between them.
 func TestRangesAreBounded(t *testing.T) {

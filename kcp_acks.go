@@ -92,7 +92,7 @@ func (k *KCP) writeAcks(now int64) {
 		}
 	}
 	for _, a := range q.pending {
-		if a.kind == ackBeyond {
+		if a.kind == ackBeyond && k.tellsRanges() {
 			k.writeRanges(now, &h, a)
 		} else {
 			k.writeAck(now, &h, a)
