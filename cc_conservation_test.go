@@ -196,7 +196,7 @@ func TestNoDelayOnAnyPath(t *testing.T) {
 	}
 	mean := math.Exp(sum / float64(n))
 	t.Logf("on average %.2f of the goodput without any bound", mean)
-	if mean < 1.3 {
+	if mean < 1.3 && !raceEnabled { // of enough paths
 		t.Errorf("on average %.2f of the goodput without any bound, want 1.3", mean)
 	}
 }
