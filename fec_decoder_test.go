@@ -478,7 +478,7 @@ func TestFECLossInEachGroup(t *testing.T) {
 			for _, authentic := range []bool{false, true} {
 				line := ""
 				for hole := range int(theirs.shards()) {
-					if theirs.data > 20 && hole > 1 && hole < theirs.data-1 {
+					if theirs.data > lighter(20, 10) && hole > 1 && hole < theirs.data-1 {
 						continue
 					}
 					s, r := newFECSender(t, theirs.data, theirs.parity), newFECReceiver(t, ours.data, ours.parity)

@@ -74,7 +74,7 @@ func sameAsLibrary(t *testing.T, rnd *rand.Rand, code *fecCode, lost int) {
 func TestFECInterpolates(t *testing.T) {
 	rnd := seeded(12, 12)
 	var counts []fecCounts
-	for data := 1; data <= 20; data++ {
+	for data := 1; data <= 20; data += lighter(1, 3) {
 		for parity := 1; parity <= 12; parity++ {
 			counts = append(counts, fecCounts{data, parity})
 		}

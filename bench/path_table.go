@@ -208,7 +208,7 @@ func sharingScenarios() (all []scenario) {
 	addTCP("TCP cubic after kcp", "cubic", 0.25, ours, tcp("cubic"))
 	addTCP("kcp after TCP bbr", "bbr", 0, tcp("bbr"), ours)
 	addTCP("TCP bbr after TCP cubic", "bbr", 0, tcp("cubic"), tcp("bbr"))
-	return all
+	return append(all, fairnessScenarios()...)
 }
 
 // printPaths prints the medians, with floors and goals beside them.

@@ -43,6 +43,9 @@ func virtually(f func() error) {
 type emulation struct {
 	there, back netem.Path
 	shared      netem.Path // of a bottleneck that all flows there share, if it is not zero
+
+	// farther is how much longer than there and back the paths of each flow are, 0 for those it has none of.
+	farther []time.Duration
 }
 
 // world is a network with a sender and a receiver for each flow.
@@ -78,18 +81,23 @@ func (w *world) change(e emulation) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.emulation = e
-	for _, f := range w.flows {
-		if err := w.setPaths(f[0], f[1]); err != nil {
+	for i := range w.flows {
+		if err := w.setPaths(i); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *world) setPaths(from, to *netem.Conn) error {
-	return errors.Join(w.SetPath(from.LocalAddr(), to.LocalAddr(), w.there),
-		w.SetPath(to.LocalAddr(), from.LocalAddr(), w.back),
-		w.SetRoute(from.LocalAddr(), to.LocalAddr(), w.bottleneck))
+// setPaths sets those of flow i.
+func (w *world) setPaths(i int) error {
+	from, to := w.flows[i][0].LocalAddr(), w.flows[i][1].LocalAddr()
+	there, back := w.there, w.back
+	if i < len(w.farther) {
+		there.Delay += w.farther[i]
+		back.Delay += w.farther[i]
+	}
+	return errors.Join(w.SetPath(from, to, there), w.SetPath(to, from, back), w.SetRoute(from, to, w.bottleneck))
 }
 
 // flow binds the Conns of one more flow, with the paths of w between them.
@@ -104,7 +112,7 @@ func (w *world) flow() (from, to *netem.Conn, err error) {
 		return nil, nil, err
 	}
 	w.flows = append(w.flows, [2]*netem.Conn{from, to})
-	return from, to, w.setPaths(from, to)
+	return from, to, w.setPaths(i - 1)
 }
 
 // sent returns the payload bytes that were sent so far in each direction, over all flows.
