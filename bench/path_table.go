@@ -93,6 +93,8 @@ func bulkScenarios() (all []scenario) {
 		{"5 MB/s, 1% lost", 5 * mb, 300_000, 0.01, 1024, target{goodput: 4.5, wire: 1.08}, target{goodput: 4.7, wire: 1.04}},
 		{"5 MB/s, 10% lost", 5 * mb, 300_000, 0.10, 1024, target{goodput: 3.9, wire: 1.25}, target{goodput: 4.2, wire: 1.16}},
 		{"1 MB/s", 1 * mb, 60_000, 0, 1024, target{goodput: 0.92, wire: 1.08}, target{}},
+		{"20 MB/s", 20 * mb, 1_200_000, 0, 4096, target{}, target{}},
+		{"20 MB/s, 1% lost", 20 * mb, 1_200_000, 0.01, 4096, target{}, target{}},
 		{"20 MB/s, 10% lost", 20 * mb, 1_200_000, 0.10, 4096, target{goodput: 15, wire: 1.25}, target{}},
 	} {
 		path := netem.Path{Delay: halfRTT, Loss: p.loss, Bandwidth: int64(p.bandwidth), Queue: p.queue}
