@@ -249,6 +249,9 @@ func (k *KCP) path() pathState {
 	}
 }
 
+// setParity says whether what is sent from now on has parity.
+func (k *KCP) setParity(on bool) { k.loss.parity = on }
+
 // setBucket says that a Bucket says when data may be sent, or that none does, and bucketDelay that
 // it has to wait.
 func (k *KCP) setBucket(on bool)                         { k.bucket = bucketPacer{set: on} }

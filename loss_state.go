@@ -17,6 +17,7 @@ type lossState struct {
 	heldUntil   int64  // when the next burst may begin
 	rounds      int    // bursts since something was acknowledged
 	probes      int    // segments to be sent again whatever the congestion window is
+	parity      bool   // what is sent has parity, and is acknowledged late where it is rebuilt
 	spurious    uint64 // segments declared lost that had arrived
 	outcomes    uint64 // transmissions acknowledged or declared lost
 	lostTotal   uint64 // of them, those declared lost

@@ -187,6 +187,7 @@ func (s *UDPSession) emit(now int64, n int, hasData bool) {
 	if s.enc != nil {
 		if s.enc.count == 0 {
 			s.enc.use(s.enc.adapter.adapt(now, s.enc.code, s.core.path()))
+			s.core.setParity(s.enc.send > 0)
 		}
 		parity = s.enc.encode(o.data, now)
 	}
