@@ -13,7 +13,7 @@ import (
 //   - Loss that remains when less is sent is the path's own (pathLoss). bbr makes up for it by
 //     sending more, instead of answering it by sending less. Only loss beyond it, together with a
 //     queue, is congestion.
-//   - A round trip gives one sample of the rate, the mean of its acknowledgements' samples. The
+//   - A round trip gives one sample of the rate, by all its acknowledgements' samples together. The
 //     largest of hundreds of samples is far above the rate where the delay jitters.
 //   - The round trip without a queue, baseRTT, is the least mean of a round, not the least sample:
 //     what is in flight on a path with jitter fills the mean. When the mean has been well above it
@@ -85,12 +85,16 @@ type bbrRound struct {
 	rtt         time.Duration // sum of its samples
 	rtts        int           // their number
 	vary        time.Duration // sum of the differences of two in a row
-	rate        float64       // sum of the samples of the rate, by the bytes acknowledged
-	rated       int           // these bytes
+	rated       rateSpan      // of its samples of the rate together
 	most        int64         // largest sample of the rate
 	appLimited  bool          // the application limited a sample
 	roomLimited bool          // the send window or the peer's did
 }
+
+// rateSpan is what was delivered in several samples of the rate, and the seconds in which that was sent
+// and acknowledged. Where the delay jitters, now the one is longer and now the other: the mean of
+// samples that are each over the longer one is below the rate, by an eighth and more.
+type rateSpan struct{ delivered, send, ack float64 }
 
 // bbrUndo is what tells whether the last reductions of the rate were for congestion, if what was lost
 // turns out to have arrived.
@@ -212,8 +216,7 @@ func (b *bbr) observe(now time.Duration, s *RateSample) {
 		}
 	}
 	if s.Rate > 0 {
-		r.rate += float64(s.Rate) * float64(s.Acked)
-		r.rated += s.Acked
+		r.rated.add(s)
 		r.most = max(r.most, s.Rate)
 		r.appLimited = r.appLimited || s.AppLimited
 		if !b.filled { // Startup paces by what has arrived so far
@@ -276,7 +279,7 @@ func (b *bbr) endRound(now time.Duration) {
 		b.congestedRounds = 0
 	case b.state == bbrCruise:
 		b.noteReduction(&r)
-		b.bwLow = max(int64(r.mean()), b.rate()*7/10, 1)
+		b.bwLow = max(int64(r.rated.rate()), b.rate()*7/10, 1)
 		if b.congestedRounds++; b.congestedRounds >= 2 { // the path has become slower
 			for i := range b.bw {
 				b.bw[i] = min(b.bw[i], b.bwLow)
@@ -329,12 +332,24 @@ func (b *bbr) sending(appLimited bool) sendKind {
 	return sendBelow
 }
 
-// mean returns the mean rate of the round.
-func (r *bbrRound) mean() float64 {
-	if r.rated == 0 {
+// add takes a sample of the rate, which counts by what it acknowledges.
+func (p *rateSpan) add(s *RateSample) {
+	acked, delivered := float64(s.Acked), float64(s.Delivered-s.PriorDelivered)
+	send, ack := s.sendElapsed.Seconds(), s.ackElapsed.Seconds()
+	if send == 0 && ack == 0 { // not of a session
+		ack = delivered / float64(s.Rate)
+	}
+	p.delivered += acked * delivered
+	p.send += acked * send
+	p.ack += acked * ack
+}
+
+// rate returns the bytes a second of all samples together, 0 without one.
+func (p *rateSpan) rate() float64 {
+	if p.delivered == 0 {
 		return 0
 	}
-	return r.rate / float64(r.rated)
+	return p.delivered / max(p.send, p.ack)
 }
 
 // noteRTT takes the mean round trip of a round (section 5.5.7:
@@ -365,7 +380,7 @@ func (b *bbr) noteRTT(now time.Duration, r *bbrRound) {
 // higher than what is known (section 5.5.4:
 // https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.5.4).
 func (b *bbr) noteRate(r *bbrRound) {
-	rate := int64(r.mean())
+	rate := int64(r.rated.rate())
 	if !b.filled || r.roomLimited {
 		rate = r.most
 	}

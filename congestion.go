@@ -54,6 +54,9 @@ type RateSample struct {
 	RoomLimited bool
 	// WindowLimited says that the congestion window was used up before.
 	WindowLimited bool
+
+	// In how long Delivered−PriorDelivered were sent, and acknowledged. Rate is over the longer.
+	sendElapsed, ackElapsed time.Duration
 }
 
 const (

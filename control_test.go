@@ -109,6 +109,27 @@ func TestBulkOverJitter(t *testing.T) {
 	})
 }
 
+// Where the delay jitters by half of the round trip, the acknowledgements of a round trip together tell
+// the rate, though the mean of what each tells is far below it: the rate does not sink from probe to
+// probe.
+func TestJitterDoesNotLowerTheRate(t *testing.T) {
+	const ms = time.Millisecond
+	path := netem.Path{Delay: 50 * ms, Jitter: 100 * ms, Bandwidth: lighter[int64](1_250_000, 500_000), Loss: 0.1}
+	path.Queue = int(path.Bandwidth) / 10
+	virtual(t, netem.Path{}, func(w *world) {
+		b := w.opened(w.config(nil, 0, 0), "10.0.0.2:2000", path)
+		for _, s := range []*UDPSession{b.c, b.s} {
+			s.SetWindowSize(1024, 1024)
+			s.SetNoDelay(1, 10, 2, 0)
+		}
+		go io.Copy(b, zeros{})
+		go io.Copy(b.counter(), b.s)
+		b.sleep(10 * time.Second)
+		b.want("jitter and loss", 20*time.Second, float64(path.Bandwidth)*0.76, 1.17)
+		b.close()
+	})
+}
+
 // An answer after an exchange of a byte takes as few round trips as a window of 32 segments needs.
 func TestAnswerAfterThinTraffic(t *testing.T) {
 	for _, tt := range []struct {

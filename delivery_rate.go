@@ -96,7 +96,9 @@ func (d *deliveryRate) finish(now int64, inFlight int, minRTT int64) *RateSample
 	delivered := int64(uint32(d.total) - d.prior.delivered)
 	s.PriorDelivered, s.AppLimited = d.total-delivered, d.priorAppLimited
 	s.RTT = time.Duration(now - d.priorSent)
-	elapsed := max(microsBetween(d.prior.firstSent, d.priorSent), microsBetween(d.prior.at, now))
+	s.sendElapsed = time.Duration(microsBetween(d.prior.firstSent, d.priorSent))
+	s.ackElapsed = time.Duration(microsBetween(d.prior.at, now))
+	elapsed := int64(max(s.sendElapsed, s.ackElapsed))
 	d.firstSent = d.priorSent
 	if elapsed > 0 && elapsed > minRTT-int64(time.Microsecond) {
 		s.Rate = int64(float64(delivered) * float64(time.Second) / float64(elapsed))
