@@ -44,12 +44,12 @@ func (k *KCP) lossAt() int64 {
 // nextTimeout returns the segment in flight whose RTO is over first, and when that is, never for none.
 // What reordering may delay has not timed out: the mean deviation tells little of a few that are late.
 // But where nodelay asks for haste and much is lost, what seems late is mostly what was acknowledged
-// again, as the first acknowledgement was lost. And with parity it is mostly what was rebuilt: loss
-// detection allows for that, so that parity comes before a retransmission, and timeouts are for what
+// again, as the first acknowledgement was lost. And of messages with parity it is mostly what was rebuilt:
+// loss detection allows for that, so that parity comes before a retransmission, and timeouts are for what
 // parity does not bring.
 func (k *KCP) nextTimeout() (sn uint32, deadline int64) {
 	least := int64(0)
-	if k.loss.reorder > 0 && !k.loss.parity && !(k.rtt.nodelay && k.loss.lossRate >= hastyLossRate) {
+	if k.loss.reorder > 0 && !(k.loss.parity && k.sparse()) && !(k.rtt.nodelay && k.loss.lossRate >= hastyLossRate) {
 		least = k.loss.patience(k.rtt.srtt) + timerGranularity
 	}
 	return k.snd.earliest(&k.rtt, least)
