@@ -1,6 +1,7 @@
 package kcp_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log"
@@ -26,6 +27,22 @@ func examplePair() (client, server *kcp.UDPSession) {
 	}
 	io.ReadFull(server, make([]byte, 2))
 	return client, server
+}
+
+// Messages that are worthless when they are late go beside the stream.
+func ExampleUDPSession_SendDatagram() {
+	client, server := examplePair()
+	defer client.Close()
+	defer server.Close()
+
+	if err := client.SendDatagram([]byte("x=3 y=4")); err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	b, err := server.ReceiveDatagram(ctx)
+	fmt.Println(string(b), err)
+	// Output: x=3 y=4 <nil>
 }
 
 // An event loop reads a session when it is told to, until there is nothing left. Many sessions can

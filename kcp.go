@@ -75,6 +75,11 @@ type KCP struct {
 	proof     ackProof
 	tsBase    uint32 // ts at the time 0
 
+	dgrams          *dgrams // nil before the first
+	dgramQueue      int     // most of them that wait
+	segmentsSent    uint32  // transmissions of PUSHes and DGRAMs, and arrivals
+	segmentsArrived uint32
+
 	unaHidden uint32 // all ones while una is not told: see peerIdentity.startedAnew
 }
 
@@ -90,6 +95,7 @@ func newCore(conv uint32, sink datagramSink, pool *packetPool, count *Snmp, now 
 		lastActive: now,
 
 		roomAwaited: math.MinInt64 / 2,
+		dgramQueue:  dgramQueueDefault,
 	}
 	if s, ok := sink.(inPlaceSink); ok {
 		k.out.inPlace = s
@@ -307,6 +313,10 @@ func (k *KCP) release() {
 	k.snd = sendWindow{una: k.snd.una, nxt: k.snd.una, end: k.snd.una}
 	k.rcv.release(k.pool)
 	k.early.discard(k.pool)
+	if k.dgrams != nil {
+		k.dgrams.out.discard(k.pool)
+		k.dgrams.in.discard(k.pool)
+	}
 	k.acks = ackQueue{}
 }
 

@@ -21,7 +21,8 @@ func (k *KCP) setControl(c CongestionControl) {
 
 // cwndLimited says whether the congestion window is used up.
 func (k *KCP) cwndLimited() bool {
-	return k.snd.bytesInFlight > 0 && k.snd.bytesInFlight >= k.cc.Window()
+	inFlight := k.bytesInFlight()
+	return inFlight > 0 && inFlight >= k.cc.Window()
 }
 
 // setPacingRate follows the rate that the controller wants.

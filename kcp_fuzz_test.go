@@ -65,7 +65,7 @@ func (s *checkedSink) emit(_ int64, n int, hasData bool) {
 		if h.conv != testConv || h.una != s.k.rcv.una() || !s.allowed(&h) {
 			s.Fatalf("sent %+v", h)
 		}
-		data = data || h.cmd == IKCP_CMD_PUSH || h.cmd == cmdFIN
+		data = data || h.cmd == IKCP_CMD_PUSH || h.cmd == cmdFIN || h.cmd == cmdDGRAM
 		b = b[IKCP_OVERHEAD+h.len:]
 	}
 	if len(b) > 0 {
@@ -87,6 +87,10 @@ func (s *checkedSink) allowed(h *header) bool {
 		return h.len > 0
 	case cmdFIN:
 		return s.finQueued && h.len == 0 && h.frg == 0
+	case cmdDGRAM:
+		return s.k.dgramsTaken() && h.frg == 0 && int(h.len) <= s.k.mss
+	case cmdREPORT:
+		return s.k.dgrams != nil && h.frg == 0 && h.len == 0 && h.sn == s.k.segmentsArrived
 	case cmdRST:
 		return s.resetting && h.len == 0 && h.frg == s.k.caps.own && h.sn == h.una
 	}
@@ -143,6 +147,13 @@ func (s *checkedSink) wantOwners() {
 	}
 	for sn := k.snd.una; sn != k.snd.end; sn++ {
 		own("send window", k.snd.at(sn).p)
+	}
+	if d := k.dgrams; d != nil {
+		for _, q := range []*dgramQueue{&d.out, &d.in} {
+			for _, p := range q.ring {
+				own("datagrams", p)
+			}
+		}
 	}
 	shared := make(map[*packet]uint16)
 	for _, r := range k.rcv.ring {
@@ -221,6 +232,19 @@ func wantCore(t testing.TB, k *KCP, now int64) {
 	if k.WaitSnd() > 0 && k.deadline() == never && !k.flushDue(now) && !k.corked { // else its session flushes
 		t.Fatal("something is to be delivered, and nothing will happen")
 	}
+	if d := k.dgrams; d != nil {
+		h := &d.history
+		inFlight := 0
+		for i := h.n - h.open; i < h.n; i++ {
+			inFlight += h.at(i).bytes
+		}
+		if h.inFlight != inFlight || h.open > h.n || h.n > sentMax || max(d.out.n, d.in.n) > k.dgramQueue {
+			t.Fatalf("%+v of %d bytes in flight", d, inFlight)
+		}
+		if k.dgramsWait() && k.deadline() == never && !k.flushDue(now) {
+			t.Fatal("a datagram is to be sent, and nothing will happen")
+		}
+	}
 	if k.caps.own == 0 && (r.fin || k.caps.reset) {
 		t.Fatal("without extensions a FIN or RST is taken")
 	}
@@ -253,7 +277,7 @@ func FuzzInput(f *testing.F) {
 			k.caps.own = capMark | capFIN | capRecords
 			k.caps.announcing = mode&fuzzAnnounces != 0
 			if mode&fuzzCopies != 0 {
-				k.params.peer = params{known: true, features: featureRanges}
+				k.params.peer = params{known: true, features: ownFeatures}
 			}
 		}
 		if mode&fuzzCopies != 0 {
@@ -387,7 +411,7 @@ func fuzzSegment(k *KCP, p *program, now int64) {
 	frgs := [...]uint8{0, 1, 2, capMark, capMark | capFIN | capRecords, 0xff, capFIN, 0}
 	h := header{
 		conv: testConv,
-		cmd:  uint8(IKCP_CMD_PUSH + p.n(cmdRST-IKCP_CMD_PUSH+1)),
+		cmd:  uint8(IKCP_CMD_PUSH + p.n(cmdLast-IKCP_CMD_PUSH+1)),
 		frg:  frgs[p.n(len(frgs))],
 		wnd:  uint16(p.n(256)) * uint16(p.n(256)),
 		sn:   bases[p.n(len(bases))] + p.offset(),
@@ -401,7 +425,7 @@ func fuzzSegment(k *KCP, p *program, now int64) {
 }
 
 func fuzzSetting(k *KCP, p *program, now int64) {
-	switch p.n(9) {
+	switch p.n(10) {
 	case 0:
 		k.NoDelay(p.n(3)-1, int(p.offset()), p.n(6)-1, p.n(3)-1)
 	case 1:
@@ -423,5 +447,11 @@ func fuzzSetting(k *KCP, p *program, now int64) {
 	case 8:
 		k.setBucket(p.byte()%4 != 0)
 		k.bucketDelay(now, time.Duration(p.n(1000))*millisecond)
+	case 9:
+		if b := make([]byte, 8*p.n(256)); len(b) <= k.dgramSize() {
+			k.sendDgram(now, b)
+		} else if k.dgramArrived() {
+			k.receiveDgram()
+		}
 	}
 }

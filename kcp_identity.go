@@ -18,7 +18,7 @@ func (k *KCP) inspect(now int64, data []byte) (own bool) {
 		b := (*[IKCP_OVERHEAD]byte)(data)
 		cmd, marked, length := b[4], b[5]&capMark != 0, uint(le.Uint32(b[20:]))
 		data = data[IKCP_OVERHEAD:]
-		if le.Uint32(b[:]) != k.conv || cmd < IKCP_CMD_PUSH || cmd > cmdRST || length > min(uint(len(data)), mtuLimit) {
+		if le.Uint32(b[:]) != k.conv || cmd < IKCP_CMD_PUSH || cmd > cmdLast || length > min(uint(len(data)), mtuLimit) {
 			break // input stops here, too
 		}
 		data = data[length:]
@@ -56,6 +56,7 @@ func (k *KCP) onNumber(now int64, number uint32, withData bool) (own bool) {
 		if was != 0 {
 			k.early.replaced = true
 			k.params.forget()
+			k.forgetReports()
 		}
 		// A peer that has a number tells it from the first.
 		k.peer.trusted = k.peer.dialled && k.snd.una == 0 || !k.peer.dialled && k.rcv.nxt == 0 && k.rcv.held == 0

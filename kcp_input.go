@@ -24,7 +24,8 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		in      = inputState{una: k.snd.una, datagram: data, regular: regular}
 		limited = k.cwndLimited()
 	)
-	k.rate.begin(k.snd.bytesInFlight)
+	k.expireDgrams(now)
+	k.rate.begin(k.bytesInFlight())
 	for len(data) >= IKCP_OVERHEAD {
 		h.parse(data)
 		data = data[IKCP_OVERHEAD:]
@@ -57,7 +58,7 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 	}
 	if k.rate.sample.Acked > 0 {
 		k.loss.onAcks(now, k.rtt.srtt)
-		sample := k.rate.finish(now, k.snd.bytesInFlight, k.rtt.min)
+		sample := k.rate.finish(now, k.bytesInFlight(), k.rtt.min)
 		sample.WindowLimited = limited
 		k.rate.filter.onAcks(now, sample.Delivered, k.rtt.srtt, sample.AppLimited || k.allSent(now))
 		k.cc.Acked(time.Duration(now), sample)
@@ -138,6 +139,9 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, in *inputState) {
 			}
 		}
 	case IKCP_CMD_PUSH, cmdFIN:
+		if own && in.regular && h.cmd == IKCP_CMD_PUSH {
+			k.noteArrived(now, h)
+		}
 		switch {
 		case !own:
 		case k.unconfirmed():
@@ -151,6 +155,17 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, in *inputState) {
 		in.numbered = in.numbered || h.ts != 0 && h.ts == k.peer.number
 	case cmdRST:
 		k.onReset(now, h, in.numbered)
+	case cmdDGRAM:
+		if own && !k.unconfirmed() {
+			k.onDgram(h, body)
+			if in.regular {
+				k.noteArrived(now, h)
+			}
+		}
+	case cmdREPORT:
+		if own && in.regular && !k.unconfirmed() {
+			k.onReport(now, h, in)
+		}
 	}
 	if h.isControl() {
 		k.caps.learn(h)

@@ -61,14 +61,14 @@ func (k *KCP) finAlone() bool {
 // is in flight is marked as application-limited.
 func (k *KCP) noteWrite(now int64) {
 	if k.allSent(now) {
-		k.rate.limit(now, k.snd.bytesInFlight)
+		k.rate.limit(now, k.bytesInFlight())
 	}
 }
 
 // allSent says whether nothing is left to be sent, though the windows have room for it and the
 // application did not have to wait.
 func (k *KCP) allSent(now int64) bool {
-	return k.snd.queued() == 0 && k.snd.lost.n == 0 && k.sendRoom() && (k.cc == nil || !k.cwndLimited()) && !k.awaitsRoom(now)
+	return k.snd.queued() == 0 && k.snd.lost.n == 0 && !k.dgramsWait() && k.sendRoom() && (k.cc == nil || !k.cwndLimited()) && !k.awaitsRoom(now)
 }
 
 // noteRoomAwaited says until when the application has had to wait for room in the send window or in the

@@ -127,7 +127,7 @@ func (k *KCP) declareLost(now int64, sn uint32, backoff uint8, timeout bool) {
 	}
 	k.snd.markLost(sn, backoff)
 	k.loss.noteLost()
-	k.cc.Lost(time.Duration(now), size, k.snd.bytesInFlight, timeout)
+	k.cc.Lost(time.Duration(now), size, k.bytesInFlight(), timeout)
 }
 
 // resetRTO makes everything in flight wait for its retransmission instead of a timeout. Nothing is

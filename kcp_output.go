@@ -8,6 +8,7 @@ import (
 // flush writes everything that may be sent at now.
 func (k *KCP) flush(now int64) {
 	k.lastActive = now
+	k.expireDgrams(now)
 	if now-k.fittedAt >= trimAfter {
 		k.fitWindows(now)
 	}
@@ -20,6 +21,9 @@ func (k *KCP) flush(now int64) {
 	}
 	if len(k.acks.pending) > 0 && (!k.acks.thinning.on() || k.acks.due(now)) {
 		k.writeAcks(now)
+	}
+	if k.reportDue() {
+		k.writeReport(now)
 	}
 	k.detectLoss(now)
 	k.writeWindowSegments(now)
@@ -37,28 +41,34 @@ func (k *KCP) flush(now int64) {
 // wait for deadline.
 func (k *KCP) flushDue(now int64) bool {
 	switch {
-	case k.acks.due(now), k.ackNoDelay && k.acks.atOnce(), k.flow.updateDue, k.flow.probeDue,
+	case k.acks.due(now), k.ackNoDelay && k.acks.atOnce(), k.flow.updateDue, k.flow.probeDue, k.reportDue(),
 		now >= k.lossAt(), now >= k.dup.nextAt(), now >= k.deadline():
 		return true
 	}
+	k.expireDgrams(now)
 	if k.refillPacers(now); k.pacerBlocks() {
 		return false
 	}
-	return k.maySendNew() && !k.corked || k.mayRetransmit()
+	return k.maySend()
+}
+
+// maySend says whether something waits that the windows have room for.
+func (k *KCP) maySend() bool {
+	return k.maySendNew() && !k.corked || k.mayRetransmit() || k.maySendDgram()
 }
 
 // deadline returns when flush has to be called at the latest, never if only an event can make
 // that necessary.
 func (k *KCP) deadline() int64 {
 	_, at := k.nextTimeout()
-	at = min(k.loss.extended(at), k.lossAt(), k.dup.nextAt(), k.peer.dueAt())
+	at = min(k.loss.extended(at), k.lossAt(), k.dup.nextAt(), k.peer.dueAt(), k.dgramDeadline())
 	if len(k.acks.pending) > 0 {
 		at = min(at, k.acks.deadline)
 	}
 	if k.flow.peerWnd == 0 && k.snd.waiting() > 0 {
 		at = min(at, k.flow.probeAt) // 0, and so at once, before the first wait is set
 	}
-	if (k.limitPacer.rate != 0 || k.ccPacer.rate != 0 || k.bucket.set) && (k.mayRetransmit() || k.maySendNew() && !k.corked) {
+	if (k.limitPacer.rate != 0 || k.ccPacer.rate != 0 || k.bucket.set) && k.maySend() {
 		at = min(at, max(k.limitPacer.readyAt(), k.ccPacer.readyAt(), k.bucket.until))
 	}
 	if k.proof.required && k.proofMissing() {
@@ -70,16 +80,20 @@ func (k *KCP) deadline() int64 {
 	return at
 }
 
-// writeData retransmits lost segments, then sends new ones, as far as the windows and the pacers
-// allow.
+// writeData retransmits lost segments, then sends new ones, and datagrams before both, as far as the
+// windows and the pacers allow.
 func (k *KCP) writeData(now int64) {
-	if !k.mayRetransmit() && !k.maySendNew() {
+	if !k.mayRetransmit() && !k.maySendNew() && !k.maySendDgram() {
 		return
 	}
 	k.startControl()
 	h := k.controlHeader(IKCP_CMD_PUSH)
 	h.ts = k.tsBase + micros(now)
 	for k.refillPacers(now); !k.pacerBlocks() && !k.out.full(); k.refillPacers(now) {
+		if k.dgramNext() {
+			k.writeDgram(now, h.ts)
+			continue
+		}
 		again := k.mayRetransmit()
 		switch {
 		case again:
@@ -94,9 +108,10 @@ func (k *KCP) writeData(now int64) {
 			return
 		}
 		s := k.snd.at(h.sn)
-		s.rate, s.appLimited = k.rate.snapshot(now, k.snd.inFlight.n == 0)
+		s.rate, s.appLimited = k.rate.snapshot(now, k.bytesInFlight() == 0)
 		k.snd.markSent(h.sn, now, h.ts)
-		k.cc.Sent(time.Duration(now), s.size(), k.snd.bytesInFlight)
+		k.noteSent(now, h.ts, s.size())
+		k.cc.Sent(time.Duration(now), s.size(), k.bytesInFlight())
 		if k.dup.earn(); again {
 			k.scheduleDuplicate(now, h.sn, h.ts)
 		}
@@ -165,14 +180,19 @@ func (k *KCP) write(now int64, h *header, s *sendSegment) {
 	}
 	w.n += size
 	if s != nil {
-		if !w.hasData {
-			w.hasData = true
-			k.limitPacer.spend(k.reserved)
-		}
-		k.limitPacer.spend(size)
-		k.ccPacer.spend(size)
+		k.charge(size)
 	}
 	k.count.OutSegs++
+}
+
+// charge charges a segment with data, of so many bytes, to the pacers.
+func (k *KCP) charge(size int) {
+	if w := &k.out; !w.hasData {
+		w.hasData = true
+		k.limitPacer.spend(k.reserved)
+	}
+	k.limitPacer.spend(size)
+	k.ccPacer.spend(size)
 }
 
 // endDatagram hands over the datagram being written, if any.
@@ -231,7 +251,7 @@ func (k *KCP) writeUpdate(now int64) {
 //     has to tell late datagrams from its own. Segments of full size have no room for that.
 //   - Programs that share a socket know KCP by a first cmd of 81 to 84.
 func (k *KCP) leadsWithNumber(cmd uint8) bool {
-	return cmd != IKCP_CMD_WINS && (k.caps.announcing || cmd > IKCP_CMD_WINS || k.peer.asking && !k.peer.dialled)
+	return cmd != IKCP_CMD_WINS && (k.caps.announcing || cmd == cmdFIN || cmd == cmdRST || k.peer.asking && !k.peer.dialled)
 }
 
 // sendFIN queues the end of our stream. It takes a serial number beyond the send window if that
@@ -269,6 +289,7 @@ func (k *KCP) writeDuplicates(now int64) {
 		h := k.controlHeader(IKCP_CMD_PUSH)
 		h.sn, h.ts = d.sn, d.ts
 		k.writeSegment(now, &h, s)
+		k.segmentsSent++
 		k.count.RetransSegs++
 		q.sent++
 	}

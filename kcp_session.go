@@ -14,6 +14,7 @@ import (
 func (k *KCP) configure(cfg *config, dialled bool) {
 	k.autotune()
 	k.maxWindow = uint32(cfg.maxWnd)
+	k.dgramQueue = cfg.dgramQueue
 	k.memory.in = cfg.memory
 	k.noteMemory()
 	k.ReserveBytes(cfg.headroom())
@@ -288,9 +289,13 @@ func (k *KCP) fill(now int64, st *Stats) {
 	st.MinRTT, st.RTO = time.Duration(k.rtt.min), time.Duration(k.rtt.rto)
 	st.SendWindow, st.PeerWindow, st.ReceiveWindow = int(k.flow.sendWnd), int(k.flow.peerWnd), int(k.rcv.wnd)
 	st.Spurious, st.Copies = k.loss.spurious, k.dup.sent
-	st.InFlight, st.BytesInFlight = k.snd.inFlight.n, k.snd.bytesInFlight
+	st.InFlight, st.BytesInFlight = k.snd.inFlight.n, k.bytesInFlight()
 	st.Unacknowledged, st.BytesQueued = k.WaitSnd(), k.snd.bytesQueued
 	st.Unread = int(k.rcv.nxt - k.rcv.head)
+	if d := k.dgrams; d != nil {
+		st.UnreliableSent, st.UnreliableReceived = d.sent, d.received
+		st.UnreliableDropped = d.out.dropped + d.in.dropped
+	}
 	st.PeerExtended, st.PeerFIN = k.caps.peerMarked(), k.caps.bothTakeFIN()
 	if k.cc != nil {
 		st.PacingRate = k.cc.PacingRate()

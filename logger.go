@@ -54,7 +54,7 @@ func (l *logger) bytes(event KCPLogType, msg string, conv uint32, n int) {
 // logEvents are the events and messages of one direction.
 type logEvents struct {
 	datagram logEvent
-	segments [cmdRST - IKCP_CMD_PUSH + 1]logEvent // by cmd
+	segments [cmdLast - IKCP_CMD_PUSH + 1]logEvent // by cmd
 }
 
 type logEvent struct {
@@ -69,6 +69,8 @@ var (
 			{IKCP_LOG_OUT_PUSH, "kcp output push"}, {IKCP_LOG_OUT_ACK, "kcp output ack"},
 			{IKCP_LOG_OUT_WASK, "kcp output wask"}, {IKCP_LOG_OUT_WINS, "kcp output wins"},
 			{IKCP_LOG_OUT_PUSH, "kcp output fin"}, {IKCP_LOG_OUTPUT, "kcp output rst"},
+			cmdDGRAM - IKCP_CMD_PUSH:  {IKCP_LOG_OUT_PUSH, "kcp output dgram"},
+			cmdREPORT - IKCP_CMD_PUSH: {IKCP_LOG_OUT_ACK, "kcp output report"},
 		},
 	}
 	logInput = logEvents{
@@ -77,6 +79,8 @@ var (
 			{IKCP_LOG_IN_PUSH, "kcp input push"}, {IKCP_LOG_IN_ACK, "kcp input ack"},
 			{IKCP_LOG_IN_WASK, "kcp input wask"}, {IKCP_LOG_IN_WINS, "kcp input wins"},
 			{IKCP_LOG_IN_PUSH, "kcp input fin"}, {IKCP_LOG_INPUT, "kcp input rst"},
+			cmdDGRAM - IKCP_CMD_PUSH:  {IKCP_LOG_IN_PUSH, "kcp input dgram"},
+			cmdREPORT - IKCP_CMD_PUSH: {IKCP_LOG_IN_ACK, "kcp input report"},
 		},
 	}
 )

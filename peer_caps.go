@@ -34,7 +34,10 @@ func (c *peerCaps) bothTakeRecords() bool {
 
 // lastCmd is the highest cmd that this end takes.
 func (c *peerCaps) lastCmd() uint8 {
-	if c.own&capFIN != 0 {
+	switch {
+	case c.own&capRecords != 0:
+		return cmdLast
+	case c.own&capFIN != 0:
 		return cmdRST
 	}
 	return IKCP_CMD_WINS

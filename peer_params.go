@@ -27,8 +27,9 @@ const (
 )
 
 // due says whether to ask, when so many segments have moved in all. delay is our acknowledgement delay.
-func (p *peerParams) due(now int64, moved uint32, delay int64) bool {
-	return (!p.peer.known || p.told != delay) && now >= p.askAt && moved-p.movedTo >= paramsAfter
+// urgent says that something waits for the answer.
+func (p *peerParams) due(now int64, moved uint32, delay int64, urgent bool) bool {
+	return (!p.peer.known || p.told != delay) && now >= p.askAt && (moved-p.movedTo >= paramsAfter || urgent)
 }
 
 // ask notes a question.

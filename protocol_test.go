@@ -860,9 +860,9 @@ func protocolConstants() map[string]uint64 {
 	ms := func(d time.Duration) uint64 { return uint64(d / time.Millisecond) }
 	return map[string]uint64{
 		"PUSH": IKCP_CMD_PUSH, "ACK": IKCP_CMD_ACK, "WASK": IKCP_CMD_WASK, "WINS": IKCP_CMD_WINS,
-		"FIN": cmdFIN, "RST": cmdRST,
+		"FIN": cmdFIN, "RST": cmdRST, "DGRAM": cmdDGRAM, "REPORT": cmdREPORT,
 		"capability mark": capMark, "capability FIN": capFIN, "capability RECORDS": capRecords, "record PARAMS": recordParams,
-		"record PATH": recordPath, "record PATH OK": recordPathOK, "feature ranges": featureRanges,
+		"record PATH": recordPath, "record PATH OK": recordPathOK, "feature datagrams": featureDgram, "feature ranges": featureRanges,
 		"ranges of an ACK": ackRangesMax,
 
 		"segment header": IKCP_OVERHEAD, "longest datagram": mtuLimit, "default MTU": IKCP_MTU_DEF, "least MTU": mtuMin,

@@ -25,8 +25,11 @@ const (
 	paramAckDelay   = 3 // u16, the longest that it delays an acknowledgement, in ms
 )
 
-// featureRanges is the feature of an end that takes ranges in an ACK.
-const featureRanges = 2
+// The features of an end.
+const (
+	featureDgram  = 1 // it takes DGRAM, and sends REPORT
+	featureRanges = 2 // it takes ranges in an ACK
+)
 
 // paramsSize is the length of the records that appendParams makes.
 const paramsSize = recordHeaderSize + 3*paramHeaderSize + 4 + 2 + 2

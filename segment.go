@@ -33,8 +33,11 @@ const (
 // implementations send 0 in frg of control segments, and ignore it. A peer that has not sent the
 // mark is sent no FIN and no RST.
 const (
-	cmdFIN     = 85     // cmd: end of the sender's stream, with a serial number as a PUSH has
-	cmdRST     = 86     // cmd: end of the session; data that was not read is discarded
+	cmdFIN     = 85 // cmd: end of the sender's stream, with a serial number as a PUSH has
+	cmdRST     = 86 // cmd: end of the session; data that was not read is discarded
+	cmdDGRAM   = 87 // cmd: an unreliable message, to peers whose parameters have the feature
+	cmdREPORT  = 89 // cmd: how many PUSHes and DGRAMs have arrived
+	cmdLast    = cmdREPORT
 	capMark    = 1 << 7 // frg of a control segment: its sender has the extensions
 	capFIN     = 1 << 0 // with capMark: its sender takes FIN and RST
 	capRecords = 1 << 1 // with capMark: its sender takes records, the data of WINS and WASK
@@ -55,7 +58,7 @@ const (
 // header is the header of a segment, little-endian on the wire, in this order.
 type header struct {
 	conv uint32 // conversation
-	cmd  uint8  // IKCP_CMD_PUSH to cmdRST
+	cmd  uint8  // IKCP_CMD_PUSH to cmdLast
 	frg  uint8  // fragments of the message that follow; of a control segment: capMark and its bits
 	wnd  uint16 // receive window that the sender advertises, in segments
 	ts   uint32 // time stamp of the transmission, in an ACK that of the one acknowledged
@@ -106,7 +109,7 @@ func segmentConv(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
 // valid says whether h is the header of a segment of conversation conv whose data is at the start
 // of rest.
 func (h *header) valid(conv uint32, rest []byte) bool {
-	return h.conv == conv && h.cmd >= IKCP_CMD_PUSH && h.cmd <= cmdRST && h.fits(rest)
+	return h.conv == conv && h.cmd >= IKCP_CMD_PUSH && h.cmd <= cmdLast && h.fits(rest)
 }
 
 // isControl says whether h is of a control segment, whose frg tells the sender's capabilities.

@@ -59,7 +59,8 @@ type UDPSession struct {
 	writing            bool  // a Write is under way; others wait for their turn
 	restAt             int64 // when that queues its rest, room or not; never for not yet
 
-	oobDropped uint64 // out-of-band datagrams that SendOOB dropped
+	oobDropped uint64     // out-of-band datagrams that SendOOB dropped
+	dgramsIn   *waitQueue // ReceiveDatagram waits in it, nil before the first
 
 	count Snmp // events since they were last folded into total and the process's counters
 	total Snmp // events since the session began
@@ -234,8 +235,16 @@ func (s *UDPSession) lowWaterLocked() int {
 func (s *UDPSession) failLocked(err error) {
 	if s.err == nil {
 		s.err = err
-		s.wakeLocked(&s.readable)
-		s.wakeLocked(&s.writable)
+		s.wakeAllLocked()
+	}
+}
+
+// wakeAllLocked wakes all who wait for anything.
+func (s *UDPSession) wakeAllLocked() {
+	s.wakeLocked(&s.readable)
+	s.wakeLocked(&s.writable)
+	if s.dgramsIn != nil {
+		s.wakeLocked(s.dgramsIn)
 	}
 }
 

@@ -79,8 +79,7 @@ func (s *UDPSession) closeLocked() {
 	s.readable.deadline, s.writable.deadline = never, never
 	s.core.setClosing(closingMaxRTO)
 	s.cfg.snmp.closed()
-	s.wakeLocked(&s.readable)
-	s.wakeLocked(&s.writable)
+	s.wakeAllLocked()
 }
 
 // abortLocked ends a closed session without delivering anything more.

@@ -54,6 +54,9 @@ func (s *UDPSession) driveLocked(now int64, flush bool) {
 	} else if s.writable.notify.f != nil {
 		s.writable.notify.signal(&s.mu)
 	}
+	if q := s.dgramsIn; q != nil && q.waiting > 0 && (s.core.dgramArrived() || s.core.finReceived()) {
+		s.wakeLocked(q)
+	}
 	if s.closing.state == stateClosing {
 		if s.lingerOnLocked(now); s.doneLocked(now) {
 			s.endLocked(now)

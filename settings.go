@@ -71,6 +71,10 @@ type Settings struct {
 	// without FEC; see SetOOBHandler.
 	OOBHandler func(s *UDPSession, b []byte)
 
+	// DatagramQueue is the most datagrams of SendDatagram that wait to be sent, and the most that wait for
+	// ReceiveDatagram, 1 to 4096. Beyond that the oldest is dropped. Default: 64.
+	DatagramQueue int
+
 	// DSCP is the differentiated services code point of the socket, 0 to 63. Default: the socket's.
 	DSCP int
 	// ReadBuffer is the size of the socket's receive buffer in bytes. Default: 32 MiB are asked for

@@ -44,6 +44,9 @@ type Stats struct {
 	FECWasted uint64
 	// OOBDropped counts the out-of-band datagrams that SendOOB dropped; see there.
 	OOBDropped uint64
+	// UnreliableSent and UnreliableReceived count the messages of SendDatagram that were sent, and that
+	// arrived; UnreliableDropped those that found no room, before they were sent or read.
+	UnreliableSent, UnreliableReceived, UnreliableDropped uint64
 	// InvalidInputs counts the datagrams that were not understood. Those that do not open, because
 	// the peer has another cipher or key, are counted by a dialled session here, and otherwise by
 	// the listener.

@@ -140,7 +140,7 @@ func dataTS(conv uint32, segments []byte) uint32 {
 func (t *timeWait) replyCmd(h *header) uint8 {
 	resets := takeFIN(t.caps, t.peer)
 	switch h.cmd {
-	case IKCP_CMD_ACK, IKCP_CMD_WINS, cmdRST:
+	case IKCP_CMD_ACK, IKCP_CMD_WINS, cmdRST, cmdREPORT:
 		return 0
 	case IKCP_CMD_WASK:
 		if resets && t.reset {
@@ -157,7 +157,7 @@ func (t *timeWait) replyCmd(h *header) uint8 {
 	switch {
 	case t.caps == 0:
 		return 0
-	case before(h.sn, t.una) && !t.reset:
+	case before(h.sn, t.una) && !t.reset && h.cmd != cmdDGRAM:
 		return IKCP_CMD_ACK
 	case resets:
 		return cmdRST

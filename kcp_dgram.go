@@ -1,0 +1,221 @@
+package kcp
+
+import "time"
+
+// dgrams is the unreliable messages of a core (docs/protocol.md, Datagrams).
+type dgrams struct {
+	most    int // datagrams that wait to be sent, or to be read, at most
+	out, in dgramQueue
+	ahead   int    // bytes sent since the stream had its share
+	sn      uint32 // of the next one to be sent
+	history sentHistory
+	reports reporter
+
+	sent, received uint64
+}
+
+// unreliable returns the state of datagrams, which there is none of before the first.
+func (k *KCP) unreliable() *dgrams {
+	if k.dgrams == nil {
+		k.dgrams = &dgrams{most: k.dgramQueue}
+	}
+	return k.dgrams
+}
+
+// dgramSize is the most bytes of a datagram: of a segment that leaves room for nothing else.
+func (k *KCP) dgramSize() int { return k.mss }
+
+// dgramsRefused says whether the peer is known not to take datagrams, and dgramsTaken whether it is known
+// to.
+func (k *KCP) dgramsRefused() bool {
+	return k.caps.own&capRecords == 0 || k.caps.peerKnown && !k.caps.bothTakeRecords() ||
+		k.params.peer.known && !k.dgramsTaken()
+}
+
+func (k *KCP) dgramsTaken() bool {
+	return k.params.peer.features&featureDgram != 0 && k.caps.bothTakeRecords()
+}
+
+// sendDgram queues a copy of b. What waits for the peer's parameters asks for them.
+func (k *KCP) sendDgram(now int64, b []byte) {
+	k.noteWrite(now)
+	d, p := k.unreliable(), k.pool.get()
+	p.data = p.mem[:copy(p.mem[:], b)]
+	d.out.push(p, d.most, k.pool)
+}
+
+// dgramsAwaitParams says whether datagrams wait for the peer to say that it takes them.
+func (k *KCP) dgramsAwaitParams() bool {
+	return k.dgrams != nil && k.dgrams.out.n > 0 && !k.params.peer.known
+}
+
+// dgramsWait says whether a datagram waits that the peer takes, and maySendDgram whether the congestion
+// window has room for it, too.
+func (k *KCP) dgramsWait() bool {
+	return k.dgrams != nil && k.dgrams.out.n > 0 && k.dgramsTaken()
+}
+
+func (k *KCP) maySendDgram() bool {
+	return k.dgramsWait() && (k.cc == nil || !k.cwndLimited())
+}
+
+// streamShare is the share of the bytes that the stream has at least, one of so many, where datagrams take
+// all that they can.
+const streamShare = 4
+
+// dgramNext says whether a datagram is to be sent next.
+func (k *KCP) dgramNext() bool {
+	return k.maySendDgram() && !(k.dgrams.ahead >= streamShare*mtuLimit && (k.mayRetransmit() || k.maySendNew()))
+}
+
+// writeDgram writes the datagram that has waited longest, with time stamp ts, or drops one that was queued
+// when the MTU was larger.
+func (k *KCP) writeDgram(now int64, ts uint32) {
+	d := k.dgrams
+	p := d.out.pop()
+	if len(p.data) > k.dgramSize() {
+		k.pool.put(p)
+		d.out.dropped++
+		return
+	}
+	h := k.controlHeader(cmdDGRAM)
+	h.frg, h.ts, h.sn = 0, ts, d.sn
+	d.sn++
+	d.sent++
+	size := IKCP_OVERHEAD + len(p.data)
+	d.ahead = min(d.ahead+size, streamShare*mtuLimit)
+	e := sentEntry{began: now, sentAt: now, ts: ts, segments: 1, dgrams: 1, bytes: size}
+	e.rate, e.appLimited = k.rate.snapshot(now, k.bytesInFlight() == 0)
+	k.writeWith(now, &h, p.data)
+	k.charge(size)
+	k.pool.put(p)
+	k.segmentsSent++
+	e.sent = k.segmentsSent
+	d.history.until = now + reportTime
+	d.history.add(now, e, k.rtt.srtt)
+	k.cc.Sent(time.Duration(now), size, k.bytesInFlight())
+	if k.bucket.set {
+		k.endDatagram(now) // so that the bucket says whether another one may follow
+	}
+}
+
+// noteSent counts a transmission of a segment of the stream, of so many bytes, which a REPORT counts with
+// DGRAMs.
+func (k *KCP) noteSent(now int64, ts uint32, size int) {
+	k.segmentsSent++
+	if d := k.dgrams; d != nil {
+		d.ahead = max(0, d.ahead-(streamShare-1)*size)
+		if now < d.history.until {
+			d.history.add(now, sentEntry{began: now, sentAt: now, ts: ts, sent: k.segmentsSent, segments: 1}, k.rtt.srtt)
+		}
+	}
+}
+
+// bytesInFlight is the number of bytes in flight, the stream's and of datagrams, headers included.
+func (k *KCP) bytesInFlight() int {
+	if k.dgrams == nil {
+		return k.snd.bytesInFlight
+	}
+	return k.snd.bytesInFlight + k.dgrams.history.inFlight
+}
+
+// dgramFlight is how long a datagram counts as in flight.
+func (k *KCP) dgramFlight() int64 {
+	if k.rtt.srtt == 0 {
+		return k.rtt.rto
+	}
+	return k.rtt.srtt
+}
+
+// expireDgrams takes out of flight what was sent a round trip ago.
+func (k *KCP) expireDgrams(now int64) {
+	if k.dgrams != nil {
+		k.dgrams.history.expire(now, k.dgramFlight())
+	}
+}
+
+// dgramDeadline is when datagrams make something possible that is not now: a question that they wait for,
+// or room in the congestion window.
+func (k *KCP) dgramDeadline() (at int64) {
+	at = never
+	d := k.dgrams
+	switch {
+	case d == nil:
+	case k.dgramsAwaitParams() && k.caps.bothTakeRecords():
+		at = k.params.askAt
+	case k.cc != nil && k.cwndLimited() && (d.out.n > 0 || k.snd.queued() > 0 || k.snd.lost.n > 0):
+		at = d.history.expiresAt(k.dgramFlight())
+	}
+	return at
+}
+
+// onDgram takes a DGRAM.
+func (k *KCP) onDgram(h *header, body []byte) {
+	d, p := k.unreliable(), k.pool.get()
+	d.received++
+	p.data = p.mem[:copy(p.mem[:], body)]
+	d.in.push(p, d.most, k.pool)
+}
+
+// noteArrived counts the arrival of a segment that REPORT counts.
+func (k *KCP) noteArrived(now int64, h *header) {
+	k.segmentsArrived++
+	if k.dgrams != nil {
+		k.dgrams.reports.arrived(now, h.ts, h.cmd == cmdDGRAM, k.rtt.srtt)
+	}
+}
+
+// writeReport writes the REPORT that is due.
+func (k *KCP) writeReport(now int64) {
+	r := &k.dgrams.reports
+	h := k.controlHeader(cmdREPORT)
+	h.frg, h.sn, h.ts = 0, k.segmentsArrived, r.ts
+	r.sent(now)
+	k.write(now, &h, nil)
+}
+
+func (k *KCP) reportDue() bool { return k.dgrams != nil && k.dgrams.reports.due }
+
+// onReport takes a REPORT. What it tells of DGRAMs is what acknowledgements tell of the stream: bytes
+// that were delivered, at what rate, in what time; and those lost.
+func (k *KCP) onReport(now int64, h *header, in *inputState) {
+	if k.dgrams == nil {
+		return
+	}
+	e, lost, ok := k.dgrams.history.arrived(h.ts, h.sn)
+	if !ok || e.dgrams == 0 {
+		return
+	}
+	gone := e.bytes * lost / e.segments
+	if e.bytes > gone {
+		k.rate.onAcked(now, e.bytes-gone)
+		k.rate.onTransmission(e.sentAt, e.rate, e.appLimited)
+	}
+	if e.ts == h.ts {
+		in.onAck(e.sentAt)
+	}
+	if gone > 0 {
+		if k.ccLossTimes != nil {
+			k.ccLossTimes.lostAfter(time.Duration(e.sentAt), gone)
+		}
+		k.cc.Lost(time.Duration(now), gone, k.bytesInFlight(), false)
+	}
+}
+
+// forgetReports is for a peer that turns out to be another one, whose counts begin anew.
+func (k *KCP) forgetReports() {
+	if k.dgrams != nil {
+		k.dgrams.history.based = false
+	}
+}
+
+// dgramArrived says whether a datagram waits to be read. receiveDgram returns a copy of the one that has
+// waited longest.
+func (k *KCP) dgramArrived() bool { return k.dgrams != nil && k.dgrams.in.n > 0 }
+
+func (k *KCP) receiveDgram() []byte {
+	p := k.dgrams.in.pop()
+	b := append(make([]byte, 0, len(p.data)), p.data...)
+	k.pool.put(p)
+	return b
+}

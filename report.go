@@ -1,0 +1,160 @@
+package kcp
+
+import "time"
+
+// REPORT tells a sender of DGRAMs, which are not acknowledged, how many of its segments arrive
+// (docs/protocol.md, Datagrams).
+
+const (
+	// reportEvery is the number of arrivals after which a REPORT is sent; or a round trip after the last.
+	reportEvery = 16
+	// reportTime is how long REPORTs are sent after the last DGRAM, and the history of what was sent is
+	// kept.
+	reportTime = 10 * int64(time.Second)
+	// sentRounds is the number of entries of a sentHistory that a round trip makes at most, and sentMax
+	// how many there may be.
+	sentRounds = 32
+	sentMax    = 4 * sentRounds
+)
+
+// reporter is the receiving side's.
+type reporter struct {
+	until int64  // when no REPORT is sent any more, 0 where there never was a DGRAM
+	since int    // arrivals since the last
+	ts    uint32 // the newest ts among those
+	at    int64  // when the last was sent
+	due   bool
+}
+
+// arrived takes an arrival, a DGRAM or a PUSH, on a path with that round trip, 0 for unknown. A REPORT
+// is due with an arrival, and not later, so that its ts makes a sample of the round trip.
+func (r *reporter) arrived(now int64, ts uint32, dgram bool, rtt int64) {
+	if dgram {
+		r.until = now + reportTime
+	}
+	if now >= r.until {
+		return
+	}
+	if r.since == 0 || before(r.ts, ts) {
+		r.ts = ts
+	}
+	r.since++
+	r.due = r.due || r.since >= reportEvery || now-r.at >= max(rtt, reportMinGap)
+}
+
+// reportMinGap keeps a short path from having a REPORT for each DGRAM.
+const reportMinGap = 10 * int64(time.Millisecond)
+
+// sent notes that a REPORT is sent.
+func (r *reporter) sent(now int64) { r.since, r.at, r.due = 0, now, false }
+
+// sentHistory is what was sent lately, by the time of transmission, while there are DGRAMs among it.
+type sentHistory struct {
+	ring     []sentEntry
+	head, n  int
+	open     int   // of the newest entries, those whose DGRAMs are in flight
+	inFlight int   // bytes of those DGRAMs, headers included
+	until    int64 // when the history ends
+
+	based bool  // lost is known
+	lost  int32 // segments that have not arrived of all that were sent before head
+}
+
+// sentEntry is what was sent within a short time.
+type sentEntry struct {
+	began, sentAt int64  // of the first and the last transmission
+	ts            uint32 // of the last
+	sent          uint32 // segments sent until then since the session began, DGRAMs and PUSHes
+	segments      int    // of them, those of the entry
+	dgrams, bytes int    // DGRAMs, and their size in flight
+	rate          rateSnapshot
+	appLimited    bool
+}
+
+func (h *sentHistory) at(i int) *sentEntry { return &h.ring[(h.head+i)%len(h.ring)] }
+
+// add notes a transmission at now: e is an entry for it alone. Entries of less than a part of the round
+// trip become one.
+func (h *sentHistory) add(now int64, e sentEntry, rtt int64) {
+	if h.ring == nil {
+		h.ring = make([]sentEntry, sentMax)
+	}
+	h.inFlight += e.bytes
+	if h.n > 0 && h.open > 0 {
+		if last := h.at(h.n - 1); now-last.began <= rtt/sentRounds {
+			e.began = last.began
+			e.segments += last.segments
+			e.dgrams += last.dgrams
+			e.bytes += last.bytes
+			*last = e
+			return
+		}
+	}
+	if h.n == len(h.ring) {
+		h.drop()
+	}
+	*h.at(h.n) = e
+	h.n++
+	h.open++
+}
+
+// drop takes the oldest entry out.
+func (h *sentHistory) drop() {
+	if h.open == h.n {
+		h.land(h.at(0))
+	}
+	h.head = (h.head + 1) % len(h.ring)
+	h.n--
+}
+
+// land notes that the oldest entry that is in flight is not any more.
+func (h *sentHistory) land(e *sentEntry) {
+	h.inFlight -= e.bytes
+	h.open--
+}
+
+// expire takes out of flight what was sent a round trip ago: what is not acknowledged cannot be told to be
+// lost.
+func (h *sentHistory) expire(now, rtt int64) {
+	for h.open > 0 {
+		e := h.at(h.n - h.open)
+		if e.sentAt+rtt > now {
+			return
+		}
+		h.land(e)
+	}
+}
+
+// expiresAt is when the next DGRAM is out of flight, never for none.
+func (h *sentHistory) expiresAt(rtt int64) int64 {
+	if h.open == 0 {
+		return never
+	}
+	return h.at(h.n-h.open).sentAt + rtt
+}
+
+// arrived takes a REPORT: so many segments had arrived, of which the newest was sent with ts. It returns
+// the newest entry sent by then, with the sums of all entries that end there, and how many of its
+// segments are lost.
+func (h *sentHistory) arrived(ts, received uint32) (e sentEntry, lost int, ok bool) {
+	segments, dgrams, bytes := 0, 0, 0
+	for h.n > 0 && !before(ts, h.at(0).ts) {
+		e, ok = *h.at(0), true
+		segments += e.segments
+		dgrams += e.dgrams
+		bytes += e.bytes
+		h.drop()
+	}
+	if !ok {
+		return e, 0, false
+	}
+	e.segments, e.dgrams, e.bytes = segments, dgrams, bytes
+	total := int32(e.sent - received)
+	if h.based {
+		lost = min(max(0, int(total-h.lost)), segments)
+		h.lost += int32(lost)
+	} else {
+		h.based, h.lost = true, total
+	}
+	return e, lost, true
+}
