@@ -125,7 +125,7 @@
 //     of each datagram. listener_table.go: the table of sessions. listener_backlog.go: those that
 //     wait for Accept, and who may join them. timewait.go: those that have ended.
 //   - sess_*.go: what a session does. sess.go is its state, all types of it. Above sess_drive.go
-//     stand the ways in: sess_read.go, sess_write.go, sess_try.go, sess_copy.go, sess_oob.go, sess_dgram.go,
+//     stand the ways in: sess_read.go, sess_write.go, sess_try.go, sess_copy.go, sess_oob.go, sess_dgram.go, sess_message.go,
 //     sess_close.go, sess_options.go and sess_input.go. Below it stands what driving has to see to:
 //     sess_teardown.go, sess_keepalive.go, sess_unproven.go, sess_gather.go, and sess_restart.go, for
 //     a peer that was restarted. notify.go: functions that are called where a goroutine would be
@@ -135,7 +135,7 @@
 //     no I/O and reports its next deadline. kcp_session.go is the session's view of it and
 //     kcp_manual.go that of a program that drives it by hand; below are kcp_input.go,
 //     kcp_identity.go, kcp_output.go, kcp_acks.go, kcp_records.go, kcp_loss.go, kcp_limits.go,
-//     kcp_congestion.go, kcp_autotune.go, kcp_dgram.go, kcp_log.go. kcp.go is its state, made of types with files of
+//     kcp_congestion.go, kcp_autotune.go, kcp_dgram.go, kcp_message.go, kcp_log.go. kcp.go is its state, made of types with files of
 //     their own: sendwindow.go, recvwindow.go, window_memory.go, early_queue.go, dgram_queue.go, report.go, flow_control.go,
 //     ack_queue.go, ack_ranges.go, ack_proof.go, records.go, peer_caps.go, peer_params.go, peer_path.go,
 //     peer_identity.go, rtt.go, queue_delay.go, loss_state.go, duplicate_queue.go, delivery_rate.go,

@@ -29,6 +29,7 @@ const (
 	errNotOwner     unsupportedError = "kcp: an accepted session shares its listener's socket: set it there"
 	errNoWrites     unsupportedError = "kcp: a listener writes nothing"
 	errNotSupported unsupportedError = "kcp: the PacketConn does not support this setting"
+	errNoMessages   unsupportedError = "kcp: a session in stream mode has no messages"
 	errNoDatagrams  unsupportedError = "kcp: the peer takes no datagrams"
 	errOOBNeedsFEC  unsupportedError = "kcp: out-of-band datagrams need FEC"
 )

@@ -45,6 +45,22 @@ func ExampleUDPSession_SendDatagram() {
 	// Output: x=3 y=4 <nil>
 }
 
+// A frame that has not left within 100 ms is not worth sending any more, and must not hold up the next.
+func ExampleUDPSession_WriteMessage() {
+	client, server := examplePair()
+	defer client.Close()
+	defer server.Close()
+
+	frame := []byte("frame 1")
+	if err := client.WriteMessage(frame, time.Now().Add(100*time.Millisecond)); err != nil {
+		log.Fatal(err)
+	}
+	buf := make([]byte, server.MaxMessageSize())
+	n, err := server.Read(buf)
+	fmt.Println(string(buf[:n]), err)
+	// Output: frame 1 <nil>
+}
+
 // An event loop reads a session when it is told to, until there is nothing left. Many sessions can
 // share the channel; examples/events is a server of ten thousand.
 func ExampleUDPSession_SetReadNotify() {

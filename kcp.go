@@ -75,6 +75,10 @@ type KCP struct {
 	proof     ackProof
 	tsBase    uint32 // ts at the time 0
 
+	expiring   bool   // messages that expire are written
+	expired    uint64 // segments whose data was dropped for that
+	midMessage bool   // the first segments of a message were sent, and not the last
+
 	dgrams          *dgrams // nil before the first
 	dgramQueue      int     // most of them that wait
 	segmentsSent    uint32  // transmissions of PUSHes and DGRAMs, and arrivals

@@ -65,7 +65,7 @@ func (s *checkedSink) emit(_ int64, n int, hasData bool) {
 		if h.conv != testConv || h.una != s.k.rcv.una() || !s.allowed(&h) {
 			s.Fatalf("sent %+v", h)
 		}
-		data = data || h.cmd == IKCP_CMD_PUSH || h.cmd == cmdFIN || h.cmd == cmdDGRAM
+		data = data || h.cmd == IKCP_CMD_PUSH || h.cmd == cmdFIN || h.cmd == cmdSKIP || h.cmd == cmdDGRAM
 		b = b[IKCP_OVERHEAD+h.len:]
 	}
 	if len(b) > 0 {
@@ -85,6 +85,8 @@ func (s *checkedSink) allowed(h *header) bool {
 	switch h.cmd {
 	case IKCP_CMD_PUSH:
 		return h.len > 0
+	case cmdSKIP:
+		return s.k.peerSkips() && s.k.expiring && h.len == 0
 	case cmdFIN:
 		return s.finQueued && h.len == 0 && h.frg == 0
 	case cmdDGRAM:
@@ -207,6 +209,9 @@ func wantCore(t testing.TB, k *KCP, now int64) {
 	whole := 0
 	for sn := r.head; sn != r.nxt; sn++ {
 		s := r.at(sn)
+		if s.kind == recvSkipped && sn != r.head {
+			continue
+		}
 		if s.kind != recvWhole && s.kind != recvSmall {
 			t.Fatalf("segment %d of %d…%d is missing", sn, r.head, r.nxt)
 		}
@@ -314,8 +319,10 @@ func fuzzStep(t *testing.T, p *program, s *checkedSink, now *int64) (closed bool
 	k := s.k
 	switch p.n(16) {
 	case 0:
-		if n := 1 + 8*p.n(256); !s.finQueued {
+		if n := 1 + 8*p.n(256); !s.finQueued && k.stream {
 			k.Send(make([]byte, n))
+		} else if !s.finQueued {
+			k.sendMessage(make([]byte, n), *now*int64(p.n(2)))
 		}
 	case 1:
 		buf := make([]byte, 2*mtuLimit)

@@ -138,7 +138,7 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, in *inputState) {
 				k.onRanges(now, body, in)
 			}
 		}
-	case IKCP_CMD_PUSH, cmdFIN:
+	case IKCP_CMD_PUSH, cmdFIN, cmdSKIP:
 		if own && in.regular && h.cmd == IKCP_CMD_PUSH {
 			k.noteArrived(now, h)
 		}
@@ -258,7 +258,10 @@ func (k *KCP) onData(now int64, h *header, body []byte, regular bool) {
 		return
 	}
 	if !k.deliverDirect(h, body) {
-		k.rcv.insert(h, body, k.pool)
+		head := k.rcv.head
+		if k.rcv.insert(h, body, k.pool); k.rcv.head != head {
+			k.noteWindowOpened()
+		}
 	}
 	k.tuneReceiveWindow(now, h.sn)
 	if k.rcv.fin { // nothing follows that could carry the acknowledgement
@@ -272,7 +275,7 @@ func (k *KCP) onData(now int64, h *header, body []byte, regular bool) {
 func (k *KCP) deliverDirect(h *header, body []byte) bool {
 	r := &k.pendingRead
 	if len(body) == 0 || len(body) > len(r.buf) || h.sn != k.rcv.nxt || h.sn != k.rcv.head ||
-		h.frg != 0 || h.cmd != IKCP_CMD_PUSH || r.n > 0 && !k.stream {
+		h.frg != 0 || h.cmd != IKCP_CMD_PUSH || k.rcv.broken || r.n > 0 && !k.stream {
 		return false
 	}
 	copy(r.buf, body)

@@ -108,9 +108,14 @@ func (k *KCP) writeData(now int64) {
 			return
 		}
 		s := k.snd.at(h.sn)
+		if s.p.expires > 0 && k.peerSkips() {
+			k.dropExpired(now, h.sn, !again)
+		}
 		s.rate, s.appLimited = k.rate.snapshot(now, k.bytesInFlight() == 0)
 		k.snd.markSent(h.sn, now, h.ts)
-		k.noteSent(now, h.ts, s.size())
+		if !s.p.fin && s.p.expires >= 0 {
+			k.noteSent(now, h.ts, s.size())
+		}
 		k.cc.Sent(time.Duration(now), s.size(), k.bytesInFlight())
 		if k.dup.earn(); again {
 			k.scheduleDuplicate(now, h.sn, h.ts)
@@ -143,8 +148,11 @@ func (k *KCP) controlHeader(cmd uint8) header {
 // writeSegment writes segment s with h's sn and ts.
 func (k *KCP) writeSegment(now int64, h *header, s *sendSegment) {
 	h.frg, h.len = s.p.frg, uint32(len(s.p.data))
-	if h.cmd = IKCP_CMD_PUSH; s.p.fin {
+	switch h.cmd = IKCP_CMD_PUSH; {
+	case s.p.fin:
 		h.cmd = cmdFIN
+	case s.p.expires < 0:
+		h.cmd = cmdSKIP
 	}
 	k.write(now, h, s)
 }

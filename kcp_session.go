@@ -292,6 +292,7 @@ func (k *KCP) fill(now int64, st *Stats) {
 	st.InFlight, st.BytesInFlight = k.snd.inFlight.n, k.bytesInFlight()
 	st.Unacknowledged, st.BytesQueued = k.WaitSnd(), k.snd.bytesQueued
 	st.Unread = int(k.rcv.nxt - k.rcv.head)
+	st.Expired, st.Skipped = k.expired, k.rcv.skipped
 	if d := k.dgrams; d != nil {
 		st.UnreliableSent, st.UnreliableReceived = d.sent, d.received
 		st.UnreliableDropped = d.out.dropped + d.in.dropped

@@ -209,7 +209,7 @@ func TestListenerWhatOpens(t *testing.T) {
 		{"WASK", segment(7, IKCP_CMD_WASK, 0, nil), false},
 		{"WINS", segment(7, IKCP_CMD_WINS, 0, nil), false},
 		{"unknown cmd", segment(7, 80, 0, []byte("x")), false},
-		{"PUSH behind an unknown cmd", append(segment(7, 90, 0, nil), push(0)...), false},
+		{"PUSH behind an unknown cmd", append(segment(7, 200, 0, nil), push(0)...), false},
 		{"PUSH behind another conv", append(segment(8, IKCP_CMD_ACK, 0, nil), push(0)...), false},
 		{"longer than it is", long, false},
 		{"cut short", push(0)[:IKCP_OVERHEAD-1], false},

@@ -71,6 +71,7 @@ var (
 			{IKCP_LOG_OUT_PUSH, "kcp output fin"}, {IKCP_LOG_OUTPUT, "kcp output rst"},
 			cmdDGRAM - IKCP_CMD_PUSH:  {IKCP_LOG_OUT_PUSH, "kcp output dgram"},
 			cmdREPORT - IKCP_CMD_PUSH: {IKCP_LOG_OUT_ACK, "kcp output report"},
+			cmdSKIP - IKCP_CMD_PUSH:   {IKCP_LOG_OUT_PUSH, "kcp output skip"},
 		},
 	}
 	logInput = logEvents{
@@ -81,6 +82,7 @@ var (
 			{IKCP_LOG_IN_PUSH, "kcp input fin"}, {IKCP_LOG_INPUT, "kcp input rst"},
 			cmdDGRAM - IKCP_CMD_PUSH:  {IKCP_LOG_IN_PUSH, "kcp input dgram"},
 			cmdREPORT - IKCP_CMD_PUSH: {IKCP_LOG_IN_ACK, "kcp input report"},
+			cmdSKIP - IKCP_CMD_PUSH:   {IKCP_LOG_IN_PUSH, "kcp input skip"},
 		},
 	}
 )

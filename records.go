@@ -29,6 +29,7 @@ const (
 const (
 	featureDgram  = 1 // it takes DGRAM, and sends REPORT
 	featureRanges = 2 // it takes ranges in an ACK
+	featureSkip   = 8 // it takes SKIP
 )
 
 // paramsSize is the length of the records that appendParams makes.

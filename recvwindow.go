@@ -22,6 +22,7 @@ const (
 	recvWhole            // a segment, whose packet is its own
 	recvSmall            // a segment that shares its packet with others, if it has one
 	recvFIN
+	recvSkipped // a segment of a message that has expired at its sender: there is nothing to be read
 )
 
 // data returns what can be read of the segment.
@@ -48,6 +49,10 @@ type recvWindow struct {
 	fin  bool          // the peer's FIN has arrived in order; its number is nxt
 
 	whole int // segments in [head, nxt) that end a message: the whole messages that can be read
+
+	begun   uint32 // serial number of the first segment of the message that nxt belongs to
+	broken  bool   // that message has expired
+	skipped uint64 // messages that have
 
 	packets   int     // that hold data of the segments
 	small     *packet // that the next small segment goes to, nil for none
@@ -103,6 +108,8 @@ func (w *recvWindow) insert(h *header, body []byte, pool *packetPool) {
 	switch {
 	case h.cmd == cmdFIN:
 		*s = recvSegment{kind: recvFIN}
+	case h.cmd == cmdSKIP:
+		*s = recvSegment{frg: h.frg, kind: recvSkipped}
 	case len(body) > recvSmallMax:
 		p := pool.take()
 		w.packets++
@@ -113,6 +120,7 @@ func (w *recvWindow) insert(h *header, body []byte, pool *packetPool) {
 	}
 	w.held++
 	w.advance(pool)
+	w.passSkipped(pool)
 }
 
 // share copies the data of a small segment to the packet that it shares with those that came before
@@ -156,7 +164,44 @@ func (w *recvWindow) clear(s *recvSegment, pool *packetPool) {
 func (w *recvWindow) pass(pool *packetPool) {
 	w.head++
 	w.nxt++
+	w.begun = w.nxt
 	w.advance(pool)
+	w.passSkipped(pool)
+}
+
+// skip drops the data of segment sn, of a message that has expired. Its slot stays in use.
+func (w *recvWindow) skip(sn uint32, pool *packetPool) {
+	s := w.at(sn)
+	frg := s.frg
+	w.clear(s, pool)
+	w.held++
+	*s = recvSegment{frg: frg, kind: recvSkipped}
+}
+
+// noteSkipped takes segment nxt, which has arrived, into account for the message that it belongs to: once
+// one segment of it has expired, nothing of it can be read.
+func (w *recvWindow) noteSkipped(pool *packetPool) {
+	if s := w.at(w.nxt); !w.broken && s.kind != recvSkipped {
+		return
+	}
+	first := w.nxt
+	if !w.broken {
+		w.broken = true
+		if first = w.begun; before(first, w.head) {
+			first = w.head
+		}
+	}
+	for sn := first; sn != w.nxt+1; sn++ {
+		w.skip(sn, pool)
+	}
+}
+
+// passSkipped takes what has expired out of the window, as far as nothing is to be read before.
+func (w *recvWindow) passSkipped(pool *packetPool) {
+	for w.head != w.nxt && w.at(w.head).kind == recvSkipped {
+		w.clear(w.at(w.head), pool)
+		w.head++
+	}
 }
 
 // advance moves nxt over the segments that have arrived.
@@ -169,10 +214,17 @@ func (w *recvWindow) advance(pool *packetPool) {
 		case s.kind == recvFIN:
 			w.finish(pool)
 			return
-		case s.frg == 0:
-			w.whole++
 		}
-		w.nxt++
+		w.noteSkipped(pool)
+		if w.nxt++; s.frg == 0 {
+			if w.broken {
+				w.broken = false
+				w.skipped++
+			} else {
+				w.whole++
+			}
+			w.begun = w.nxt
+		}
 	}
 }
 
@@ -278,6 +330,7 @@ func (w *recvWindow) drop(pool *packetPool) {
 	}
 	w.head++
 	w.clear(s, pool)
+	w.passSkipped(pool)
 }
 
 // pop takes the first segment, which is in order, out of the window in a packet of its own, and says

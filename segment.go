@@ -37,7 +37,8 @@ const (
 	cmdRST     = 86 // cmd: end of the session; data that was not read is discarded
 	cmdDGRAM   = 87 // cmd: an unreliable message, to peers whose parameters have the feature
 	cmdREPORT  = 89 // cmd: how many PUSHes and DGRAMs have arrived
-	cmdLast    = cmdREPORT
+	cmdSKIP    = 90 // cmd: a PUSH whose message has expired, without its data
+	cmdLast    = cmdSKIP
 	capMark    = 1 << 7 // frg of a control segment: its sender has the extensions
 	capFIN     = 1 << 0 // with capMark: its sender takes FIN and RST
 	capRecords = 1 << 1 // with capMark: its sender takes records, the data of WINS and WASK

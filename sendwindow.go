@@ -269,6 +269,16 @@ func (w *sendWindow) markSent(sn uint32, now int64, ts uint32) {
 	w.armed |= 1 << s.backoff
 }
 
+// empty drops the data of a queued or lost segment, whose message has expired.
+func (w *sendWindow) empty(sn uint32) {
+	s := w.at(sn)
+	if s.state == segQueued {
+		w.bytesQueued -= len(s.p.data)
+	}
+	s.length = 0
+	s.p.data, s.p.expires = s.p.data[:0], -1
+}
+
 // keepOld remembers the last transmission of segment sn, which is sent again.
 func (w *sendWindow) keepOld(sn uint32) {
 	if len(w.old) == 0 {

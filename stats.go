@@ -47,6 +47,9 @@ type Stats struct {
 	// UnreliableSent and UnreliableReceived count the messages of SendDatagram that were sent, and that
 	// arrived; UnreliableDropped those that found no room, before they were sent or read.
 	UnreliableSent, UnreliableReceived, UnreliableDropped uint64
+	// Expired counts the segments whose data was not sent, or not sent again, as their message had expired:
+	// see WriteMessage. Skipped counts the messages that were not received for that.
+	Expired, Skipped uint64
 	// InvalidInputs counts the datagrams that were not understood. Those that do not open, because
 	// the peer has another cipher or key, are counted by a dialled session here, and otherwise by
 	// the listener.

@@ -1,0 +1,85 @@
+package kcp
+
+import (
+	"time"
+
+	"github.com/pkg/errors"
+)
+
+// WriteMessage queues b, 1 to MaxMessageSize bytes, as one message, which the peer's Read returns whole, or
+// piece by piece to a buffer that is too short. It waits for room in the send window as Write does.
+//
+// Once expires has passed the message is not worth anything: it is not sent, nor is it begun where not all of
+// it would be sent by then, and what was lost of it is not sent again; the stream goes on behind it. The peer's Read never sees it, not in part either, unless
+// that is in stream mode. The zero time means never. If it expires while WriteMessage waits for room,
+// nothing is queued, and the error is an os.ErrDeadlineExceeded. Stats.Expired counts at the sender, Stats.Skipped at the
+// receiver. A peer that does not take this extension of the protocol, and any peer in the first round trip,
+// gets the message late instead.
+//
+// A session in stream mode has no messages, and returns an errors.ErrUnsupported.
+func (s *UDPSession) WriteMessage(b []byte, expires time.Time) error {
+	s.mu.Lock()
+	now := clock()
+	at := clockAt(expires, now)
+	err := s.messageErrLocked(b)
+	for s.writing && err == nil {
+		if err = s.writeErrLocked(); err == nil {
+			s.waitLocked(&s.writable)
+		}
+	}
+	if err == nil {
+		s.writing = true
+		w := s.beginWriteLocked(clock(), [][]byte{b})
+		if err = s.awaitRoomLocked(at); err == nil {
+			if at == never {
+				at = 0
+			}
+			s.core.sendMessage(b, at)
+			s.endWriteLocked(len(b), &w)
+		}
+		s.writing, s.restAt = false, never
+		s.wakeLocked(&s.writable)
+	}
+	s.unlockAndSend(true)
+	return s.opError("write", err)
+}
+
+// messageErrLocked returns what is wrong with a message.
+func (s *UDPSession) messageErrLocked(b []byte) error {
+	switch most := s.core.messageSize(); {
+	case s.core.streaming():
+		return errNoMessages
+	case len(b) == 0 || len(b) > most:
+		return errors.Errorf("kcp: message of %d bytes: must be 1 to %d", len(b), most)
+	}
+	return s.writeErrLocked()
+}
+
+// awaitRoomLocked waits until there is room for a message, until the time at.
+func (s *UDPSession) awaitRoomLocked(at int64) error {
+	for {
+		switch err := s.writeErrLocked(); {
+		case err != nil:
+			return err
+		case clock() >= at:
+			return errDeadline
+		case !s.tx.crowded() && !s.windowFullLocked():
+			return nil
+		case s.sendLocked(never):
+			continue
+		}
+		s.tx.deferRest()
+		s.restAt = at
+		s.core.noteRoomAwaited(never)
+		s.waitLocked(&s.writable)
+		s.core.noteRoomAwaited(clock())
+	}
+}
+
+// MaxMessageSize returns the most bytes of a WriteMessage: 128 segments, which any receive window that
+// follows the path holds. A peer with a smaller one never reads a message that is larger than that.
+func (s *UDPSession) MaxMessageSize() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.core.messageSize()
+}
