@@ -60,7 +60,7 @@ func main() {
 	seed := flag.Uint64("seed", 1, "seed that matrix draws its paths from")
 	plain := flag.Bool("plain", false, "matrix with steady paths, bulk, and three profiles only")
 	only := flag.String("only", "", "run the cases of matrix with these indices, such as 3,10-20; a single one is shown in detail")
-	transport := flag.String("transport", "kcp", "transport of matrix: kcp, nc1 (the same with nc=1) or quic (quic-go)")
+	transport := flag.String("transport", "kcp", "transport of matrix: kcp, nc1 (the same with nc=1), quic (quic-go), or the kernel's TCP, cubic or bbr, in real time and as root")
 	runs := flag.Int("runs", 1, "runs of each case of matrix; the one in the middle counts")
 	compare := flag.String("compare", "", "file with the JSON of an earlier run of the same cases of matrix, to compare with")
 	flag.Parse()

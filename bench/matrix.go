@@ -39,8 +39,13 @@ func matrix(o matrixOptions) error {
 	if err != nil {
 		return err
 	}
-	if !slices.Contains([]string{"kcp", "nc1", "quic"}, o.transport) {
-		return fmt.Errorf("-transport is %q, want kcp, nc1 or quic", o.transport)
+	if !slices.Contains([]string{"kcp", "nc1", "quic", "cubic", "bbr"}, o.transport) {
+		return fmt.Errorf("-transport is %q, want kcp, nc1, quic, cubic or bbr", o.transport)
+	}
+	if o.realTime() {
+		if err := tcpMissing(o.transport); err != nil {
+			return fmt.Errorf("-transport %s: %w", o.transport, err)
+		}
 	}
 	if o.only != "" && len(indices) == 1 {
 		return o.alone(indices[0])
@@ -113,6 +118,9 @@ func (o *matrixOptions) indices() (all []int, err error) {
 	return all, nil
 }
 
+// realTime says whether the transport is the kernel's TCP, which virtual time means nothing to.
+func (o *matrixOptions) realTime() bool { return o.transport == "cubic" || o.transport == "bbr" }
+
 // draw draws the case with that index, for the transport.
 func (o *matrixOptions) draw(index int) matrixCase {
 	c := drawCase(o.seed, index, o.plain)
@@ -124,6 +132,8 @@ func (o *matrixOptions) draw(index int) matrixCase {
 		c.tuning.nodelay[3] = 1
 	case "quic":
 		c.tuning, c.Unmarked, c.quic = tuning{}, 0, true
+	case "cubic", "bbr":
+		c.tuning, c.Unmarked, c.tcp = tuning{}, 0, o.transport
 	}
 	return c
 }
@@ -131,7 +141,7 @@ func (o *matrixOptions) draw(index int) matrixCase {
 // alone runs one case in this process, and shows it in detail. It returns only with an error.
 func (o *matrixOptions) alone(index int) error {
 	c := o.draw(index)
-	virtually(func() error {
+	run := func() error {
 		r, err := c.run()
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
@@ -140,7 +150,11 @@ func (o *matrixOptions) alone(index int) error {
 		show(r, o.asJSON, r.print)
 		os.Exit(0) // without waiting for what goes on for ever
 		return nil
-	})
+	}
+	if o.realTime() {
+		return run()
+	}
+	virtually(run)
 	return nil
 }
 
@@ -148,6 +162,9 @@ func (o *matrixOptions) alone(index int) error {
 func (o *matrixOptions) runAll(indices []int) []matrixResult {
 	results := make([]matrixResult, len(indices))
 	slots := make(chan struct{}, runtime.NumCPU())
+	if o.realTime() {
+		slots = make(chan struct{}, 1)
+	}
 	var wg sync.WaitGroup
 	for n, index := range indices {
 		slots <- struct{}{}

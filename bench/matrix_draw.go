@@ -47,7 +47,8 @@ type matrixCase struct {
 	Unmarked time.Duration `json:"unmarked_ns,omitempty"` // interval of a peer without extensions
 
 	tuning tuning
-	quic   bool // the transport is quic-go
+	quic   bool   // the transport is quic-go
+	tcp    string // the transport is the kernel's TCP with this congestion control
 }
 
 // pathChange is another bandwidth or round trip from a part of the run on.

@@ -14,7 +14,8 @@ const (
 	fecHeader   = 8    // bytes of these that FEC takes
 	ackBytes    = 24   // of an acknowledgement of a peer without extensions
 	quicPayload = 0.97 // data in the bytes of quic-go's datagrams
-	shortestAck = 40   // bytes of a datagram with an acknowledgement
+	tcpPayload  = 1448. / 1500
+	shortestAck = 40 // bytes of a datagram with an acknowledgement
 )
 
 const (
@@ -107,6 +108,8 @@ func (c *matrixCase) payload() float64 {
 	switch {
 	case c.quic:
 		return quicPayload
+	case c.tcp != "":
+		return tcpPayload
 	case c.tuning.parity > 0:
 		return (mss - fecHeader) / float64(mtu)
 	}

@@ -102,6 +102,8 @@ func (c *matrixCase) opener() opener {
 	switch {
 	case c.quic:
 		return quicOpen
+	case c.tcp != "":
+		return tcpOpener(c.tcp)
 	case c.Unmarked > 0:
 		return c.openUnmarked
 	}

@@ -157,7 +157,7 @@ func tcpOpener(control string) opener {
 			receiver.close()
 			return nil, err
 		}
-		return &conn{Writer: out, Reader: in, end: func() {
+		return &conn{Writer: out, Reader: in, stats: func() transportStats { return transportStats{} }, end: func() {
 			out.Close()
 			in.Close()
 			sender.close()
