@@ -37,6 +37,7 @@ type config struct {
 	redundancy                     int                      // percent
 	keepAlive, idle, user          int64                    // 0 for never
 	unproven                       int64                    // the same, of accepted sessions
+	limitAmplification             bool                     // see ListenConfig
 	maxSessions, maxPerPrefix      int                      // of a listener, 0 for no limit
 	linger                         time.Duration            // negative for Close to wait
 	oobHandler                     func(*UDPSession, []byte)

@@ -19,6 +19,10 @@ type inPlaceSink interface {
 	batches() *inPlaceBatches
 	// full says that no more data is to be written for now.
 	full() bool
+	// dataRoom returns how long the next datagram with data may be, while the peer's address is not
+	// validated, and challengeFits says whether one without has room for a challenge.
+	dataRoom() int
+	challengeFits() bool
 }
 
 // datagramWriter packs segments into datagrams.

@@ -20,6 +20,9 @@ func (q *dgramQueue) push(p *packet, most int, pool *packetPool) {
 	q.n++
 }
 
+// first returns the oldest datagram of a queue that is not empty.
+func (q *dgramQueue) first() *packet { return q.ring[q.head] }
+
 // pop takes the oldest datagram out of a queue that is not empty.
 func (q *dgramQueue) pop() (p *packet) {
 	p, q.ring[q.head] = q.ring[q.head], nil

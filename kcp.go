@@ -73,6 +73,7 @@ type KCP struct {
 	early     earlyQueue
 	dataTS    tsRange // of what has arrived
 	proof     ackProof
+	address   addressValidation
 	tsBase    uint32 // ts at the time 0
 
 	expiring   bool   // messages that expire are written

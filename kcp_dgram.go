@@ -192,6 +192,7 @@ func (k *KCP) onReport(now int64, h *header, in *inputState) {
 		k.rate.onTransmission(e.sentAt, e.rate, e.appLimited)
 	}
 	if e.ts == h.ts {
+		k.addressValidated()
 		in.onAck(e.sentAt)
 	}
 	if gone > 0 {

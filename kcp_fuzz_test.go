@@ -37,6 +37,9 @@ func (s *checkedSink) batches() *inPlaceBatches { return &s.sent }
 
 func (s *checkedSink) full() bool { return false }
 
+func (s *checkedSink) dataRoom() int       { return mtuLimit }
+func (s *checkedSink) challengeFits() bool { return true }
+
 func (s *checkedSink) sendInPlace(p *packet) {
 	for _, d := range s.unsent() {
 		if d.segment == p {

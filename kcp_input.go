@@ -192,7 +192,11 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, in *inputState) {
 // regular was rebuilt, some time after it would have arrived: it says nothing about time.
 func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
 	if sn-k.snd.una >= k.snd.nxt-k.snd.una || k.snd.at(sn).state == segAcked {
-		k.noteLateEcho(now, sn, ts, regular)
+		if sn == questionSn {
+			k.onChallengeEcho(ts)
+		} else {
+			k.noteLateEcho(now, sn, ts, regular)
+		}
 		return 0
 	}
 	s := k.snd.at(sn)
@@ -205,14 +209,16 @@ func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
 		if k.proof.required {
 			k.proof.echoed(sn)
 		}
-		k.peer.confirmed = true
+		k.peer.confirmed, k.address.pending = true, false
 	} else if k.unconfirmed() { // an older session's
 		return 0
 	}
 	switch {
 	case !ok: // ts is not of this segment: it is acknowledged, and nothing else is known of it
 		if regular {
-			sentAt = k.snd.runBegan(sn, ts)
+			if sentAt = k.snd.runBegan(sn, ts); sentAt != 0 {
+				k.addressValidated()
+			}
 		}
 	case !last || s.state == segLost:
 		// The retransmission was spurious: later segments had overtaken this one, or its

@@ -125,11 +125,13 @@ func (k *KCP) noteLateEcho(now int64, sn, ts uint32, regular bool) {
 	switch {
 	case s.state != segAcked:
 	case s.ts == ts:
+		k.addressValidated()
 		if k.proof.required {
 			k.proof.echoed(sn)
 		}
 	case s.resent:
 		if at, ok := w.earlier(now, sn, ts); ok {
+			k.addressValidated()
 			k.noteSpurious(now, at, s, regular)
 			w.forget(sn, ts)
 		}
@@ -150,6 +152,8 @@ func (k *KCP) limitedBy(now int64) SendLimit {
 		return LimitSocket
 	case idle && (waiting == 0 || k.corked || waiting < k.sendLimit() && !k.awaitsRoom(now)):
 		return LimitApplication
+	case k.addressBlocks():
+		return LimitPeerWindow
 	case k.cc != nil && k.cwndLimited():
 		return LimitCongestionWindow
 	case !resend && !(queued && k.sendRoom()):

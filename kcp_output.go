@@ -34,6 +34,9 @@ func (k *KCP) flush(now int64) {
 		k.writeDuplicates(now)
 	}
 	k.writeData(now)
+	if k.address.pending {
+		k.writeChallenge(now)
+	}
 	k.endDatagram(now)
 }
 
@@ -46,7 +49,7 @@ func (k *KCP) flushDue(now int64) bool {
 		return true
 	}
 	k.expireDgrams(now)
-	if k.refillPacers(now); k.pacerBlocks() {
+	if k.refillPacers(now); k.pacerBlocks() || k.addressBlocks() {
 		return false
 	}
 	return k.maySend()
@@ -68,11 +71,14 @@ func (k *KCP) deadline() int64 {
 	if k.flow.peerWnd == 0 && k.snd.waiting() > 0 {
 		at = min(at, k.flow.probeAt) // 0, and so at once, before the first wait is set
 	}
-	if (k.limitPacer.rate != 0 || k.ccPacer.rate != 0 || k.bucket.set) && k.maySend() {
+	if (k.limitPacer.rate != 0 || k.ccPacer.rate != 0 || k.bucket.set) && k.maySend() && !k.addressBlocks() {
 		at = min(at, max(k.limitPacer.readyAt(), k.ccPacer.readyAt(), k.bucket.until))
 	}
 	if k.proof.required && k.proofMissing() {
 		at = min(at, k.proof.probeAt)
+	}
+	if k.address.pending {
+		at = min(at, k.challengeAt())
 	}
 	if k.trimDue() {
 		at = min(at, k.lastActive+trimAfter)
@@ -90,6 +96,11 @@ func (k *KCP) writeData(now int64) {
 	h := k.controlHeader(IKCP_CMD_PUSH)
 	h.ts = k.tsBase + micros(now)
 	for k.refillPacers(now); !k.pacerBlocks() && !k.out.full(); k.refillPacers(now) {
+		if k.addressBlocks() && (k.mayRetransmit() || k.maySendNew() || k.maySendDgram()) {
+			k.rate.roomLimited = true
+			k.challengeAddress()
+			return
+		}
 		if k.dgramNext() {
 			k.writeDgram(now, h.ts)
 			continue

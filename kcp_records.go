@@ -101,7 +101,9 @@ func (k *KCP) onRecord(h *header, kind uint8, body []byte) (ok bool) {
 		case !ok:
 			return false
 		case kind == recordPathOK:
-			k.pathCheck.echoed(value)
+			if k.pathCheck.echoed(value); k.pathCheck.valid {
+				k.addressValidated()
+			}
 		case !answer:
 			k.pathCheck.challenged(value)
 		}

@@ -31,9 +31,10 @@ func (k *KCP) configure(cfg *config, dialled bool) {
 		k.peer.start(k.lastActive, dialled)
 	}
 	k.proof.required = !dialled && !cfg.env.authentic() // a dialled peer's address is the program's choice
-	var b [4]byte
+	var b [8]byte
 	crand.Read(b[:]) // never fails
 	k.tsBase = binary.LittleEndian.Uint32(b[:])
+	k.address = addressValidation{pending: !dialled, wanted: cfg.limitAmplification, ts: binary.LittleEndian.Uint32(b[4:])}
 }
 
 // setClosing bounds the backed-off RTO of a session that has been closed: the time it has left is
@@ -105,8 +106,8 @@ func (k *KCP) capsUnknown() bool {
 	return k.caps.own != 0 && k.flow.peerKnown && !k.caps.peerKnown && k.WaitSnd() == 0
 }
 
-// peerProven says whether the peer has acknowledged something: it exists, and hears us.
-func (k *KCP) peerProven() bool { return k.snd.una != 0 || k.rtt.srtt != 0 }
+// heardBack says whether the peer, or whoever pretends to be it, has acknowledged something.
+func (k *KCP) heardBack() bool { return k.snd.una != 0 || k.rtt.srtt != 0 }
 
 // holdRepeats keeps what is not data from being repeated as long as nothing is heard, or ends that: a
 // FIN that is all that is unacknowledged, and the probe of a zero window.
@@ -268,7 +269,7 @@ func (k *KCP) limitSpend(n int) { k.limitPacer.spend(n) }
 func (k *KCP) closingTimeWait(reset bool) timeWait {
 	return timeWait{
 		una: k.rcv.una(), caps: k.caps.own, peer: k.caps.peer, fin: k.rcv.fin, reset: reset,
-		confirmed: k.peerProven(), dataTS: k.dataTS, ownNumber: k.peer.own, peerNumbers: [peerNumbersKept]uint32{k.peer.number},
+		confirmed: k.heardBack(), dataTS: k.dataTS, ownNumber: k.peer.own, peerNumbers: [peerNumbersKept]uint32{k.peer.number},
 	}
 }
 

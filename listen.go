@@ -62,6 +62,12 @@ type ListenConfig struct {
 	// bytes that came allow, and any peer that is there answers. Then Read and Write fail with a
 	// *PeerTimeoutError. Default: 30 seconds. Negative means for ever.
 	UnprovenTimeout time.Duration
+	// LimitAmplification bounds what is sent to a peer that has not shown that it receives, by
+	// acknowledging what only who gets it can, to three times the bytes that came from there (RFC
+	// 9000, section 8.1: https://www.rfc-editor.org/rfc/rfc9000#section-8.1). First answers above that
+	// take a round trip more. By default a first flight of 14 KB and two repeats may go there beyond
+	// these, 42 KB in all, however much is written.
+	LimitAmplification bool
 	// MaxSessions is the most sessions at a time, those that wait for Accept, or are closed and
 	// still delivering, included. What would make one more is dropped, and its sender tries again.
 	// Default: no limit.
@@ -84,6 +90,7 @@ func (lc *ListenConfig) resolve() (*config, error) {
 	case lc.MaxSessionsPerPrefix < 0:
 		return nil, errors.Errorf("kcp: MaxSessionsPerPrefix %d: must be above 0, or 0 for no limit", lc.MaxSessionsPerPrefix)
 	}
+	c.limitAmplification = lc.LimitAmplification
 	c.maxSessions, c.maxPerPrefix = lc.MaxSessions, lc.MaxSessionsPerPrefix
 	if lc.UnprovenTimeout != 0 {
 		c.unproven = max(0, int64(lc.UnprovenTimeout))

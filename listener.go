@@ -381,7 +381,9 @@ func (l *Listener) openLocked(sh *demuxShard, key sessionKey, sock *socket, to d
 	}
 	return l.admit(key.from, asked, func() *UDPSession {
 		s := newSession(l.cfg, sock, l, key.conv, to)
-		s.validated = asked
+		if asked {
+			s.core.addressValidated()
+		}
 		if sh.sessions == nil {
 			sh.sessions = make(map[sessionKey]*UDPSession)
 		}

@@ -66,12 +66,9 @@ type addressCheck struct {
 	asked  atomic.Int64 // when a question was asked last, 0 for never
 }
 
-const (
-	questionSn = ^uint32(0)
-	// questionEpoch is how long a digest is the same. The one before is taken, too, so that an
-	// answer has as long at least, and twice that at most.
-	questionEpoch = int64(8 * time.Second)
-)
+// questionEpoch is how long a digest is the same. The one before is taken, too, so that an answer
+// has as long at least, and twice that at most.
+const questionEpoch = int64(8 * time.Second)
 
 func (a *addressCheck) init() { rand.Read(a.secret[:]) } // which never fails
 

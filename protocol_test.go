@@ -886,5 +886,6 @@ func protocolConstants() map[string]uint64 {
 		"restart": ms(time.Duration(reconnectAfter)), "accept backlog": acceptBacklog,
 		"answers": restartAnswers, "most answers": restartAnswersMax, "time of answers": ms(time.Duration(restartTime)),
 		"questions": restartQuestions, "datagrams kept back": keptBackMax, "remembered numbers": peerNumbersKept,
+		"bound toward an unproven peer": unprovenFlights * initialWindow, "address challenges": ms(time.Duration(challengeMax)),
 	}
 }

@@ -17,8 +17,8 @@ const (
 	// LimitSendWindow is the send window, which is full: see SetWindowSize.
 	LimitSendWindow
 	// LimitPeerWindow is the receive window that the peer has advertised. It is full where the peer
-	// does not read as fast as the path delivers. A peer that has not yet shown that it is there,
-	// towards a listener without an authenticating cipher, has a small one.
+	// does not read as fast as the path delivers. A peer that has not yet shown a listener that it is
+	// there may be sent little, and has a small one where there is no authenticating cipher.
 	LimitPeerWindow
 	// LimitCongestionWindow is the congestion window: as much is in flight as the controller takes
 	// the path to carry.

@@ -26,8 +26,7 @@ type UDPSession struct {
 	to    destination
 	task  *timedTask // runs onTimer
 
-	source    source // the reader's alone; of a dialled session
-	validated bool   // the peer has shown its listener that it is there, see addressCheck
+	source source // the reader's alone; of a dialled session
 
 	// mu guards all below. Drivers spin on it (lockSpinning), so what lies in the same cache line is
 	// what its holder rarely writes.
@@ -248,8 +247,15 @@ func (s *UDPSession) wakeAllLocked() {
 	}
 }
 
-// enqueueLocked appends a datagram, to be sealed, to what is to be sent.
+// enqueueLocked appends a datagram, to be sealed, to what is to be sent, unless the peer's address may
+// not be sent that much.
 func (s *UDPSession) enqueueLocked(o outbound) {
+	if !s.addressTakesLocked(len(o.data), 0) {
+		if o.p != nil {
+			s.pool.put(o.p)
+		}
+		return
+	}
 	s.chargeLocked(len(o.data))
 	s.tx.enqueue(o, s.copies)
 }
@@ -260,6 +266,9 @@ func (s *UDPSession) chargeLocked(size int) {
 	bytes := (1 + s.copies) * (size + s.cfg.env.tail)
 	s.total.OutPkts += uint64(1 + s.copies)
 	s.total.OutBytes += uint64(bytes)
+	if s.core.addressPending() {
+		s.noteSentUnprovenLocked()
+	}
 	if s.bucket != nil {
 		s.core.bucketDelay(clock(), s.bucket.Take(int64(bytes)))
 	}

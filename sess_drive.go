@@ -179,7 +179,7 @@ func (s *UDPSession) trimLocked(now int64) {
 	s.tx.trim()
 }
 
-// buffer, sendInPlace, batches and emit make the session its core's sink.
+// buffer, sendInPlace, batches, full and emit, with dataRoom and challengeFits, make the session its core's sink.
 func (s *UDPSession) buffer(int) []byte        { return s.tx.buffer(&s.to) }
 func (s *UDPSession) sendInPlace(p *packet)    { s.tx.sendInPlace(p, &s.to) }
 func (s *UDPSession) batches() *inPlaceBatches { return &s.tx.inPlace }
@@ -202,7 +202,11 @@ func (s *UDPSession) emit(now int64, n int, hasData bool) {
 	for _, p := range parity {
 		// The rate limit counts the same share of the parity as of the group's datagrams.
 		s.core.limitSpend((1 + s.copies) * (len(p.data) + s.cfg.env.tail) * s.limitCharged / s.enc.code.data)
-		s.enqueueLocked(outbound{p.data, p, &s.to})
+		if s.addressTakesLocked(len(p.data), challengeReserve) {
+			s.enqueueLocked(outbound{p.data, p, &s.to})
+		} else {
+			s.pool.put(p)
+		}
 	}
 	if s.enc != nil && s.enc.count == 0 {
 		s.limitCharged = 0

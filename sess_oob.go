@@ -81,8 +81,8 @@ func (s *UDPSession) oobMaxLocked() int {
 // SendOOB sends b, at most GetOOBMaxSize bytes, as a datagram beside the stream: at once,
 // unordered, and without repair if it is lost. The stream's datagrams go first. It is dropped, as
 // the path might drop it, where 64 wait for the socket already, the socket does not take even the
-// stream's, or these have timed out twice in a row, as the path carries less than is sent; then the
-// result is nil, and Stats.OOBDropped and OutErrs count it. The session needs FEC, whose framing it
+// stream's, or these have timed out twice in a row, as the path carries less than is sent, or more
+// may not go to a peer that has not shown that it receives (see ListenConfig); then the result is nil, and Stats.OOBDropped and OutErrs count it. The session needs FEC, whose framing it
 // uses; the peer needs a handler. A first datagram that is out-of-band makes the session at a
 // listener with FEC.
 func (s *UDPSession) SendOOB(b []byte) error {
@@ -90,6 +90,9 @@ func (s *UDPSession) SendOOB(b []byte) error {
 	if err := s.sendOOBLocked(b); err != nil {
 		s.mu.Unlock()
 		return err
+	}
+	if s.core.addressPending() {
+		s.driveLocked(clock(), false) // it may have to be challenged
 	}
 	s.unlockAndSend(true)
 	return nil
@@ -106,8 +109,11 @@ func (s *UDPSession) sendOOBLocked(b []byte) error {
 	case len(b) > most:
 		return errors.Errorf("kcp: out-of-band payload of %d bytes: at most %d", len(b), most)
 	case s.tx.crowded(), len(s.tx.oob) >= oobSendMax, s.core.timedOutTwice():
-		s.oobDropped++
-		s.countRefusedLocked(1)
+		s.dropOOBLocked()
+		return nil
+	case !s.addressTakesLocked(s.cfg.env.head+fecHeaderSize+convSize+len(b), challengeReserve):
+		s.core.challengeAddress()
+		s.dropOOBLocked()
 		return nil
 	}
 	at := s.cfg.env.head
@@ -120,6 +126,11 @@ func (s *UDPSession) sendOOBLocked(b []byte) error {
 	s.chargeLocked(len(p.data))
 	s.tx.enqueueOOB(outbound{p.data, p, &s.to}, s.copies)
 	return nil
+}
+
+func (s *UDPSession) dropOOBLocked() {
+	s.oobDropped++
+	s.countRefusedLocked(1)
 }
 
 // SetOOBHandler sets the function that is called with the payload of each out-of-band datagram

@@ -3,10 +3,11 @@ package kcp
 import "time"
 
 // The peer of an accepted session may not exist: its first datagram may have been forged, so that
-// what the session sends goes to a stranger. A peer is proven when it has acknowledged something, and
-// silent while nothing but its first datagram has come, with what the reader read together with it.
-// To one that is not proven the session does not go on repeating what is not answered, beyond the
-// application's data; and a silent one is asked, and given up.
+// what the session sends goes to a stranger. A peer is proven when it has echoed what was sent to its
+// address, see addressValidation, and silent while it is not, and nothing but its first datagram has
+// come, with what the reader read together with it. What is sent to one that is not proven is bounded;
+// the session does not go on repeating what is not answered, beyond the application's data; and a
+// silent one is asked, and given up.
 
 const (
 	// unprovenTimeout is how long a listener keeps the session of a silent peer.
@@ -18,10 +19,9 @@ const (
 	unprovenTimes = 3
 )
 
-// provenLocked says whether the peer is known to exist. A dialled session's was chosen here.
-func (s *UDPSession) provenLocked() bool {
-	return s.owner == nil || s.validated || s.core.peerProven()
-}
+// provenLocked says whether the peer is known to receive what is sent to its address: it has echoed a
+// value that was sent there. A dialled session's was chosen here.
+func (s *UDPSession) provenLocked() bool { return !s.core.addressPending() }
 
 // silentLocked says whether nothing but the first datagram has come from a peer that is not proven.
 func (s *UDPSession) silentLocked() bool { return !s.provenLocked() && s.core.heardAt() <= s.created }
@@ -77,4 +77,58 @@ func (s *UDPSession) probePeriodLocked() int64 {
 		period = min(period, a.period)
 	}
 	return period
+}
+
+// The bytes that may go to a peer that is not proven.
+//
+// A server's first answer must not wait for a round trip that only validates the address. So it gets
+// what a sender without any acknowledgement would send for good reasons: a first flight (RFC 6928), and
+// that twice again, should it be lost. Less would make answers slower on paths whose round trip is
+// above the first RTO, or that lose. All counts: acknowledgements, parity, copies and probes.
+//
+// An honest peer may use that up before anything of it is heard, where its acknowledgements are lost.
+// It waits no longer than before for the next one that arrives: it gets three times what it sends
+// itself; and the core challenges it when half is spent, or as soon as something has to wait, and again
+// (addressValidation). Data leaves challengeReserve for that, some 40 of them.
+const (
+	unprovenFlights  = 3
+	challengeReserve = 2048
+)
+
+// addressLimitLocked is how many bytes may be sent in all while the peer is not proven.
+func (s *UDPSession) addressLimitLocked() uint64 {
+	limit := unprovenTimes * s.total.InBytes
+	if !s.cfg.limitAmplification {
+		limit += unprovenFlights * initialWindow
+	}
+	return limit
+}
+
+// addressTakesLocked says whether a datagram of that size, to be sealed, may be sent to the peer, and
+// leaves so many bytes for other purposes, but no more than a quarter of all.
+func (s *UDPSession) addressTakesLocked(size int, reserve uint64) bool {
+	return !s.core.addressPending() || size <= s.addressRoomLocked(reserve)
+}
+
+// addressRoomLocked is how long the next datagram, to be sealed, may be.
+func (s *UDPSession) addressRoomLocked(reserve uint64) int {
+	limit := s.addressLimitLocked()
+	if limit -= min(reserve, limit/4); limit <= s.total.OutBytes {
+		return 0
+	}
+	room := min((limit-s.total.OutBytes)/uint64(1+s.copies), gsoMaxPayload) // which an int of 32 bits holds
+	return max(0, int(room)-s.cfg.env.tail)
+}
+
+// dataRoom and challengeFits tell the core.
+func (s *UDPSession) dataRoom() int { return s.addressRoomLocked(challengeReserve) }
+func (s *UDPSession) challengeFits() bool {
+	return s.addressTakesLocked(s.cfg.headroom()+IKCP_OVERHEAD, 0)
+}
+
+// noteSentUnprovenLocked has the peer challenged once half of what it may be sent is spent.
+func (s *UDPSession) noteSentUnprovenLocked() {
+	if s.total.OutBytes > s.addressLimitLocked()/2 {
+		s.core.challengeAddress()
+	}
 }
