@@ -230,7 +230,8 @@ type aeadCrypt struct {
 	cipher.AEAD // nil after NewAEADCrypt(nil)
 	// apart says that Seal may write elsewhere than it reads. All are to, by cipher.AEAD's contract,
 	// but programs have some that work in place only.
-	apart bool
+	apart  bool
+	nonces nonceCount
 }
 
 // NewAESGCMCrypt returns AES-GCM (SP 800-38D: https://csrc.nist.gov/pubs/sp/800/38/d/final) with
@@ -238,7 +239,8 @@ type aeadCrypt struct {
 // of 16, 24 or 32 bytes selects AES-128, AES-192 or AES-256; another length is an error, and so is
 // any key where Go's FIPS 140-3 mode forbids nonces from outside. The nonces are random (see
 // [SetEntropy]), so the key must be changed before 2³² datagrams were sealed with it (SP 800-38D,
-// section 8.3).
+// section 8.3), by all who have it. What the result has sealed is in Stats.KeyDatagrams, and log/slog's
+// default logger warns once at half of that and once at all of it.
 func NewAESGCMCrypt(key []byte) (BlockCrypt, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
@@ -248,7 +250,7 @@ func NewAESGCMCrypt(key []byte) (BlockCrypt, error) {
 	if err != nil {
 		return nil, errors.Wrap(err, "kcp: AES-GCM")
 	}
-	return &aeadCrypt{aead, true}, nil
+	return &aeadCrypt{AEAD: aead, apart: true}, nil
 }
 
 // NewAEADCrypt returns a BlockCrypt that seals each datagram with aead, such as ChaCha20-Poly1305
@@ -257,6 +259,9 @@ func NewAESGCMCrypt(key []byte) (BlockCrypt, error) {
 // may return new memory all the same. With a nil aead there is nothing to encrypt
 // with: sessions and listeners refuse the result with an error, and its Encrypt and Decrypt write
 // zeros.
+//
+// The nonces are random, so a key may seal 2³² datagrams if they have 12 bytes: see [NewAESGCMCrypt]. More
+// bytes allow more; with 20 and above there is no limit.
 //
 // Sessions do not call Encrypt and Decrypt of the result. Other callers pass a datagram that
 // consists of the nonce (NonceSize bytes, new for every datagram), the plaintext, and room for the

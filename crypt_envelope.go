@@ -27,6 +27,9 @@ type envelope struct {
 	head    int // bytes in front of the payload
 	tail    int // bytes behind it
 	piece   int // datagrams to be sealed before they are sent, see outBatch
+
+	nonces     *nonceCount // the cipher's, if that takes random nonces
+	nonceLimit uint64      // how many it may take, 0 for any number
 }
 
 // newEnvelope returns the envelope of a cipher, nil for none.
@@ -41,6 +44,7 @@ func newEnvelope(block BlockCrypt) (envelope, error) {
 		}
 		e.aead, e.apart, e.head, e.tail = c.AEAD, c.apart, c.NonceSize(), c.Overhead()
 		e.entropy = aeadEntropy()
+		e.nonces, e.nonceLimit = &c.nonces, nonceLimit(e.head)
 	default:
 		e.block, e.head = block, blockHeaderSize
 	}
@@ -49,6 +53,9 @@ func newEnvelope(block BlockCrypt) (envelope, error) {
 
 // sealAll seals a batch of datagrams.
 func (e *envelope) sealAll(batch []outbound) {
+	if e.nonces != nil {
+		e.nonces.add(len(batch), e.nonceLimit)
+	}
 	c, ok := e.block.(*cfb)
 	if !ok {
 		for i := range batch {

@@ -143,8 +143,8 @@
 //     rate_filter.go, pacer.go, bucket.go, datagram_writer.go, logger.go.
 //   - congestion.go: the interface of congestion controllers; cc_*.go: those there are. path_loss.go:
 //     the loss that is the path's own, and not congestion.
-//   - crypt_envelope.go, crypt*.go, entropy.go, segment.go, packet.go: what a datagram is made of.
-//     fec.go: the format and the codes of FEC, with fec_encoder.go, fec_adapt.go, fec_cache.go,
+//   - crypt_envelope.go, crypt*.go, entropy.go, nonce_count.go, segment.go, packet.go: what a datagram is
+//     made of. fec.go: the format and the codes of FEC, with fec_encoder.go, fec_adapt.go, fec_cache.go,
 //     fec_decoder.go, fec_shape.go and fec_lagrange.go.
 //   - tx*.go, write_loop.go, readloop*.go, gso_linux.go, mmsg_*.go, socket.go, addr*.go and
 //     reuseport_*.go: sockets.

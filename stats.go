@@ -119,6 +119,14 @@ type Stats struct {
 	// Unread is the number of segments that were received in order and not read.
 	Unread int
 
+	// KeyDatagrams is the number of datagrams that this process has sealed with the session's AEAD, in all
+	// sessions that have the same BlockCrypt. What the peers have sealed with that key, and what was sealed
+	// before a restart, comes on top.
+	KeyDatagrams uint64
+	// KeyLimit is how many datagrams a key may seal, as its nonces are random: 2³² with 12 bytes; see
+	// NewAESGCMCrypt. 0 is without limit.
+	KeyLimit uint64
+
 	// LastHeard is how long ago something came from the peer, or the session began.
 	LastHeard time.Duration
 	// Age is how long ago the session began.
