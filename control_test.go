@@ -130,6 +130,40 @@ func TestJitterDoesNotLowerTheRate(t *testing.T) {
 	})
 }
 
+// What overflows in a short queue, when much is lost anyway, is not taken for the path's own loss.
+func TestOverflowIsNotThePathsLoss(t *testing.T) {
+	path := netem.Path{Delay: 1370 * time.Microsecond, Bandwidth: 2_370_000, Queue: 7000, Loss: 0.17}
+	virtual(t, netem.Path{}, func(w *world) {
+		b := w.opened(w.config(nil, 0, 0), "10.0.0.2:2000", path)
+		for _, s := range []*UDPSession{b.c, b.s} {
+			s.SetWindowSize(1024, 1024)
+			s.SetNoDelay(1, 20, 2, 0)
+		}
+		go io.Copy(b, zeros{})
+		go io.Copy(b.counter(), b.s)
+		b.sleep(lighter(6*time.Second, 2*time.Second))
+		b.want("then", 2*time.Second, float64(path.Bandwidth)*0.75, 1.15/(1-path.Loss))
+		b.close()
+	})
+}
+
+// By chance, much of what was sent arrives in one of twelve short round trips: that is not the path's rate.
+func TestChanceDoesNotRaiseTheRate(t *testing.T) {
+	path := netem.Path{Delay: 10 * time.Millisecond, Bandwidth: 533_000, Queue: 5700, Loss: 0.18}
+	virtual(t, netem.Path{}, func(w *world) {
+		b := w.opened(w.config(nil, 0, 0), "10.0.0.2:2000", path)
+		for _, s := range []*UDPSession{b.c, b.s} {
+			s.SetWindowSize(1024, 1024)
+			s.SetNoDelay(1, 20, 2, 0)
+		}
+		go io.Copy(b, zeros{})
+		go io.Copy(b.counter(), b.s)
+		b.sleep(5 * time.Second)
+		b.want("then", lighter(20*time.Second, 10*time.Second), float64(path.Bandwidth)*0.68, 1.09/(1-path.Loss))
+		b.close()
+	})
+}
+
 // An answer after an exchange of a byte takes as few round trips as a window of 32 segments needs.
 func TestAnswerAfterThinTraffic(t *testing.T) {
 	for _, tt := range []struct {

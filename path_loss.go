@@ -141,6 +141,13 @@ func (l *pathLoss) lost(sentAt time.Duration, bytes int) {
 	}
 }
 
+// chance returns the standard deviation of what arrives when so many bytes do on average, as a share of
+// these, where what is lost is the path's own.
+func (l *pathLoss) chance(arrived int) float64 {
+	sent := int(float64(arrived) / (1 - l.own))
+	return deviation(l.own, sent) / (1 - l.own)
+}
+
 // beyond says whether that many lost of the bytes sent are more than the path loses by itself.
 func (l *pathLoss) beyond(lost, sent int) bool {
 	return sent > 0 && float64(lost)/float64(sent) > l.own+max(0.03, 2*deviation(l.own, sent))
