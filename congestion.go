@@ -69,9 +69,12 @@ const (
 	// pacedInitialWindow is the least window of bbr's Startup once a round trip is known, so that
 	// pacing spreads it: what quic-go has.
 	pacedInitialWindow = 32 * IKCP_MTU_DEF
-	// pacingQuantum is the time's worth of data that pacing releases at once: so little that no
-	// queue notices, and so much that timers and batches do not.
-	pacingQuantum = time.Millisecond
+	// What pacing releases at once is what the rate is in one pacingShare of the round trip, so little
+	// that a queue of a tenth of it has room, and within these times, so much that timers and batches
+	// do not notice.
+	pacingShare      = 16
+	pacingQuantumMin = int64(250 * time.Microsecond)
+	pacingQuantum    = int64(time.Millisecond)
 )
 
 // lossTimes is a CongestionControl that also wants to know when what is lost had been sent. Bytes are

@@ -164,6 +164,18 @@ func TestChanceDoesNotRaiseTheRate(t *testing.T) {
 	})
 }
 
+// What pacing releases at once fits into a queue of a tenth of a short round trip.
+func TestPacingFitsShortQueues(t *testing.T) {
+	path := netem.Path{Delay: 2 * time.Millisecond, Bandwidth: 12_000_000, Queue: 6000}
+	virtual(t, netem.Path{}, func(w *world) {
+		b := w.bulk(w.config(nil, 0, 0), "10.0.0.2:2000", path)
+		d := lighter(time.Second, 300*time.Millisecond)
+		b.sleep(d)
+		b.want("short queue", d, float64(path.Bandwidth)*0.9, 1.08)
+		b.close()
+	})
+}
+
 // An answer after an exchange of a byte takes as few round trips as a window of 32 segments needs.
 func TestAnswerAfterThinTraffic(t *testing.T) {
 	for _, tt := range []struct {

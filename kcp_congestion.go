@@ -28,7 +28,8 @@ func (k *KCP) cwndLimited() bool {
 // setPacingRate follows the rate that the controller wants.
 func (k *KCP) setPacingRate(now int64) {
 	rate := k.cc.PacingRate()
-	k.ccPacer.adjust(rate, max(rate*int64(pacingQuantum)/int64(time.Second), 2*mtuLimit), now)
+	quantum := min(max(k.rtt.min/pacingShare, pacingQuantumMin), pacingQuantum)
+	k.ccPacer.adjust(rate, max(rate*quantum/int64(time.Second), 2*mtuLimit), now)
 }
 
 // refillPacers credits the pacers with the time up to now.
