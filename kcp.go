@@ -76,9 +76,8 @@ type KCP struct {
 	address   addressValidation
 	tsBase    uint32 // ts at the time 0
 
-	expiring   bool   // messages that expire are written
-	expired    uint64 // segments whose data was dropped for that
-	midMessage bool   // the first segments of a message were sent, and not the last
+	expiries []expiry // of messages that are not all acknowledged, in their order
+	expired  uint64   // segments whose data was dropped for that
 
 	dgrams          *dgrams // nil before the first
 	dgramQueue      int     // most of them that wait

@@ -89,7 +89,7 @@ func (s *checkedSink) allowed(h *header) bool {
 	case IKCP_CMD_PUSH:
 		return h.len > 0
 	case cmdSKIP:
-		return s.k.peerSkips() && s.k.expiring && h.len == 0
+		return s.k.peerSkips() && len(s.k.expiries) > 0 && h.len == 0
 	case cmdFIN:
 		return s.finQueued && h.len == 0 && h.frg == 0
 	case cmdDGRAM:
@@ -325,7 +325,7 @@ func fuzzStep(t *testing.T, p *program, s *checkedSink, now *int64) (closed bool
 		if n := 1 + 8*p.n(256); !s.finQueued && k.stream {
 			k.Send(make([]byte, n))
 		} else if !s.finQueued {
-			k.sendMessage(make([]byte, n), *now*int64(p.n(2)))
+			k.sendMessage(make([]byte, n), [...]int64{never, *now}[p.n(2)])
 		}
 	case 1:
 		buf := make([]byte, 2*mtuLimit)

@@ -54,7 +54,7 @@ func (k *KCP) nextLost() (sn uint32, ok bool) {
 // finAlone says whether a FIN is all that is unacknowledged.
 func (k *KCP) finAlone() bool {
 	s := &k.snd
-	return s.waiting() == 1 && s.at(s.una).p != nil && s.at(s.una).p.fin
+	return s.waiting() == 1 && s.at(s.una).p != nil && s.at(s.una).p.cmd == cmdFIN
 }
 
 // noteWrite is called when the application has something to send. If it could have had before, what

@@ -119,12 +119,12 @@ func (k *KCP) writeData(now int64) {
 			return
 		}
 		s := k.snd.at(h.sn)
-		if s.p.expires > 0 && k.peerSkips() {
+		if len(k.expiries) > 0 && k.peerSkips() {
 			k.dropExpired(now, h.sn, !again)
 		}
 		s.rate, s.appLimited = k.rate.snapshot(now, k.bytesInFlight() == 0)
 		k.snd.markSent(h.sn, now, h.ts)
-		if !s.p.fin && s.p.expires >= 0 {
+		if s.p.cmd == IKCP_CMD_PUSH {
 			k.noteSent(now, h.ts, s.size())
 		}
 		k.cc.Sent(time.Duration(now), s.size(), k.bytesInFlight())
@@ -158,13 +158,7 @@ func (k *KCP) controlHeader(cmd uint8) header {
 
 // writeSegment writes segment s with h's sn and ts.
 func (k *KCP) writeSegment(now int64, h *header, s *sendSegment) {
-	h.frg, h.len = s.p.frg, uint32(len(s.p.data))
-	switch h.cmd = IKCP_CMD_PUSH; {
-	case s.p.fin:
-		h.cmd = cmdFIN
-	case s.p.expires < 0:
-		h.cmd = cmdSKIP
-	}
+	h.cmd, h.frg, h.len = s.p.cmd, s.p.frg, uint32(len(s.p.data))
 	k.write(now, h, s)
 }
 
@@ -277,7 +271,7 @@ func (k *KCP) leadsWithNumber(cmd uint8) bool {
 // is full. Nothing may be queued afterwards.
 func (k *KCP) sendFIN() {
 	p := k.pool.get()
-	p.data, p.fin = p.mem[:0], true
+	p.data, p.cmd = p.mem[:0], cmdFIN
 	k.snd.push(p)
 	k.corked = false
 }

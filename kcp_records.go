@@ -17,7 +17,7 @@ func (k *KCP) moved() uint32 { return k.snd.una + k.rcv.nxt }
 // paramsDue says whether the peer is to be asked for its parameters. While there is doubt whether it
 // is the peer of this session, that is asked first.
 func (k *KCP) paramsDue(now int64) bool {
-	return k.caps.bothTakeRecords() && k.params.due(now, k.moved(), k.ownAckDelay(), k.dgramsAwaitParams() || k.expiring) &&
+	return k.caps.bothTakeRecords() && k.params.due(now, k.moved(), k.ownAckDelay(), k.dgramsAwaitParams() || len(k.expiries) > 0) &&
 		k.peer.dueAt() == never && !k.unconfirmed()
 }
 

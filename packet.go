@@ -6,13 +6,9 @@ import "sync"
 // shard of a FEC group, or one datagram on its way out. Whoever holds the pointer owns it, and
 // either hands it over or puts it back, once.
 type packet struct {
-	data []byte // what it holds, within mem
-	// expires is, of a segment to be sent, when its message is not worth being sent any more: 0 for never,
-	// negative where its data has been dropped for that.
-	expires int64
-
+	data   []byte // what it holds, within mem
 	frg    uint8  // of a segment to be sent: fragments of the message that follow
-	fin    bool   // of a segment to be sent: it is a FIN, without data
+	cmd    uint8  // of a segment to be sent: PUSH, or FIN or SKIP, without data
 	shared uint16 // the small segments in the receive window whose data it holds
 	mem    [mtuLimit]byte
 }
@@ -46,7 +42,7 @@ var packets packetPool
 // get returns a packet with no data and arbitrary bytes in mem.
 func (pp *packetPool) get() *packet {
 	p := pp.take()
-	p.data, p.expires, p.frg, p.fin = nil, 0, 0, false
+	p.data, p.frg, p.cmd = nil, 0, IKCP_CMD_PUSH
 	return p
 }
 

@@ -276,7 +276,7 @@ func (w *sendWindow) empty(sn uint32) {
 		w.bytesQueued -= len(s.p.data)
 	}
 	s.length = 0
-	s.p.data, s.p.expires = s.p.data[:0], -1
+	s.p.data, s.p.cmd = s.p.data[:0], cmdSKIP
 }
 
 // keepOld remembers the last transmission of segment sn, which is sent again.

@@ -31,9 +31,6 @@ func (s *UDPSession) WriteMessage(b []byte, expires time.Time) error {
 		s.writing = true
 		w := s.beginWriteLocked(clock(), [][]byte{b})
 		if err = s.awaitRoomLocked(at); err == nil {
-			if at == never {
-				at = 0
-			}
 			s.core.sendMessage(b, at)
 			s.endWriteLocked(len(b), &w)
 		}
