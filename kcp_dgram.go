@@ -141,7 +141,7 @@ func (k *KCP) dgramDeadline() (at int64) {
 	d := k.dgrams
 	switch {
 	case d == nil:
-	case k.dgramsAwaitParams() && k.caps.bothTakeRecords():
+	case k.dgramsAwaitParams() && k.mayAskParams():
 		at = k.params.askAt
 	case k.cc != nil && k.cwndLimited() && (d.out.n > 0 || k.snd.queued() > 0 || k.snd.lost.n > 0):
 		at = d.history.expiresAt(k.dgramFlight())

@@ -14,11 +14,15 @@ func (k *KCP) ownAckDelay() int64 {
 // moved is how many segments were acknowledged and received in order, in all.
 func (k *KCP) moved() uint32 { return k.snd.una + k.rcv.nxt }
 
-// paramsDue says whether the peer is to be asked for its parameters. While there is doubt whether it
-// is the peer of this session, that is asked first.
+// mayAskParams says whether the peer can be asked for its parameters. While there is doubt whether it is
+// the peer of this session, that is asked first.
+func (k *KCP) mayAskParams() bool {
+	return k.caps.bothTakeRecords() && k.peer.dueAt() == never && !k.unconfirmed()
+}
+
+// paramsDue says whether the peer is to be asked for its parameters.
 func (k *KCP) paramsDue(now int64) bool {
-	return k.caps.bothTakeRecords() && k.params.due(now, k.moved(), k.ownAckDelay(), k.dgramsAwaitParams() || len(k.expiries) > 0) &&
-		k.peer.dueAt() == never && !k.unconfirmed()
+	return k.mayAskParams() && k.params.due(now, k.moved(), k.ownAckDelay(), k.dgramsAwaitParams() || len(k.expiries) > 0)
 }
 
 // recordsMax is the length of all records that a WASK or WINS has.
