@@ -2,6 +2,7 @@ package kcp
 
 import (
 	"context"
+	"io"
 	"testing"
 	"time"
 
@@ -34,5 +35,36 @@ func TestDatagramsBeforeTheStream(t *testing.T) {
 			t.Errorf("%q, %v", b, err)
 		}
 		closeAll(client, server, l)
+	})
+}
+
+// CloseRead ends the wait for datagrams, and what waits or comes then is not kept.
+func TestDatagramsCloseRead(t *testing.T) {
+	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+		client, server := w.pair(w.config(nil, 0, 0))
+		over := make(chan error, 1)
+		go func() { _, err := server.ReceiveDatagram(context.Background()); over <- err }()
+		w.awaitIdle()
+		w.check(server.CloseRead())
+		w.awaitIdle()
+		select {
+		case err := <-over:
+			if err != io.EOF {
+				t.Error(err)
+			}
+		default:
+			t.Error("ReceiveDatagram still waits")
+		}
+		w.check(client.SendDatagram([]byte("late")))
+		w.awaitIdle()
+		if b, err := server.ReceiveDatagram(context.Background()); err != io.EOF {
+			t.Errorf("%q, %v", b, err)
+		}
+		server.mu.Lock()
+		if n := server.core.dgrams.in.n; n > 0 {
+			t.Errorf("%d datagrams are kept", n)
+		}
+		server.mu.Unlock()
+		closeAll(client, server)
 	})
 }

@@ -129,8 +129,8 @@ func (s *UDPSession) awaitReader() {
 // extension of the protocol is not told.
 func (s *UDPSession) CloseWrite() error { return s.closeHalf(&s.closing.writeClosed) }
 
-// CloseRead ends reading: Read returns io.EOF, and what has arrived or arrives later is thrown
-// away, so that the peer's writes go on. The peer is not told.
+// CloseRead ends reading: Read and ReceiveDatagram return io.EOF, and what has arrived or arrives later
+// is thrown away, so that the peer's writes go on. The peer is not told.
 func (s *UDPSession) CloseRead() error { return s.closeHalf(&s.closing.readClosed) }
 
 // closeHalf sets one of writeClosed and readClosed.
@@ -146,8 +146,7 @@ func (s *UDPSession) closeHalf(half *bool) error {
 	}
 	if !*half {
 		*half = true
-		s.wakeLocked(&s.readable)
-		s.wakeLocked(&s.writable)
+		s.wakeAllLocked()
 		s.driveLocked(clock(), true)
 	}
 	s.unlockAndSend(true)

@@ -57,8 +57,8 @@ func (s *UDPSession) MaxDatagramSize() int {
 }
 
 // ReceiveDatagram waits for the next message of the peer's SendDatagram, in the order of arrival, until ctx
-// is over; then the error is ctx's. After the last one of a peer that has ended its stream it returns
-// io.EOF, and otherwise the errors of Read. Up to Settings.DatagramQueue messages wait for it; beyond that
+// is over; then the error is ctx's. After the last one of a peer that has ended its stream, and after
+// CloseRead, it returns io.EOF, and otherwise the errors of Read. Up to Settings.DatagramQueue messages wait for it; beyond that
 // the oldest is dropped and counted in Stats.UnreliableDropped.
 func (s *UDPSession) ReceiveDatagram(ctx context.Context) ([]byte, error) {
 	stop := context.AfterFunc(ctx, func() {
@@ -73,9 +73,11 @@ func (s *UDPSession) ReceiveDatagram(ctx context.Context) ([]byte, error) {
 		switch {
 		case s.closing.state != stateOpen:
 			return nil, s.opError("read", errClosed)
+		case s.closing.readClosed:
+			return nil, io.EOF
 		case s.core.dgramArrived():
 			return s.core.receiveDgram(), nil
-		case s.core.finReceived(), s.closing.readClosed:
+		case s.core.finReceived():
 			return nil, io.EOF
 		case s.err != nil:
 			return nil, s.opError("read", s.err)
