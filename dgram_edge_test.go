@@ -3,6 +3,8 @@ package kcp
 import (
 	"context"
 	"io"
+	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -67,4 +69,69 @@ func TestDatagramsCloseRead(t *testing.T) {
 		server.mu.Unlock()
 		closeAll(client, server)
 	})
+}
+
+// Whatever brings a datagram twice, it is read once.
+func TestDatagramsOnce(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		path netem.Path
+		dup  int
+		fec  int
+	}{
+		{"the path repeats", netem.Path{Delay: 10 * time.Millisecond, Jitter: 10 * time.Millisecond, Duplicate: 0.3}, 0, 0},
+		{"SetDUP", netem.Path{Delay: 10 * time.Millisecond}, 2, 0},
+		{"late and rebuilt", netem.Path{Delay: 10 * time.Millisecond, Jitter: 30 * time.Millisecond}, 0, 4},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			virtual(t, c.path, func(w *world) {
+				client, server := w.pair(w.config(nil, c.fec, c.fec))
+				client.SetDUP(c.dup)
+				const n = 50
+				for i := range byte(n) {
+					w.check(client.SendDatagram([]byte{i}))
+					time.Sleep(5 * time.Millisecond)
+				}
+				w.awaitIdle()
+				var got [n]int
+				for range server.Stats().UnreliableReceived {
+					b, err := server.ReceiveDatagram(context.Background())
+					w.check(err)
+					got[b[0]]++
+				}
+				for i, k := range got {
+					if k != 1 {
+						t.Errorf("datagram %d was read %d times", i, k)
+					}
+				}
+				closeAll(client, server)
+			})
+		})
+	}
+}
+
+// A DGRAM that comes again is known for one, whatever others come: up to dgramRepeatsMax behind the newest.
+func TestDgramRepeats(t *testing.T) {
+	noteSeed(t)
+	r := rand.New(rand.NewPCG(testSeed, 10))
+	for _, start := range []uint32{0, math.MaxUint32 - 5000} {
+		d := dgramRepeats{next: start}
+		came, newest := make(map[uint32]bool), start
+		for range 20000 {
+			sn := newest + uint32(r.IntN(dgramRepeatsMax+200)) - dgramRepeatsMax
+			if r.IntN(1000) == 0 {
+				sn = newest + 3*dgramRepeatsMax
+			}
+			if before(sn, start) {
+				continue
+			}
+			if !before(sn, newest) {
+				newest = sn + 1
+			}
+			if known := newest-sn <= dgramRepeatsMax; d.note(sn) != (known && came[sn]) {
+				t.Fatalf("DGRAM %d came before: %v, the newest is %d", sn, came[sn], newest-1)
+			}
+			came[sn] = true
+		}
+	}
 }

@@ -10,6 +10,7 @@ type dgrams struct {
 	sn      uint32 // of the next one to be sent
 	history sentHistory
 	reports reporter
+	repeats dgramRepeats
 
 	sent, received uint64
 }
@@ -151,8 +152,13 @@ func (k *KCP) dgramDeadline() (at int64) {
 
 // onDgram takes a DGRAM.
 func (k *KCP) onDgram(h *header, body []byte) {
-	d, p := k.unreliable(), k.pool.get()
+	d := k.unreliable()
+	if d.repeats.note(h.sn) {
+		k.count.RepeatSegs++
+		return
+	}
 	d.received++
+	p := k.pool.get()
 	p.data = p.mem[:copy(p.mem[:], body)]
 	d.in.push(p, d.most, k.pool)
 }
@@ -203,10 +209,10 @@ func (k *KCP) onReport(now int64, h *header, in *inputState) {
 	}
 }
 
-// forgetReports is for a peer that turns out to be another one, whose counts begin anew.
-func (k *KCP) forgetReports() {
-	if k.dgrams != nil {
-		k.dgrams.history.based = false
+// renumberDgrams is for a peer that turns out to be another one, whose numbers and counts begin anew.
+func (k *KCP) renumberDgrams() {
+	if d := k.dgrams; d != nil {
+		d.history.based, d.repeats = false, dgramRepeats{}
 	}
 }
 

@@ -56,7 +56,7 @@ func (k *KCP) onNumber(now int64, number uint32, withData bool) (own bool) {
 		if was != 0 {
 			k.early.replaced = true
 			k.params.forget()
-			k.forgetReports()
+			k.renumberDgrams()
 		}
 		// A peer that has a number tells it from the first.
 		k.peer.trusted = k.peer.dialled && k.snd.una == 0 || !k.peer.dialled && k.rcv.nxt == 0 && k.rcv.held == 0

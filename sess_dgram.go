@@ -7,11 +7,12 @@ import (
 	"github.com/pkg/errors"
 )
 
-// SendDatagram sends b, at most MaxDatagramSize bytes, as a message of its own beside the stream:
-// unordered, and not sent again if it is lost. It does not wait. Up to Settings.DatagramQueue of them wait
-// until congestion control lets them go, before the stream, to which a quarter is left; beyond that the oldest is dropped and
-// counted in Stats.UnreliableDropped. Close does not wait for those that wait. It is to this protocol what
-// the DATAGRAM frame is to QUIC (RFC 9221: https://www.rfc-editor.org/rfc/rfc9221).
+// SendDatagram sends b, at most MaxDatagramSize bytes, as a message of its own beside the stream, which
+// arrives once or not at all: unordered, and not sent again if it is lost. It does not wait. Up to
+// Settings.DatagramQueue of them wait until congestion control lets them go, before the stream, to which a
+// quarter is left; beyond that the oldest is dropped and counted in Stats.UnreliableDropped. Close does not
+// wait for those that wait. It is to this protocol what the DATAGRAM frame is to QUIC (RFC 9221:
+// https://www.rfc-editor.org/rfc/rfc9221).
 //
 // The peer has to take datagrams. That is known a round trip after it has been heard first, and they wait
 // until then. If it does not, the error is an errors.ErrUnsupported. A listener has the session once data
