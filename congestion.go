@@ -75,6 +75,9 @@ const (
 	pacingShare      = 16
 	pacingQuantumMin = int64(250 * time.Microsecond)
 	pacingQuantum    = int64(time.Millisecond)
+	// slowPacing is the rate in bytes a second below which pacing releases single datagrams, not two or
+	// more (section 5.6.3: https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.6.3).
+	slowPacing = 150_000
 )
 
 // lossTimes is a CongestionControl that also wants to know when what is lost had been sent. Bytes are

@@ -25,11 +25,17 @@ func (k *KCP) cwndLimited() bool {
 	return inFlight > 0 && inFlight >= k.cc.Window()
 }
 
-// setPacingRate follows the rate that the controller wants.
+// setPacingRate follows the rate that the controller wants. No datagram leaves before its time, whatever
+// acknowledgement wakes the sender: of two in a row the second would wait in the queue.
 func (k *KCP) setPacingRate(now int64) {
 	rate := k.cc.PacingRate()
 	quantum := min(max(k.rtt.min/pacingShare, pacingQuantumMin), pacingQuantum)
-	k.ccPacer.adjust(rate, max(rate*quantum/int64(time.Second), 2*mtuLimit), now)
+	full := int64(k.mss + IKCP_OVERHEAD)
+	least := 2 * full
+	if rate < slowPacing {
+		least = full
+	}
+	k.ccPacer.adjust(rate, max(rate*quantum/int64(time.Second), least), full, now)
 }
 
 // refillPacers credits the pacers with the time up to now.

@@ -8,7 +8,8 @@ type pacer struct {
 	rate    int64 // bytes a second, 0 for no limit
 	tokens  int64 // bytes that may be sent; negative in debt
 	filled  int64 // time up to which tokens has been credited
-	quantum int64 // tokens that are worth waking up for, at least 1
+	quantum int64 // tokens that are worth waking up for, at least least
+	least   int64 // tokens without which nothing may be sent, at least 1
 }
 
 // pacerBurstTime bounds what may be sent at once after a pause, in time at the full rate: the
@@ -16,12 +17,12 @@ type pacer struct {
 const pacerBurstTime = 5 * time.Millisecond
 
 func (p *pacer) setRate(rate int64, now int64) {
-	p.rate, p.tokens, p.filled, p.quantum = rate, 0, now, 1
+	p.rate, p.tokens, p.filled, p.quantum, p.least = rate, 0, now, 1, 1
 }
 
 // adjust changes the rate and keeps what was earned or owed. From then on the pacer is ready again
-// when it has quantum tokens.
-func (p *pacer) adjust(rate, quantum, now int64) {
+// when it has quantum tokens, and blocks when it has less than least.
+func (p *pacer) adjust(rate, quantum, least, now int64) {
 	if p.rate == 0 || rate == 0 {
 		p.setRate(rate, now)
 		p.tokens = quantum
@@ -29,7 +30,7 @@ func (p *pacer) adjust(rate, quantum, now int64) {
 		p.refill(now)
 		p.rate = rate
 	}
-	p.quantum = quantum
+	p.quantum, p.least = quantum, least
 }
 
 // burst is the most that tokens may be.
@@ -52,7 +53,7 @@ func (p *pacer) refill(now int64) {
 }
 
 // blocks says whether nothing may be sent, as of the last refill.
-func (p *pacer) blocks() bool { return p.rate != 0 && p.tokens <= 0 }
+func (p *pacer) blocks() bool { return p.rate != 0 && p.tokens < p.least }
 
 // spend charges n bytes sent.
 func (p *pacer) spend(n int) {

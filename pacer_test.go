@@ -65,6 +65,23 @@ func TestPacerBurst(t *testing.T) {
 	}
 }
 
+// What is left over of a datagram does not let the next one go before its time.
+func TestPacerKeepsDatagramsApart(t *testing.T) {
+	const size, rate = 1400, 100_000
+	const takes = int64(time.Second) * size / rate
+	var p pacer
+	p.adjust(rate, size, size, 0)
+	p.spend(size)
+	for at := takes / 10; at < takes; at += takes / 10 {
+		if !blocked(&p, at) {
+			t.Fatalf("not blocked after %v, want %v", time.Duration(at), time.Duration(takes))
+		}
+	}
+	if p.readyAt() != takes || blocked(&p, takes) {
+		t.Errorf("ready after %v, want %v", time.Duration(p.readyAt()), time.Duration(takes))
+	}
+}
+
 func TestPacedLine(t *testing.T) {
 	l := newLine(t, 10*millisecond)
 	l.both(func(n *node) { n.WndSize(1000, 1000); n.flow.peerWnd = 1000 })
