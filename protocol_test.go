@@ -862,7 +862,7 @@ func protocolConstants() map[string]uint64 {
 		"PUSH": IKCP_CMD_PUSH, "ACK": IKCP_CMD_ACK, "WASK": IKCP_CMD_WASK, "WINS": IKCP_CMD_WINS,
 		"FIN": cmdFIN, "RST": cmdRST, "DGRAM": cmdDGRAM, "REPORT": cmdREPORT, "SKIP": cmdSKIP,
 		"capability mark": capMark, "capability FIN": capFIN, "capability RECORDS": capRecords, "record PARAMS": recordParams,
-		"record PATH": recordPath, "record PATH OK": recordPathOK, "feature datagrams": featureDgram, "feature ranges": featureRanges, "feature expiry": featureSkip, "message that may expire": messageMax,
+		"record PATH": recordPath, "record PATH OK": recordPathOK, "feature datagrams": featureDgram, "feature ranges": featureRanges, "feature expiry": featureSkip, "message that may expire": messageMax, "DGRAMs that are remembered": dgramRepeatsMax,
 		"ranges of an ACK": ackRangesMax,
 
 		"segment header": IKCP_OVERHEAD, "longest datagram": mtuLimit, "default MTU": IKCP_MTU_DEF, "least MTU": mtuMin,
