@@ -57,6 +57,7 @@ type UDPSession struct {
 	readable, writable waitQueue
 	writing            bool  // a Write is under way; others wait for their turn
 	restAt             int64 // when that queues its rest, room or not; never for not yet
+	messageAt          int64 // when a WriteMessage that waits may expire, never for none
 
 	oobDropped uint64     // out-of-band datagrams that SendOOB dropped
 	dgramsIn   *waitQueue // ReceiveDatagram waits in it, nil before the first

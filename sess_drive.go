@@ -48,8 +48,8 @@ func (s *UDPSession) driveLocked(now int64, flush bool) {
 	} else if s.readable.notify.f != nil {
 		s.readable.notify.signal(&s.mu)
 	}
-	if s.writable.waiting > 0 &&
-		(s.core.WaitSnd() <= s.lowWaterLocked() || now >= s.restAt || now >= s.writable.deadline) {
+	if s.writable.waiting > 0 && (s.core.WaitSnd() <= s.lowWaterLocked() || now >= min(s.restAt, s.messageAt, s.writable.deadline)) {
+		s.messageAt = never // each that goes on waiting sets it again
 		s.wakeLocked(&s.writable)
 	} else if s.writable.notify.f != nil {
 		s.writable.notify.signal(&s.mu)
@@ -128,8 +128,10 @@ func (s *UDPSession) scheduleLocked(woken int64) {
 			at = min(at, s.core.trimAt())
 		}
 	}
-	if s.writable.waiting > 0 && s.restAt > woken {
-		at = min(at, s.restAt)
+	for _, t := range [...]int64{s.restAt, s.messageAt} {
+		if s.writable.waiting > 0 && t > woken {
+			at = min(at, t)
+		}
 	}
 	for _, q := range [...]*waitQueue{&s.readable, &s.writable} {
 		if (q.waiting > 0 || q.notify.armed) && q.deadline > woken {
@@ -311,7 +313,7 @@ func newSession(cfg *config, sock *socket, owner sessionOwner, conv uint32, to d
 	s := &UDPSession{
 		cfg: cfg, sock: sock, conv: conv, owner: owner, to: to,
 		writeDelay: cfg.writeDelay,
-		restAt:     never, flushBy: never, armed: never, created: clock(),
+		restAt:     never, messageAt: never, flushBy: never, armed: never, created: clock(),
 		closing:   closing{linger: cfg.linger},
 		capsProbe: capsProbe{at: never},
 		keepalive: keepalive{idle: cfg.idle, user: cfg.user},

@@ -1,0 +1,83 @@
+package kcp
+
+import (
+	"io"
+	"testing"
+	"time"
+
+	"github.com/xtaci/kcp-go/v5/internal/netem"
+)
+
+// fullOfMessage makes a session whose send window a message of 50 KB fills for a while.
+func (w *world) fullOfMessage(rate int64) (client, server *UDPSession) {
+	client, server = w.pair(w.config(nil, 0, 0))
+	client.SetWindowSize(16, 16)
+	w.check(w.net.SetDefault(netem.Path{Delay: 10 * time.Millisecond, Bandwidth: rate, Queue: 1e5}))
+	w.check(client.WriteMessage(make([]byte, 50_000), time.Time{}))
+	return client, server
+}
+
+// A message that had to wait for room is sent when it is sent, and not when the wait began.
+func TestMessageAfterWaiting(t *testing.T) {
+	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+		client, server := w.fullOfMessage(50_000)
+		go io.Copy(io.Discard, server)
+		began := clock()
+		w.check(client.WriteMessage([]byte{1}, time.Time{}))
+		client.mu.Lock()
+		if now := clock(); now == began || client.core.lastActive != now {
+			t.Errorf("queued at %d, flushed at %d", now-began, client.core.lastActive-began)
+		}
+		client.mu.Unlock()
+		client.Abort()
+		server.Abort()
+	})
+}
+
+// A message expires while it waits for its turn, as it does while it waits for room.
+func TestMessageExpiresBehindAnother(t *testing.T) {
+	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+		client, server := w.fullOfMessage(10_000)
+		go client.WriteMessage(make([]byte, 50_000), time.Time{})
+		w.sleep(time.Millisecond)
+		start, took := time.Now(), make(chan time.Duration)
+		lives := []time.Duration{300 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond}
+		for _, life := range lives {
+			go func() {
+				wantTimeout(t, client.WriteMessage([]byte{1}, start.Add(life)))
+				took <- time.Since(start) - life
+			}()
+		}
+		for range lives {
+			if late := <-took; late != 0 {
+				t.Errorf("%v after it had expired", late)
+			}
+		}
+		client.Abort()
+		server.Abort()
+	})
+}
+
+// A setting that changes while a message waits for room makes it an error, where it is one, and no loss.
+func TestMessageSettingsChange(t *testing.T) {
+	for name, set := range map[string]func(*UDPSession){
+		"MTU":         func(s *UDPSession) { s.SetMtu(100) },
+		"stream mode": func(s *UDPSession) { s.SetStreamMode(true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+				client, server := w.fullOfMessage(50_000)
+				go io.Copy(io.Discard, server)
+				result := make(chan error)
+				go func() { result <- client.WriteMessage(make([]byte, client.MaxMessageSize()), time.Time{}) }()
+				w.sleep(10 * time.Millisecond)
+				set(client)
+				if err := <-result; err == nil {
+					t.Error("no error")
+				}
+				client.Abort()
+				server.Abort()
+			})
+		})
+	}
+}
