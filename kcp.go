@@ -221,7 +221,7 @@ func (k *KCP) send(b []byte) int {
 	}
 	var tail *packet
 	size, fill, room := len(b), 0, k.dataRoom()
-	if k.stream && k.snd.queued() > 0 {
+	if k.stream && k.snd.queued() > 0 && !k.tailExpires() {
 		tail = k.snd.at(k.snd.end - 1).p
 		fill = min(len(b), max(0, room-len(tail.data)))
 	}

@@ -49,6 +49,9 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 	if k.snd.una != was {
 		k.caps.announcing = false
 		k.lastAcknowledged = now
+		if len(k.expiries) > 0 {
+			k.forgetExpiries()
+		}
 	}
 	if regular && in.newest != 0 {
 		k.loss.noteBatch(in.newest - in.oldest)

@@ -31,8 +31,21 @@ func (k *KCP) sendMessage(b []byte, at int64) {
 	if k.send(b) != 0 || at == never {
 		return
 	}
-	past := sort.Search(len(k.expiries), func(i int) bool { return before(k.snd.una, k.expiries[i].end) })
-	k.expiries = append(slices.Delete(k.expiries, 0, past), expiry{begin, k.snd.end, at})
+	k.expiries = append(k.expiries, expiry{begin, k.snd.end, at})
+}
+
+// tailExpires says whether the newest segment is of a message that expires, and so takes no other data.
+func (k *KCP) tailExpires() bool {
+	n := len(k.expiries)
+	return n > 0 && k.expiries[n-1].end == k.snd.end
+}
+
+// forgetExpiries forgets messages that are acknowledged, as serial numbers come again: many at a time.
+func (k *KCP) forgetExpiries() {
+	n := sort.Search(len(k.expiries), func(i int) bool { return before(k.snd.una, k.expiries[i].end) })
+	if 2*n >= len(k.expiries) {
+		k.expiries = slices.Delete(k.expiries, 0, n)
+	}
 }
 
 // dropExpired drops the data of segment sn, which is to be sent, if its message has expired. first says that

@@ -1,6 +1,7 @@
 package kcp
 
 import (
+	"bytes"
 	"io"
 	"testing"
 	"time"
@@ -80,4 +81,33 @@ func TestMessageSettingsChange(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The stream behind a message that expires is another segment's.
+func TestStreamBehindMessage(t *testing.T) {
+	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+		client, server := w.pair(w.config(nil, 0, 0))
+		w.check(client.SendDatagram(nil)) // asks what the peer takes
+		w.awaitIdle()
+		w.check(w.net.SetDefault(netem.Path{Delay: 10 * time.Millisecond, Bandwidth: 50_000, Queue: 1e5}))
+		server.SetStreamMode(true)
+		w.check(client.WriteMessage(make([]byte, 100_000), time.Time{}))
+		w.check(client.WriteMessage([]byte("expires"), time.Now().Add(50*time.Millisecond)))
+		client.SetStreamMode(true)
+		_, err := client.Write([]byte("stays"))
+		w.check(err)
+		w.check(client.CloseWrite())
+		b, err := io.ReadAll(server)
+		w.check(err)
+		if len(b) != 100_005 || !bytes.HasSuffix(b, []byte("stays")) {
+			t.Errorf("%d bytes arrived", len(b))
+		}
+		w.awaitIdle()
+		client.mu.Lock()
+		if n := len(client.core.expiries); n > 0 {
+			t.Errorf("%d messages that are acknowledged may still expire", n)
+		}
+		client.mu.Unlock()
+		closeAll(client, server)
+	})
 }
