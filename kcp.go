@@ -317,10 +317,8 @@ func (k *KCP) release() {
 	k.snd = sendWindow{una: k.snd.una, nxt: k.snd.una, end: k.snd.una}
 	k.rcv.release(k.pool)
 	k.early.discard(k.pool)
-	if k.dgrams != nil {
-		k.dgrams.out.discard(k.pool)
-		k.dgrams.in.discard(k.pool)
-	}
+	k.discardDgrams()
+	k.discardUnsent()
 	k.acks = ackQueue{}
 }
 

@@ -5,9 +5,10 @@ import "time"
 // dgrams is the unreliable messages of a core (docs/protocol.md, Datagrams).
 type dgrams struct {
 	most    int // datagrams that wait to be sent, or to be read, at most
-	out, in dgramQueue
-	ahead   int    // bytes sent since the stream had its share
-	sn      uint32 // of the next one to be sent
+	out     dgramQueue[*packet]
+	in      dgramQueue[[]byte] // of their own size: a small one does not hold a packet
+	ahead   int                // bytes sent since the stream had its share
+	sn      uint32             // of the next one to be sent
 	history sentHistory
 	reports reporter
 	repeats dgramRepeats
@@ -42,7 +43,9 @@ func (k *KCP) sendDgram(now int64, b []byte) {
 	k.noteWrite(now)
 	d, p := k.unreliable(), k.pool.get()
 	p.data = p.mem[:copy(p.mem[:], b)]
-	d.out.push(p, d.most, k.pool)
+	if old, full := d.out.push(p, d.most); full {
+		k.pool.put(old)
+	}
 }
 
 // dgramsAwaitParams says whether datagrams wait for the peer to say that it takes them.
@@ -158,9 +161,7 @@ func (k *KCP) onDgram(h *header, body []byte) {
 		return
 	}
 	d.received++
-	p := k.pool.get()
-	p.data = p.mem[:copy(p.mem[:], body)]
-	d.in.push(p, d.most, k.pool)
+	d.in.push(append(make([]byte, 0, len(body)), body...), d.most)
 }
 
 // noteArrived counts the arrival of a segment that REPORT counts.
@@ -216,13 +217,19 @@ func (k *KCP) renumberDgrams() {
 	}
 }
 
-// dgramArrived says whether a datagram waits to be read. receiveDgram returns a copy of the one that has
-// waited longest.
-func (k *KCP) dgramArrived() bool { return k.dgrams != nil && k.dgrams.in.n > 0 }
+// dgramArrived says whether a datagram waits to be read. receiveDgram takes the one that has waited longest.
+func (k *KCP) dgramArrived() bool   { return k.dgrams != nil && k.dgrams.in.n > 0 }
+func (k *KCP) receiveDgram() []byte { return k.dgrams.in.pop() }
 
-func (k *KCP) receiveDgram() []byte {
-	p := k.dgrams.in.pop()
-	b := append(make([]byte, 0, len(p.data)), p.data...)
-	k.pool.put(p)
-	return b
+// discardDgrams drops what waits to be read, discardUnsent what waits to be sent.
+func (k *KCP) discardDgrams() {
+	for k.dgramArrived() {
+		k.dgrams.in.pop()
+	}
+}
+
+func (k *KCP) discardUnsent() {
+	for k.dgrams != nil && k.dgrams.out.n > 0 {
+		k.pool.put(k.dgrams.out.pop())
+	}
 }

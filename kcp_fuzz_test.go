@@ -154,10 +154,8 @@ func (s *checkedSink) wantOwners() {
 		own("send window", k.snd.at(sn).p)
 	}
 	if d := k.dgrams; d != nil {
-		for _, q := range []*dgramQueue{&d.out, &d.in} {
-			for _, p := range q.ring {
-				own("datagrams", p)
-			}
+		for _, p := range d.out.ring {
+			own("datagrams", p)
 		}
 	}
 	shared := make(map[*packet]uint16)

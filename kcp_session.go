@@ -181,9 +181,7 @@ func (k *KCP) take(to []*packet) (n int) {
 // discard drops datagrams, and what has arrived in order, as if it were read, and says whether there was
 // any of that.
 func (k *KCP) discard() (any bool) {
-	if k.dgrams != nil {
-		k.dgrams.in.discard(k.pool)
-	}
+	k.discardDgrams()
 	any = k.rcv.head != k.rcv.nxt
 	for k.rcv.head != k.rcv.nxt {
 		k.rcv.drop(k.pool)
