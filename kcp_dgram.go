@@ -103,14 +103,14 @@ func (k *KCP) writeDgram(now int64, ts uint32) {
 	}
 }
 
-// noteSent counts a transmission of a segment of the stream, of so many bytes, which a REPORT counts with
-// DGRAMs.
-func (k *KCP) noteSent(now int64, ts uint32, size int) {
+// noteSent counts a transmission of segment s of the stream, which a REPORT counts with DGRAMs.
+func (k *KCP) noteSent(now int64, ts uint32, s *sendSegment) {
 	k.segmentsSent++
 	if d := k.dgrams; d != nil {
-		d.ahead = max(0, d.ahead-(streamShare-1)*size)
+		d.ahead = max(0, d.ahead-(streamShare-1)*s.size())
 		if now < d.history.until {
-			d.history.add(now, sentEntry{began: now, sentAt: now, ts: ts, sent: k.segmentsSent, segments: 1}, k.rtt.srtt)
+			e := sentEntry{began: now, sentAt: now, ts: ts, sent: k.segmentsSent, segments: 1, rate: s.rate, appLimited: s.appLimited}
+			d.history.add(now, e, k.rtt.srtt)
 		}
 	}
 }

@@ -125,7 +125,7 @@ func (k *KCP) writeData(now int64) {
 		s.rate, s.appLimited = k.rate.snapshot(now, k.bytesInFlight() == 0)
 		k.snd.markSent(h.sn, now, h.ts)
 		if s.p.cmd == IKCP_CMD_PUSH {
-			k.noteSent(now, h.ts, s.size())
+			k.noteSent(now, h.ts, s)
 		}
 		k.cc.Sent(time.Duration(now), s.size(), k.bytesInFlight())
 		if k.dup.earn(); again {
