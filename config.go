@@ -37,6 +37,8 @@ type config struct {
 	redundancy                     int                      // percent
 	keepAlive, idle, user          int64                    // 0 for never
 	unproven                       int64                    // the same, of accepted sessions
+	maxUnproven                    int                      // of them, 0 for no limit
+	maxUnprovenPerPrefix           int                      // the same
 	limitAmplification             bool                     // see ListenConfig
 	maxSessions, maxPerPrefix      int                      // of a listener, 0 for no limit
 	linger                         time.Duration            // negative for Close to wait
@@ -64,7 +66,8 @@ func (s Settings) resolve() (*config, error) {
 		stream: s.StreamMode, writeDelay: s.WriteDelay, congestion: s.Congestion, rate: s.RateLimit,
 		redundancy: redundancyOf(s.Redundancy), oobHandler: s.OOBHandler,
 		keepAlive: int64(s.KeepAlive), idle: int64(s.IdleTimeout), user: userTimeoutOf(s.UserTimeout),
-		unproven: int64(unprovenTimeout), linger: s.CloseTimeout, socket: socketOptions{s.DSCP, s.ReadBuffer, s.WriteBuffer},
+		unproven: int64(unprovenTimeout), maxUnproven: unprovenMax, maxUnprovenPerPrefix: unprovenPerPrefix,
+		linger: s.CloseTimeout, socket: socketOptions{s.DSCP, s.ReadBuffer, s.WriteBuffer},
 		sndWnd: s.SendWindow, rcvWnd: s.ReceiveWindow, maxWnd: s.MaxWindow, mtu: s.MTU, memory: &processWindows,
 		dgramQueue: s.DatagramQueue,
 	}

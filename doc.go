@@ -123,7 +123,8 @@
 //     they can be told, and that checked and completed.
 //   - listener.go: Accept and Close. listener_reader.go: a reader, which finds or makes the session
 //     of each datagram. listener_table.go: the table of sessions. listener_backlog.go: those that
-//     wait for Accept, and who may join them. timewait.go: those that have ended.
+//     wait for Accept, and who may join them. listener_unproven.go: those whose peers may be forged.
+//     timewait.go: those that have ended.
 //   - sess_*.go: what a session does. sess.go is its state, all types of it. Above sess_drive.go
 //     stand the ways in: sess_read.go, sess_write.go, sess_try.go, sess_copy.go, sess_oob.go, sess_dgram.go, sess_message.go,
 //     sess_close.go, sess_options.go and sess_input.go. Below it stands what driving has to see to:

@@ -229,7 +229,9 @@ func TestUnprovenProbesLost(t *testing.T) {
 // What forged connections hold is given back.
 func TestForgedMemory(t *testing.T) {
 	virtual(t, netem.Path{}, func(w *world) {
-		l := w.listen(w.config(nil, 0, 0), "10.0.0.2:2000")
+		cfg := w.config(nil, 0, 0)
+		cfg.maxUnprovenPerPrefix = 0
+		l := w.listen(cfg, "10.0.0.2:2000")
 		go echo(l)
 		peer := w.bind("10.0.0.1:1000")
 		before := w.goroutines()

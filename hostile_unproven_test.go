@@ -140,7 +140,7 @@ func TestForgedAddress(t *testing.T) {
 						}
 					}
 					w.sleep(10 * time.Minute)
-					t.Logf("%d bytes for %d: %.0f times", out, in, float64(out)/float64(in))
+					w.look(func() { t.Logf("%d bytes for %d: %.0f times", out, in, float64(out)/float64(in)) })
 					l.Close()
 					for _, s := range l.known() {
 						s.Abort()
@@ -232,10 +232,12 @@ func TestUnprovenCredit(t *testing.T) {
 		for range 10 {
 			c.Write(make([]byte, 10_000))
 			w.sleep(10 * time.Second)
-			if t.Logf("%d bytes for %d", out, in); out > 42_000+3*in || out < before+5_000 {
-				t.Errorf("%d bytes more", out-before)
-			}
-			before = out
+			w.look(func() {
+				if t.Logf("%d bytes for %d", out, in); out > 42_000+3*in || out < before+5_000 {
+					t.Errorf("%d bytes more", out-before)
+				}
+				before = out
+			})
 		}
 		c.Abort()
 		l.Close()

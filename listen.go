@@ -68,9 +68,18 @@ type ListenConfig struct {
 	// take a round trip more. By default a first flight of 14 KB and two repeats may go there beyond
 	// these, 42 KB in all, however much is written.
 	LimitAmplification bool
+	// MaxUnproven is the most sessions at a time whose peers have not shown that they receive, as these
+	// may be forged. Who would make one more is asked first, which keeps nothing of him and costs a peer
+	// that is there a repetition of its first datagram. Default: 4096. Negative means no limit.
+	MaxUnproven int
+	// MaxUnprovenPerPrefix is the same for one IPv4 address, or the addresses of one IPv6 /64. Default:
+	// 256. Negative means no limit.
+	MaxUnprovenPerPrefix int
 	// MaxSessions is the most sessions at a time, those that wait for Accept, or are closed and
-	// still delivering, included. What would make one more is dropped, and its sender tries again.
-	// Default: no limit.
+	// still delivering, included. Who would make one more is asked whether he is there. If he is,
+	// sessions make way for his whose peers have not shown that, after two seconds to do so: they fail
+	// with a *PeerTimeoutError, and count no more. Where there are none, what would make one more is
+	// dropped, and its sender tries again. Default: no limit.
 	MaxSessions int
 	// MaxSessionsPerPrefix is the most sessions at a time with one IPv4 address, or with the
 	// addresses of one IPv6 /64, which a single machine may have. Default: no limit, as thousands of
@@ -91,11 +100,21 @@ func (lc *ListenConfig) resolve() (*config, error) {
 		return nil, errors.Errorf("kcp: MaxSessionsPerPrefix %d: must be above 0, or 0 for no limit", lc.MaxSessionsPerPrefix)
 	}
 	c.limitAmplification = lc.LimitAmplification
+	c.maxUnproven = limitOf(lc.MaxUnproven, unprovenMax)
+	c.maxUnprovenPerPrefix = limitOf(lc.MaxUnprovenPerPrefix, unprovenPerPrefix)
 	c.maxSessions, c.maxPerPrefix = lc.MaxSessions, lc.MaxSessionsPerPrefix
 	if lc.UnprovenTimeout != 0 {
 		c.unproven = max(0, int64(lc.UnprovenTimeout))
 	}
 	return c, nil
+}
+
+// limitOf returns what a setting means that has a default and is negative for no limit: 0 for none.
+func limitOf(n, by int) int {
+	if n == 0 {
+		return by
+	}
+	return max(n, 0)
 }
 
 // Listen makes a listener, a *Listener, at address ("host:port", as for [Listen]) on the network

@@ -18,17 +18,21 @@ type Listener struct {
 	table sessionTable
 	check addressCheck
 
-	mu       sync.Mutex       // guards all below; may be taken while a shard is locked
-	backlog  backlog          // not accepted yet
-	open     int              // sessions in the shards
-	from     map[peerAddr]int // how many of them each prefix has, where that is limited
-	rejected uint64           // first datagrams that made no session, as a limit was reached
-	arrived  sync.Cond        // Accept waits for it
-	acceptBy int64            // deadline, never for none
-	closed   bool
-	err      error         // why the socket broke
-	reading  int           // readers that have not ended
-	done     chan struct{} // closed when there are none
+	unproven unprovenTable
+
+	mu        sync.Mutex       // guards all below; may be taken while a shard is locked
+	backlog   backlog          // not accepted yet
+	open      int              // sessions in the shards
+	displaced int              // of them, those that have made way for others
+	ways      waysToMake       // sessions that are to do so
+	from      map[peerAddr]int // how many of them each prefix has, where that is limited
+	rejected  uint64           // first datagrams that made no session, as a limit was reached
+	arrived   sync.Cond        // Accept waits for it
+	acceptBy  int64            // deadline, never for none
+	closed    bool
+	err       error         // why the socket broke
+	reading   int           // readers that have not ended
+	done      chan struct{} // closed when there are none
 
 	shut    atomic.Bool   // closed, for whoever holds a session's lock
 	invalid atomic.Uint64 // datagrams that did not open
@@ -66,12 +70,17 @@ func (l *Listener) admit(from peerAddr, asked bool, open func() *UDPSession) *UD
 		return nil
 	}
 	prefix := from.prefix()
-	if l.backlog.full(asked) || !l.withinLimitLocked() || l.cfg.maxPerPrefix > 0 && l.from[prefix] >= l.cfg.maxPerPrefix {
-		l.rejected++
+	if !l.hasRoomLocked(prefix, asked) || !l.withinLimitLocked() && !(asked && l.makeWayLocked(clock())) {
+		if !asked {
+			l.rejected++
+		}
 		return nil
 	}
 	s := open()
 	l.open++
+	if !asked {
+		l.unproven.add(s)
+	}
 	if l.cfg.maxPerPrefix > 0 {
 		if l.from == nil {
 			l.from = make(map[peerAddr]int)
@@ -84,29 +93,40 @@ func (l *Listener) admit(from peerAddr, asked bool, open func() *UDPSession) *UD
 	return s
 }
 
-// admits says whether admit would make a session of a peer that was not asked, and asks whether one
-// of a peer that was.
-func (l *Listener) admits() (ok, asks bool) {
+// admits says whether admit would make a session of a peer at from that was not asked, and asks whether
+// it may make one of a peer that was.
+func (l *Listener) admits(from peerAddr) (ok, asks bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || l.err != nil || !l.withinLimitLocked() {
+	if l.closed || l.err != nil {
 		return false, false
 	}
-	full := l.backlog.full(false)
-	return !full, full && !l.backlog.full(true)
+	prefix := from.prefix()
+	ok = l.hasRoomLocked(prefix, false) && l.withinLimitLocked()
+	return ok, !ok && l.hasRoomLocked(prefix, true)
+}
+
+// hasRoomLocked says whether there is room for a session of that prefix, but for the limit of all.
+func (l *Listener) hasRoomLocked(prefix peerAddr, asked bool) bool {
+	return !l.backlog.full(asked) && (l.cfg.maxPerPrefix == 0 || l.from[prefix] < l.cfg.maxPerPrefix) &&
+		(asked || !l.unproven.full(l.cfg, prefix))
 }
 
 // withinLimitLocked says whether the limit of sessions allows one more.
 func (l *Listener) withinLimitLocked() bool {
-	return l.cfg.maxSessions == 0 || l.open < l.cfg.maxSessions
+	return l.cfg.maxSessions == 0 || l.open-l.displaced < l.cfg.maxSessions
 }
 
-// sessionEnded notes that a session with the peer at from has left the table. The last one of a
-// closed listener closes the sockets.
-func (l *Listener) sessionEnded(from peerAddr) {
+// sessionEnded notes that a session has left the table. The last one of a closed listener closes the
+// sockets.
+func (l *Listener) sessionEnded(s *UDPSession) {
+	l.unproven.remove(s)
 	l.mu.Lock()
 	l.open--
-	if prefix := from.prefix(); l.from[prefix] > 1 {
+	if s.displaced {
+		l.displaced--
+	}
+	if prefix := s.to.prefix(); l.from[prefix] > 1 {
 		l.from[prefix]--
 	} else {
 		delete(l.from, prefix)
@@ -167,7 +187,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 // of a peer has arrived, or with FEC its first out-of-band datagram. Up to 128 wait. Beyond that the
 // senders of first data are asked whether they are there, as these datagrams may be forged; up to 128
 // more, of peers that have answered, wait beside the others, and their data comes when they send it
-// again.
+// again. ListenConfig has limits that are enforced likewise.
 func (l *Listener) AcceptKCP() (*UDPSession, error) { return l.AcceptContext(context.Background()) }
 
 // AcceptContext is AcceptKCP that also gives up when ctx is over; then the error is ctx's.
@@ -362,7 +382,7 @@ func (l *Listener) remove(s *UDPSession) {
 	sh.remove(key, s, end)
 	l.scheduleLocked(sh)
 	sh.mu.Unlock()
-	l.sessionEnded(key.from)
+	l.sessionEnded(s)
 }
 
 // openLocked makes the session of key for its first datagram, if that is one: a PUSH that the new
@@ -381,7 +401,7 @@ func (l *Listener) openLocked(sh *demuxShard, key sessionKey, sock *socket, to d
 	}
 	return l.admit(key.from, asked, func() *UDPSession {
 		s := newSession(l.cfg, sock, l, key.conv, to)
-		if asked {
+		if s.unproved = !asked; asked {
 			s.core.addressValidated()
 		}
 		if sh.sessions == nil {

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -55,8 +56,19 @@ func (b *backlog) pop() *UDPSession {
 	return s
 }
 
-// addressCheck asks the senders of first datagrams, while the backlog has no room for them, whether
-// they are there, and keeps nothing of them: what SYN cookies are to TCP (RFC 4987, section 3.6:
+// remove removes a session, and says whether it was there.
+func (b *backlog) remove(s *UDPSession) bool {
+	for _, q := range []*[]*UDPSession{&b.any, &b.asked} {
+		if i := slices.Index(*q, s); i >= 0 {
+			*q = slices.Delete(*q, i, i+1)
+			return true
+		}
+	}
+	return false
+}
+
+// addressCheck asks the senders of first datagrams, while the listener has no room for them, whether they
+// are there, and keeps nothing of them: what SYN cookies are to TCP (RFC 4987, section 3.6:
 // https://www.rfc-editor.org/rfc/rfc4987#section-3.6). The question is an empty PUSH with the number
 // before the first, which any peer acknowledges and throws away, as it does with a repeated segment.
 // Its ts, which the acknowledgement has to repeat, is a digest of the peer's address and conv: nobody

@@ -59,6 +59,7 @@ func (l *listenerReader) receive(batch []inbound, now int64) {
 	}
 	l.drive(now)
 	l.sendReplies()
+	l.tellUnproven(now)
 }
 
 // expects says whether a datagram is so plainly for s that the table need not be asked. One that
@@ -186,7 +187,7 @@ func (l *listenerReader) replyOf(key sessionKey, c *contents, now int64) *packet
 		in[key] = end
 		return p
 	}
-	ok, asks := l.admits()
+	ok, asks := l.admits(key.from)
 	if asks && c.kind() != fecTypeOOB {
 		if opens, _ := opensSession(key.conv, c.body, uint32(l.cfg.receiveWindow())); opens {
 			return l.check.question(l.cfg, key, now)

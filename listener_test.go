@@ -1,6 +1,7 @@
 package kcp
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -174,7 +175,9 @@ func exchangeAfter(a, b *UDPSession, said string) error {
 func TestListenerManySessions(t *testing.T) {
 	const clients, each = 100, 100
 	virtual(t, netem.Path{}, func(w *world) {
-		l := w.listen(deployed(w.config(nil, 0, 0)), "10.0.0.2:2000")
+		cfg := deployed(w.config(nil, 0, 0))
+		cfg.maxUnproven = 0
+		l := w.listen(cfg, "10.0.0.2:2000")
 		var sessions []*UDPSession
 		conns := make([]*netem.Conn, clients)
 		for i := range conns {
@@ -226,10 +229,12 @@ func TestGoroutines(t *testing.T) {
 		return n
 	}
 	before := stacks()
-	l, err := ListenWithOptions("127.0.0.1:0", nil, 0, 0)
+	lc := ListenConfig{MaxUnprovenPerPrefix: -1}
+	nl, err := lc.Listen(context.Background(), "udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	l := nl.(*Listener)
 	l.SetDeadline(time.Now().Add(time.Minute))
 	var sessions []*UDPSession
 	for range clients {

@@ -887,5 +887,7 @@ func protocolConstants() map[string]uint64 {
 		"answers": restartAnswers, "most answers": restartAnswersMax, "time of answers": ms(time.Duration(restartTime)),
 		"questions": restartQuestions, "datagrams kept back": keptBackMax, "remembered numbers": peerNumbersKept,
 		"bound toward an unproven peer": unprovenFlights * initialWindow, "address challenges": ms(time.Duration(challengeMax)),
+		"unproven sessions": unprovenMax, "unproven sessions of an address": unprovenPerPrefix,
+		"grace of unproven sessions": ms(time.Duration(unprovenGrace)),
 	}
 }

@@ -69,11 +69,16 @@ type UDPSession struct {
 	flushHeld  bool  // a flush was left out, as the sender was crowded
 	timersHeld bool  // the core's timers are not armed, as the sender was crowded
 	armed      int64 // the latest time that task is armed for, never for none
+	unproved   bool  // the listener has it among those whose peers are not proven
 	inBatch    bool  // part of a reader's batch that has not been driven yet
 	postponed  uint8 // times in a row that onTimer has waited for the reader
 
 	limits   limitClock
 	ackTimer *time.Timer // runs flushHeldAck, nil until it is needed
+
+	// The listener's, of an accepted session, which other locks guard.
+	unproven  unprovenLink
+	displaced bool // its place was given to another
 }
 
 // source is where the datagrams of a dialled session come from. After the start it belongs to the
@@ -89,6 +94,8 @@ type sessionOwner interface {
 	remove(s *UDPSession)
 	// succeed makes a newer session of the same peer and conversation in the place of s.
 	succeed(s *UDPSession, next *successor)
+	// proven notes that the peer of s has shown that it is there.
+	proven(s *UDPSession)
 	// answersStragglers says whether the listener answers for sessions that have ended.
 	answersStragglers() bool
 }

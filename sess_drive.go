@@ -27,6 +27,10 @@ func (s *UDPSession) driveLocked(now int64, flush bool) {
 	if s.closing.readClosed && s.core.discard() && s.closing.state == stateClosing {
 		s.closing.discarded = true
 	}
+	if s.unproved && s.provenLocked() {
+		s.unproved = false
+		s.owner.proven(s)
+	}
 	s.checkResetLocked()
 	if s.err == nil {
 		s.endStreamLocked(now)

@@ -166,7 +166,7 @@ func TestNothingIsLeft(t *testing.T) {
 	virtual(t, netem.Path{Delay: 5 * time.Millisecond, Loss: 0.02}, func(w *world) {
 		w.touchLinks("10.0.0.1", "10.0.0.2:2000")
 		cfg := w.config(newCrypt(t, "aes"), 2, 1)
-		cfg.idle = int64(30 * time.Second)
+		cfg.idle, cfg.maxUnprovenPerPrefix = int64(30*time.Second), 0
 		l := w.listen(cfg, "10.0.0.2:2000")
 		old := deployed(w.config(newCrypt(t, "aes"), 2, 1))
 		w.dial(cfg, l).Close() // makes what is made once

@@ -145,7 +145,7 @@ type ListenerStats struct {
 	// Backlog is the number of those that wait for Accept.
 	Backlog int
 	// Refused counts the first datagrams that made no session, as the backlog was full or a limit of
-	// ListenConfig was reached. Their senders try again.
+	// ListenConfig was reached. Their senders are asked whether they are there, and try again.
 	Refused uint64
 	// InvalidInputs counts the datagrams that did not open: they were damaged, or their sender has
 	// another cipher or key.

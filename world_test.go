@@ -132,6 +132,13 @@ func (w *world) watch(f func(from, to netip.AddrPort, b []byte) bool) {
 	})
 }
 
+// look runs f, which may use what the function uses that watch was given.
+func (w *world) look(f func()) {
+	w.watching.Lock()
+	defer w.watching.Unlock()
+	f()
+}
+
 // sleep lets time pass, and then sees all that has happened.
 func (w *world) sleep(d time.Duration) {
 	time.Sleep(d)

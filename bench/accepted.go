@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -40,10 +41,12 @@ const (
 // clients are fake: each is a datagram with a first message, from an address and port of its own,
 // and has an open socket only until the listener has read the message.
 func accepted(n int, idle time.Duration) (r acceptedResult, err error) {
-	l, err := kcp.ListenWithOptions("127.0.0.1:0", nil, 0, 0)
+	lc := kcp.ListenConfig{MaxUnproven: -1, MaxUnprovenPerPrefix: -1} // the clients are no sessions
+	nl, err := lc.Listen(context.Background(), "udp", "127.0.0.1:0")
 	if err != nil {
 		return r, err
 	}
+	l := nl.(*kcp.Listener)
 	heap, goroutines := liveHeap(), runtime.NumGoroutine()
 	sessions := make([]*kcp.UDPSession, 0, n)
 	fake := fakeClients{to: l.Addr().(*net.UDPAddr).AddrPort()}
