@@ -214,3 +214,43 @@ func TestNobodyMakesWay(t *testing.T) {
 		l.Close()
 	})
 }
+
+// A recorded first datagram is as good as the original, also under a cipher and without the key: replayed
+// from other addresses it makes sessions, but no more than the limits say, none of which gets more than
+// the bound.
+func TestReplayedFirst(t *testing.T) {
+	virtual(t, netem.Path{}, func(w *world) {
+		const limit, replays = 20, 100
+		cfg := w.config(newCrypt(t, "gcm"), 0, 0)
+		cfg.maxUnproven = limit
+		l := w.listen(cfg, "10.0.0.2:2000")
+		go pour(l, func(*UDPSession) {})
+		recorded := l.sealed(forged(1, true))
+		in, out := 0, 0
+		w.watch(func(from, _ netip.AddrPort, b []byte) bool {
+			if from.Port() == 2000 {
+				out += len(b)
+			} else {
+				in += len(b)
+			}
+			return true
+		})
+		for i := range replays {
+			w.bind(fmt.Sprintf("10.0.%d.%d:1", 1+i/250, 1+i%250)).WriteTo(recorded, l.Addr())
+			w.sleep(time.Millisecond)
+		}
+		w.sleep(10 * time.Second)
+		if n := l.Stats().Sessions; n != limit {
+			t.Errorf("%d sessions", n)
+		}
+		w.look(func() {
+			if t.Logf("%d bytes for %d", out, in); out > 42_000*limit+3*in {
+				t.Errorf("%d bytes for %d", out, in)
+			}
+		})
+		l.Close()
+		for _, s := range l.known() {
+			s.Abort()
+		}
+	})
+}
