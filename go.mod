@@ -3,6 +3,7 @@ module github.com/xtaci/kcp-go/v5
 go 1.26.0
 
 require (
+	github.com/flynn/noise v1.1.0
 	github.com/klauspost/reedsolomon v1.14.2
 	github.com/pkg/errors v0.9.1
 	github.com/templexxx/xorsimd v0.4.1

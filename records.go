@@ -9,6 +9,7 @@ import (
 // Deployed peers skip that data.
 const (
 	recordHeaderSize = 3
+	recordPad        = 0 // PAD: anything
 	recordParams     = 1 // PARAMS
 	recordPath       = 6 // PATH: a random u64
 	recordPathOK     = 7 // PATH OK: its echo
@@ -94,6 +95,12 @@ func appendParams(b []byte, p *params) []byte {
 	le := binary.LittleEndian
 	b = append(b, recordParams)
 	b = le.AppendUint16(b, paramsSize-recordHeaderSize)
+	return appendParamPairs(b, p)
+}
+
+// appendParamPairs appends the body of a PARAMS record to b.
+func appendParamPairs(b []byte, p *params) []byte {
+	le := binary.LittleEndian
 	b = append(b, paramFeatures, 4)
 	b = le.AppendUint32(b, p.features)
 	b = append(b, paramDatagram, 2)
