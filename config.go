@@ -21,8 +21,9 @@ const (
 // of a listener share one.
 type config struct {
 	env    envelope
-	fec    *fecCode // nil for none
-	fecMin int      // parity shards of each group at least
+	seal   *sealConfig // nil for none
+	fec    *fecCode    // nil for none
+	fecMin int         // parity shards of each group at least
 	sched  *TimedSched
 	snmp   *Snmp
 	caps   uint8 // announced; 0 makes sessions what they are without extensions
@@ -52,7 +53,10 @@ func newConfig(block BlockCrypt, dataShards, parityShards int) (*config, error) 
 }
 
 // resolve checks the settings and fills in the defaults.
-func (s Settings) resolve() (*config, error) {
+func (s Settings) resolve() (*config, error) { return s.resolveFor(PrivateKey{}) }
+
+// resolveFor is resolve for a listener with that key.
+func (s Settings) resolveFor(private PrivateKey) (*config, error) {
 	env, err := newEnvelope(s.Block)
 	if err != nil {
 		return nil, err
@@ -87,6 +91,9 @@ func (s Settings) resolve() (*config, error) {
 		if err := check(&s); err != nil {
 			return nil, err
 		}
+	}
+	if err := c.setSeal(&s, private); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
@@ -187,6 +194,14 @@ func (c *config) receiveWindow() int {
 		return autoWindow
 	}
 	return c.rcvWnd
+}
+
+// behind is envelope.behind of the longer kind that a session may send.
+func (c *config) behind() int {
+	if c.seal == nil {
+		return c.env.behind(false)
+	}
+	return max(c.env.behind(false), c.env.behind(true))
 }
 
 // headroom is the length of the headers in front of a datagram's segments.

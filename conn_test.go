@@ -257,7 +257,9 @@ func TestDamagedDatagrams(t *testing.T) {
 				})
 				w.check(exchange(c, s, 100_000))
 				w.awaitIdle()
-				if n := w.snmp.Copy().InCsumErrors; n != damaged || n == 0 {
+				// A sealed one whose number was damaged may look like one that was received before.
+				if c := w.snmp.Copy(); c.InCsumErrors+c.InReplays != damaged || c.InCsumErrors == 0 {
+					n := c.InCsumErrors + c.InReplays
 					t.Errorf("%d datagrams were damaged, %d counted", damaged, n)
 				}
 				closeAll(c, s)

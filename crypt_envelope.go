@@ -25,6 +25,7 @@ type envelope struct {
 	apart   bool        // aead need not work in place
 	entropy Entropy
 	head    int // bytes in front of the payload
+	spare   int // of them, those that only a sealed datagram uses
 	tail    int // bytes behind it
 	piece   int // datagrams to be sealed before they are sent, see outBatch
 
@@ -51,9 +52,49 @@ func newEnvelope(block BlockCrypt) (envelope, error) {
 	return e, nil
 }
 
-// sealAll seals a batch of datagrams.
+// reserve makes the room in front that sealed datagrams need.
+func (e *envelope) reserve() {
+	if e.head < sealedHead {
+		e.head, e.spare = sealedHead, sealedHead-e.head
+	}
+	e.piece = sealPiece
+}
+
+// behind is how many bytes longer than reserved bytes and payload a datagram is that is sealed, or not.
+func (e *envelope) behind(sealed bool) int {
+	if sealed {
+		return sealedSize - e.head
+	}
+	return e.tail - e.spare
+}
+
+// sealAll seals a batch of datagrams, each with the keys of its session, or under the shared cipher.
 func (e *envelope) sealAll(batch []outbound) {
-	if e.nonces != nil {
+	for len(batch) > 0 {
+		n := 0
+		for n < len(batch) && batch[n].keys == nil {
+			n++
+		}
+		e.sealShared(batch[:n])
+		for batch = batch[n:]; len(batch) > 0 && batch[0].keys != nil; batch = batch[1:] {
+			batch[0].seal(e.head)
+		}
+	}
+}
+
+// seal seals a datagram, whose payload is behind head bytes, with its session's keys. One that lies in a
+// segment is sealed into a packet of its own.
+func (o *outbound) seal(head int) {
+	b := o.data[head-sealedHead:]
+	if !o.inPacket() {
+		b = o.p.mem[:sealedHead]
+	}
+	o.data = o.keys.seal(b, o.data[head:])
+}
+
+// sealShared seals datagrams under the shared cipher.
+func (e *envelope) sealShared(batch []outbound) {
+	if e.nonces != nil && len(batch) > 0 {
 		e.nonces.add(len(batch), e.nonceLimit)
 	}
 	c, ok := e.block.(*cfb)
@@ -68,6 +109,7 @@ func (e *envelope) sealAll(batch []outbound) {
 		n := 0
 		for n < min(len(batch), cfbLanes) && len(batch[n].data) == len(batch[0].data) {
 			batch[n].copyOut()
+			batch[n].data = batch[n].data[e.spare:]
 			lanes[n] = batch[n].data
 			e.check(lanes[n])
 			n++
@@ -98,8 +140,9 @@ func (e *envelope) authentic() bool {
 func (e *envelope) sealOne(o *outbound) {
 	switch {
 	case e.plain():
+		o.data = o.data[e.spare:]
 	case e.apart && !o.inPacket():
-		nonce := o.p.mem[:e.head]
+		nonce := o.p.mem[:e.head-e.spare]
 		e.entropy.Fill(nonce)
 		o.data = e.aead.Seal(nonce, nonce, o.data[e.head:], nil)
 	default:
@@ -111,10 +154,12 @@ func (e *envelope) sealOne(o *outbound) {
 // seal seals datagram b, which has head bytes of any value in front and room for tail bytes behind
 // it, in place, and returns it whole. Each call uses a new nonce.
 func (e *envelope) seal(b []byte) []byte {
+	b = b[e.spare:]
+	head := e.head - e.spare
 	switch {
 	case e.aead != nil:
-		e.entropy.Fill(b[:e.head])
-		return e.aead.Seal(b[:e.head], b[:e.head], b[e.head:], nil)
+		e.entropy.Fill(b[:head])
+		return e.aead.Seal(b[:head], b[:head], b[head:], nil)
 	case e.block != nil:
 		e.check(b)
 		e.block.Encrypt(b, b)
@@ -127,10 +172,11 @@ func (e *envelope) seal(b []byte) []byte {
 func (e *envelope) open(b []byte) (payload []byte, ok bool) {
 	switch {
 	case e.aead != nil:
-		if len(b) < e.head+e.tail {
+		head := e.head - e.spare
+		if len(b) < head+e.tail {
 			return nil, false
 		}
-		payload, err := e.aead.Open(b[e.head:e.head], b[:e.head], b[e.head:], nil)
+		payload, err := e.aead.Open(b[head:head], b[:head], b[head:], nil)
 		return payload, err == nil
 	case e.block != nil:
 		if len(b) < blockHeaderSize {
@@ -145,21 +191,27 @@ func (e *envelope) open(b []byte) (payload []byte, ok bool) {
 
 // openAll opens a batch, without any lock, and counts it. It returns the contents of those that
 // open and are from peer, from anyone if that is nil, at the front of the batch, and how many of
-// these did not open.
-func (e *envelope) openAll(batch []inbound, peer *peerAddr, snmp *Snmp) (opened []inbound, failed uint64) {
+// these did not open. demux finds those that are sealed, nil where none are.
+func (e *envelope) openAll(batch []inbound, peer *peerAddr, demux *sealDemux, snmp *Snmp) (opened []inbound, failed uint64) {
 	var count Snmp
 	opened = batch[:0]
 	for _, d := range batch {
+		d.sealed = nil
 		count.InPkts++
 		count.InBytes += uint64(len(d.data))
 		if len(d.data) > mtuLimit || peer != nil && d.from != *peer {
 			count.InErrs++
 			continue
 		}
-		payload, ok := e.open(d.data)
+		payload, ok := e.openSealed(&d, demux, &count)
 		if !ok {
-			count.InCsumErrors++
 			continue
+		}
+		if d.sealed == nil {
+			if payload, ok = e.open(d.data); !ok {
+				count.InCsumErrors++
+				continue
+			}
 		}
 		d.data = payload
 		opened = append(opened, d)
@@ -167,4 +219,29 @@ func (e *envelope) openAll(batch []inbound, peer *peerAddr, snmp *Snmp) (opened 
 	failed = count.InCsumErrors
 	snmp.fold(&count)
 	return opened, failed
+}
+
+// openSealed opens a sealed datagram, and says so in it. Any other is as it was. ok is false for one that
+// is dropped.
+func (e *envelope) openSealed(d *inbound, demux *sealDemux, count *Snmp) (payload []byte, ok bool) {
+	if demux == nil {
+		return nil, true
+	}
+	p, number := demux.peerOf(d.data)
+	if p == nil {
+		return nil, true
+	}
+	payload, result := p.open(d.data, number)
+	switch result {
+	case sealedOther:
+		return nil, true
+	case sealedRepeat:
+		count.InReplays++
+		return nil, false
+	case sealedForged:
+		count.InCsumErrors++
+		return nil, false
+	}
+	d.sealed, d.number = p, number
+	return payload, true
 }

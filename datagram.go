@@ -7,6 +7,9 @@ type inbound struct {
 	data []byte
 	from peerAddr
 	addr net.Addr // only where from is not a UDP address
+
+	sealed *sealedPeer // whom it is for, if it is sealed; not opened yet where that has no keys
+	number uint64      // its number
 }
 
 // setSource says that d came from addr.
@@ -21,6 +24,7 @@ type outbound struct {
 	data []byte  // in p, or in a segment
 	p    *packet // to be put back; nil where data is in a segment, unless it is to be sealed, into p
 	to   *destination
+	keys *datagramSealer // nil for the shared cipher
 }
 
 // copyOut copies a datagram that lies in a segment, and is to be sealed, to p.
@@ -43,6 +47,8 @@ type contents struct {
 	conv uint32 // the conversation that body begins with, if hasConv
 	// hasConv is false for parity and where body is too short.
 	hasConv bool
+	// early is set where the segments are those of a session whose HELLO is in another datagram.
+	early bool
 }
 
 // parseContents takes the FEC header off an opened datagram and finds its conversation. ok is

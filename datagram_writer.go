@@ -32,6 +32,7 @@ type datagramWriter struct {
 	buf     []byte      // the datagram being written, nil for none
 	n       int         // its length so far
 	hasData bool        // it carries data
+	led     leadKind    // what it begins with, see coreSeal
 }
 
 // full says that the sink takes no more data for now.
@@ -40,6 +41,6 @@ func (w *datagramWriter) full() bool { return w.inPlace != nil && w.inPlace.full
 // end hands over the datagram being written.
 func (w *datagramWriter) end(now int64) {
 	hasData := w.hasData
-	w.buf, w.hasData = nil, false
+	w.buf, w.hasData, w.led = nil, false, leadNone
 	w.sink.emit(now, w.n, hasData)
 }

@@ -280,15 +280,17 @@ func (s *UDPSession) awaitPeer(ctx context.Context) error {
 	s.unlockAndSend(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for !s.core.peerKnown() && s.err == nil && ctx.Err() == nil {
+	for !s.peerReadyLocked() && s.err == nil && ctx.Err() == nil {
 		s.waitLocked(&s.readable)
 	}
 	s.capsProbe.dialling = false
 	switch {
-	case s.core.peerKnown():
+	case s.peerReadyLocked():
 		return nil
 	case s.err != nil:
 		return s.err
+	case s.seal != nil && s.cfg.seal.required && s.seal.refusal() != nil:
+		return sealError{s.seal.refusal(), ctx.Err()}
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return timedOutError{ctx.Err()}
 	}

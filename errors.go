@@ -24,6 +24,12 @@ var (
 	errNoAEAD   = pkgerrors.New("kcp: the cipher.AEAD is nil")
 )
 
+// Errors of sessions that have to be sealed.
+var (
+	errKeyDiffers = pkgerrors.New("the session cannot be sealed: the peer has another key than ServerKey or Block")
+	errCannotSeal = pkgerrors.New("the session cannot be sealed: the peer answers, and does not seal")
+)
+
 // Errors of calls that this session, listener or PacketConn does not support.
 const (
 	errNotOwner     unsupportedError = "kcp: an accepted session shares its listener's socket: set it there"
@@ -98,6 +104,12 @@ func (e *PeerTimeoutError) Temporary() bool { return true }
 
 // Is makes errors.Is find syscall.ETIMEDOUT.
 func (e *PeerTimeoutError) Is(target error) bool { return target == syscall.ETIMEDOUT }
+
+// sealError is why a session that has to be sealed is not, when the dialling was given up for a cause.
+type sealError struct{ reason, cause error }
+
+func (e sealError) Error() string   { return e.reason.Error() }
+func (e sealError) Unwrap() []error { return []error{e.reason, e.cause} }
 
 // timedOutError is a context's deadline as net.Dialer reports it, with Timeout.
 type timedOutError struct{ cause error }

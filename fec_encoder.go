@@ -109,6 +109,15 @@ func (e *fecEncoder) skipParity() {
 	e.parity = e.parity[:0]
 }
 
+// skipGroup ends the current group without parity: what follows begins another one.
+func (e *fecEncoder) skipGroup() {
+	if e.count > 0 {
+		e.skipParity()
+		e.advance(e.code.shards() - uint32(e.count))
+		e.count = 0
+	}
+}
+
 // advance moves next on by n, and to 0 at the limit.
 func (e *fecEncoder) advance(n uint32) {
 	if e.next += n; e.next >= e.code.limit {

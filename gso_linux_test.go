@@ -27,7 +27,7 @@ func outbounds(sizes []int) []outbound {
 		}
 		p := packets.get()
 		p.data = p.mem[:n]
-		batch = append(batch, outbound{p.data, p, d})
+		batch = append(batch, outbound{p.data, p, d, nil})
 	}
 	return batch
 }

@@ -31,7 +31,7 @@ func (s *UDPSession) settings() innerSettings {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	in := innerSettings{
-		interval: time.Duration(s.core.interval), resend: s.core.resend, mtu: s.core.mtu + s.cfg.env.tail,
+		interval: time.Duration(s.core.interval), resend: s.core.resend, mtu: s.mtu,
 		rate: s.core.limitPacer.rate, nodelay: s.core.rtt.nodelay, stream: s.core.stream,
 		ackNoDelay: s.core.ackNoDelay, writeDelay: s.writeDelay,
 		keepAlive: time.Duration(s.keepalive.period), idleTimeout: time.Duration(s.keepalive.idle),
@@ -44,7 +44,7 @@ func (s *UDPSession) settings() innerSettings {
 }
 
 // overhead is what a datagram has beside its segments.
-func (s *UDPSession) overhead() int { return s.cfg.headroom() + s.cfg.env.tail }
+func (s *UDPSession) overhead() int { return s.cfg.headroom() + s.behind() }
 
 // state is how far the session is closed.
 func (s *UDPSession) state() closeState {
@@ -238,6 +238,9 @@ func (l *Listener) known() map[sessionKey]*UDPSession {
 		sh.mu.Lock()
 		maps.Copy(known, sh.sessions)
 		sh.mu.Unlock()
+	}
+	for _, s := range l.seal.sessions() {
+		known[sessionKey{s.to.peerAddr, s.conv}] = s
 	}
 	return known
 }

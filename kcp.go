@@ -19,6 +19,7 @@ type KCP struct {
 	conv     uint32
 	mtu      int // longest datagram in bytes, reserved bytes included
 	mss      int // most data bytes of one segment
+	mssLess  int // so much less than it would be in a session that is never sealed
 	reserved int // bytes left free at the start of each datagram
 	stream   bool
 
@@ -71,6 +72,7 @@ type KCP struct {
 	params    peerParams
 	pathCheck pathCheck
 	early     earlyQueue
+	seal      coreSeal
 	dataTS    tsRange // of what has arrived
 	proof     ackProof
 	address   addressValidation
@@ -220,12 +222,15 @@ func (k *KCP) send(b []byte) int {
 		return -1
 	}
 	var tail *packet
-	size, fill, room := len(b), 0, k.dataRoom()
-	if k.stream && k.snd.queued() > 0 && !k.tailExpires() {
+	size, fill := len(b), 0
+	if k.stream && k.snd.queued() > 0 && k.snd.end != k.seal.listed && !k.tailExpires() {
 		tail = k.snd.at(k.snd.end - 1).p
-		fill = min(len(b), max(0, room-len(tail.data)))
+		fill = min(len(b), max(0, k.roomOf(k.snd.end-1)-len(tail.data)))
 	}
-	count := (len(b) - fill + room - 1) / room
+	count := 0
+	if first, others := k.dataRoom(), k.roomOf(k.snd.end+1); fill < len(b) {
+		count = 1 + (max(0, len(b)-fill-first)+others-1)/others
+	}
 	if count > maxFragments {
 		return -2
 	}
@@ -236,6 +241,7 @@ func (k *KCP) send(b []byte) int {
 	}
 	for i := count - 1; i >= 0; i-- {
 		p := k.pool.get()
+		room := k.dataRoom()
 		at := k.reserved + IKCP_OVERHEAD // its place in a datagram of its own, see inPlaceBatches
 		p.data = p.mem[at : at+copy(p.mem[at:at+room], b)]
 		b = b[len(p.data):]
@@ -250,14 +256,8 @@ func (k *KCP) send(b []byte) int {
 	return 0
 }
 
-// dataRoom is the most data bytes of a segment that is cut now: those that are sent before the peer
-// has acknowledged anything share their datagram with a WINS.
-func (k *KCP) dataRoom() int {
-	if k.caps.announcing && k.mss > IKCP_OVERHEAD {
-		return k.mss - IKCP_OVERHEAD
-	}
-	return k.mss
-}
+// dataRoom is the most data bytes of the segment that is cut next.
+func (k *KCP) dataRoom() int { return k.roomOf(k.snd.end) }
 
 // trim gives back the memory of empty windows when the core has been inactive for trimAfter.
 func (k *KCP) trim(now int64) {

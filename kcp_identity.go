@@ -117,7 +117,7 @@ func (k *KCP) takeEarlyData(now int64) {
 // reason to ask (the challenge ACK of RFC 5961, section 3.2:
 // https://www.rfc-editor.org/rfc/rfc5961#section-3.2).
 func (k *KCP) onReset(now int64, h *header, numbered bool) {
-	known := k.peer.own == 0 || numbered && k.peer.trusted && !k.unconfirmed() || k.snd.sentLately(h.ts)
+	known := k.peer.own == 0 || k.seal.sealed || numbered && k.peer.trusted && !k.unconfirmed() || k.snd.sentLately(h.ts)
 	if known && h.una-k.snd.una <= k.snd.nxt-k.snd.una {
 		k.caps.reset, k.peer.confirmed = true, true
 		return

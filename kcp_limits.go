@@ -26,7 +26,7 @@ func (k *KCP) noteWindowOpened() {
 // maySendNew says whether a segment is queued, and both windows and the congestion window have
 // room for it.
 func (k *KCP) maySendNew() bool {
-	return k.snd.queued() > 0 && k.sendRoom() && !k.cwndLimited()
+	return k.snd.queued() > 0 && k.sendRoom() && !k.cwndLimited() && !k.seal.hold
 }
 
 // mayRetransmit says whether a segment is lost that the peer's window and the congestion window

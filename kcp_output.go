@@ -64,7 +64,7 @@ func (k *KCP) maySend() bool {
 // that necessary.
 func (k *KCP) deadline() int64 {
 	_, at := k.nextTimeout()
-	at = min(k.loss.extended(at), k.lossAt(), k.dup.nextAt(), k.peer.dueAt(), k.dgramDeadline())
+	at = min(k.loss.extended(at), k.lossAt(), k.dup.nextAt(), k.peer.dueAt(), k.dgramDeadline(), k.sealDueAt())
 	if len(k.acks.pending) > 0 {
 		at = min(at, k.acks.deadline)
 	}
@@ -170,6 +170,9 @@ func (k *KCP) write(now int64, h *header, s *sendSegment) {
 	if w.buf != nil && w.n+size > k.mtu {
 		k.endDatagram(now)
 	}
+	if k.seal.room != 0 {
+		k.writeLead(now, h)
+	}
 	if w.buf == nil && k.leadsWithNumber(h.cmd) && k.reserved+IKCP_OVERHEAD+size <= k.mtu {
 		lead := k.windowUpdate()
 		k.write(now, &lead, nil)
@@ -236,7 +239,7 @@ func (k *KCP) writeWindowSegments(now int64) {
 		h := k.windowUpdate()
 		k.writeRecords(now, &h, b)
 	}
-	if b := k.questions(now, mem[:0]); len(b) > 0 || f.probeDue {
+	if b := k.sealQuestion(now, k.questions(now, mem[:0])); len(b) > 0 || f.probeDue {
 		h := k.controlHeader(IKCP_CMD_WASK)
 		k.writeRecords(now, &h, b)
 	}

@@ -30,7 +30,13 @@ const recordsMax = paramsSize + pathSize
 
 // ownParams appends a PARAMS record of this end to b.
 func (k *KCP) ownParams(b []byte) []byte {
-	return appendParams(b, &params{features: ownFeatures, datagram: mtuLimit, ackDelay: k.ownAckDelay()})
+	p := k.announced()
+	return appendParams(b, &p)
+}
+
+// announced is what this end tells of itself.
+func (k *KCP) announced() params {
+	return params{features: ownFeatures, datagram: mtuLimit, ackDelay: k.ownAckDelay()}
 }
 
 // questions appends the records to b that ask the peer for something.

@@ -137,7 +137,7 @@ func (k *KCP) queueRest(b []byte) (n int) {
 func (k *KCP) queueBelow(most int, b []byte, limit int) (n int) {
 	for limit = min(limit, most-k.WaitSnd()); limit > 0 && n < len(b); limit-- {
 		m := len(b) - n
-		if m > k.mss { // else it is one message, in two segments if need be
+		if m > k.mss+k.mssLess { // else it is one message, in two segments if need be
 			m = k.dataRoom()
 		}
 		k.send(b[n : n+m])

@@ -57,6 +57,10 @@ type ListenConfig struct {
 	// OwnConn makes ListenConn's PacketConn the listener's, which closes it.
 	OwnConn bool
 
+	// PrivateKey proves the listener to diallers whose Settings.ServerKey is its public key: see
+	// NewPrivateKey. It works with a cipher and without one. Default: none.
+	PrivateKey PrivateKey
+
 	// UnprovenTimeout is how long a session is kept whose peer has sent its first datagram and
 	// nothing else, as that may be forged. The peer is probed meanwhile, as far as three times the
 	// bytes that came allow, and any peer that is there answers. Then Read and Write fail with a
@@ -90,7 +94,7 @@ type ListenConfig struct {
 
 // resolve checks the settings and fills in the defaults.
 func (lc *ListenConfig) resolve() (*config, error) {
-	c, err := lc.Settings.resolve()
+	c, err := lc.Settings.resolveFor(lc.PrivateKey)
 	switch {
 	case err != nil:
 		return nil, err
@@ -194,6 +198,7 @@ func udpNetwork(op, network string) (string, error) {
 func newListener(cfg *config, socks ...*socket) *Listener {
 	l := &Listener{cfg: cfg, socks: socks, acceptBy: never, reading: len(socks), done: make(chan struct{})}
 	l.arrived.L = &l.mu
+	l.seal = newListenerSeal(cfg)
 	l.check.init()
 	l.task = cfg.sched.task(l.onTimer)
 	for _, sock := range socks {

@@ -17,6 +17,7 @@ type Listener struct {
 	task  *timedTask // runs onTimer
 	table sessionTable
 	check addressCheck
+	seal  *listenerSeal // nil where nothing is sealed
 
 	unproven unprovenTable
 
@@ -49,6 +50,11 @@ func (l *Listener) onTimer(now int64) {
 		sh.timeWaits.age(now)
 		l.scheduleLocked(sh)
 		sh.mu.Unlock()
+	}
+	if l.seal != nil {
+		if at := l.seal.expire(now); at != never && !l.shut.Load() {
+			l.task.arm(at)
+		}
 	}
 }
 
@@ -160,7 +166,7 @@ func (l *Listener) readFailed(err error) {
 		}
 		sh.mu.Unlock()
 	}
-	for _, s := range sessions {
+	for _, s := range append(sessions, l.seal.sessions()...) {
 		s.abort(err)
 	}
 }
@@ -331,10 +337,11 @@ func (l *Listener) Control(f func(conn net.PacketConn) error) error {
 
 // Stats returns the listener's statistics, also those of one that was closed.
 func (l *Listener) Stats() ListenerStats {
+	halfOpen := l.seal.halfOpen()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return ListenerStats{
-		Sessions: l.open, Backlog: l.backlog.len(), Refused: l.rejected, InvalidInputs: l.invalid.Load(),
+		HalfOpen: halfOpen, Sessions: l.open, Backlog: l.backlog.len(), Refused: l.rejected, InvalidInputs: l.invalid.Load(),
 	}
 }
 
@@ -377,11 +384,19 @@ func (l *Listener) remove(s *UDPSession) {
 	end := s.closing.timeWait
 	s.mu.Unlock()
 	key := sessionKey{s.to.peerAddr, s.conv}
-	sh := l.table.shard(key.from)
-	sh.mu.Lock()
-	sh.remove(key, s, end)
-	l.scheduleLocked(sh)
-	sh.mu.Unlock()
+	if z := s.seal; z != nil {
+		now := clock()
+		l.seal.ended(z.peer, &sealedEnd{end, s.conv, z.sealer}, now)
+		if !l.shut.Load() {
+			l.task.arm(now + timeWaitLife)
+		}
+	} else {
+		sh := l.table.shard(key.from)
+		sh.mu.Lock()
+		sh.remove(key, s, end)
+		l.scheduleLocked(sh)
+		sh.mu.Unlock()
+	}
 	l.sessionEnded(s)
 }
 
@@ -396,7 +411,7 @@ func (l *Listener) openLocked(sh *demuxShard, key sessionKey, sock *socket, to d
 		asked = l.check.answers(key, c.body, now)
 		ok, first = opensSession(key.conv, c.body, uint32(l.cfg.receiveWindow()))
 	}
-	if !ok && !asked || sh.timeWaits.straggler(key, c.number(), first, dataTS(key.conv, c.body), now) {
+	if l.seal != nil && l.seal.required || !ok && !asked || sh.timeWaits.straggler(key, c.number(), first, dataTS(key.conv, c.body), now) {
 		return nil
 	}
 	return l.admit(key.from, asked, func() *UDPSession {

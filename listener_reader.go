@@ -11,6 +11,7 @@ type listenerReader struct {
 	*Listener
 	sock    *socket
 	touched []*UDPSession // scratch: the sessions that a batch had something for
+	demux   *sealDemux    // nil where nothing is sealed
 	held    []*UDPSession // scratch: those of them for which flushHeldAck is due
 	batch   outBatch      // scratch: what several of them send
 
@@ -19,7 +20,7 @@ type listenerReader struct {
 }
 
 func newListenerReader(l *Listener, sock *socket) *listenerReader {
-	r := &listenerReader{Listener: l, sock: sock}
+	r := &listenerReader{Listener: l, sock: sock, demux: l.seal.demux()}
 	r.replies = sender{mu: &r.mu, owner: r, env: &l.cfg.env, snmp: l.cfg.snmp, sock: sock, pool: &packets}
 	return r
 }
@@ -29,21 +30,18 @@ func newListenerReader(l *Listener, sock *socket) *listenerReader {
 // goes in one batch.
 func (l *listenerReader) receive(batch []inbound, now int64) {
 	var current *UDPSession // locked
-	batch, failed := l.cfg.env.openAll(batch, nil, l.cfg.snmp)
+	batch, failed := l.cfg.env.openAll(batch, nil, l.demux, l.cfg.snmp)
 	if failed > 0 {
 		l.invalid.Add(failed)
 	}
-	for _, d := range batch {
+	for i := range batch {
+		d := &batch[i]
 		c, ok := parseContents(d.data)
-		if current == nil || !ok || !current.expects(d.from, &c) {
+		if current == nil || !ok || !current.expects(d, &c) {
 			if current != nil {
 				current.mu.Unlock()
 			}
-			if current = l.route(d, &c, ok, now); current == nil {
-				atomic.AddUint64(&l.cfg.snmp.InErrs, 1)
-				if ok {
-					l.replyUnknown(d, &c, now)
-				}
+			if current = l.sessionOf(d, &c, ok, now); current == nil {
 				continue
 			}
 			lockSpinning(&current.mu)
@@ -52,7 +50,7 @@ func (l *listenerReader) receive(batch []inbound, now int64) {
 				l.touched = append(l.touched, current)
 			}
 		}
-		current.datagramLocked(now, d.data, &c, ok)
+		current.inputLocked(now, d, &c, ok)
 	}
 	if current != nil {
 		current.mu.Unlock()
@@ -62,11 +60,47 @@ func (l *listenerReader) receive(batch []inbound, now int64) {
 	l.tellUnproven(now)
 }
 
+// sessionOf finds the session that a datagram is for, or makes one. Where there is none, it answers the
+// datagram, if that has an answer.
+func (l *listenerReader) sessionOf(d *inbound, c *contents, ok bool, now int64) *UDPSession {
+	if d.sealed != nil {
+		return l.sealedSession(d, now)
+	}
+	if l.seal != nil && ok && c.hasConv {
+		if s, handled := l.helloFrom(d, c, now); handled {
+			return s
+		}
+	}
+	s := l.route(*d, c, ok, now)
+	if s == nil {
+		atomic.AddUint64(&l.cfg.snmp.InErrs, 1)
+		if ok {
+			l.replyUnknown(*d, c, now)
+		}
+	}
+	return s
+}
+
+// inputLocked takes a datagram that a listener's reader has found to be for s.
+func (s *UDPSession) inputLocked(now int64, d *inbound, c *contents, ok bool) {
+	switch {
+	case d.sealed != nil:
+		s.sealedInputLocked(now, d)
+	case s.seal != nil: // it has brought early data
+		s.takeHelloLocked(now)
+	default:
+		s.datagramLocked(now, d.data, c, ok)
+	}
+}
+
 // expects says whether a datagram is so plainly for s that the table need not be asked. One that
 // begins with a session number may be late.
-func (s *UDPSession) expects(from peerAddr, c *contents) bool {
+func (s *UDPSession) expects(d *inbound, c *contents) bool {
+	if d.sealed != nil || s.seal != nil {
+		return d.sealed != nil && s.seal != nil && d.sealed == s.seal.peer && !d.sealed.unproven.Load()
+	}
 	return (!c.isFEC || c.fec.kind == fecTypeData) && len(c.body) >= IKCP_OVERHEAD &&
-		c.conv == s.conv && from == s.to.peerAddr && c.body[4] != IKCP_CMD_WINS
+		c.conv == s.conv && d.from == s.to.peerAddr && c.body[4] != IKCP_CMD_WINS
 }
 
 // route finds the session of a datagram, or makes one. It returns nil for a datagram that belongs
@@ -86,6 +120,9 @@ func (l *listenerReader) route(d inbound, c *contents, ok bool, now int64) *UDPS
 	}
 	key := sessionKey{d.from, c.conv}
 	s := sh.sessions[key]
+	if s == nil && c.early {
+		return nil // there will be a HELLO
+	}
 	if s == nil {
 		s = l.openLocked(sh, key, l.sock, l.sock.destination(d.from, d.addr), c, now)
 	} else if n := c.number(); n != 0 && sh.timeWaits.ended(key, n, now) {
@@ -163,15 +200,7 @@ func (l *listenerReader) replyUnknown(d inbound, c *contents, now int64) {
 	if p == nil {
 		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.replies.crowded() {
-		packets.put(p)
-		atomic.AddUint64(&l.cfg.snmp.OutErrs, 1)
-		return
-	}
-	to := l.sock.destination(d.from, d.addr)
-	l.replies.enqueue(outbound{p.data, p, &to}, 0)
+	l.reply(p, nil, &d)
 }
 
 // replyOf returns the answer to a datagram for key, nil for none.

@@ -78,7 +78,7 @@ func TestKeyUse(t *testing.T) {
 		limit  uint64
 	}{{"gcm", 1 << 32}, {"aes", 0}, {"plain", 0}} {
 		virtual(t, netem.Path{}, func(w *world) {
-			cfg := w.config(newCrypt(t, tt.cipher), 2, 1) // of both ends
+			cfg := unsealed(w.config(newCrypt(t, tt.cipher), 2, 1)) // of both ends
 			c, s := w.pair(cfg)
 			w.check(exchange(c, s, 100_000))
 			w.awaitIdle()

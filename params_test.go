@@ -122,7 +122,7 @@ func TestParamsAreExchanged(t *testing.T) {
 								t.Errorf("%s: %+v and %+v, want %v and %v", when, a, b, atFrom, atTo)
 							}
 						}
-						size := 100_000 + int(loss*1e7) // for questions that are lost
+						size := 300_000 + int(loss*1e7) // for questions that are lost
 						w.check(carry(from, to, size))
 						w.awaitIdle()
 						wantDelays("at first", 20*time.Millisecond, 10*time.Millisecond)

@@ -518,7 +518,7 @@ func (countingEntropy) Fill(nonce []byte) {
 func (p *protocol) probeUnder(t *testing.T, name string, crypt BlockCrypt) (sealed []byte) {
 	t.Helper()
 	virtual(t, netem.Path{Delay: docDelay}, func(w *world) {
-		cfg := w.config(crypt, 0, 0)
+		cfg := unsealed(w.config(crypt, 0, 0)) // of which the document shows what is sealed under the cipher
 		cfg.env.entropy = countingEntropy{}
 		l := w.listen(cfg, "10.0.0.2:2000")
 		client := w.dialConv(cfg, docConv, l)
@@ -716,7 +716,7 @@ func TestProtocolSizes(t *testing.T) {
 			t.Fatal(err)
 		}
 		virtual(t, netem.Path{}, func(w *world) {
-			cfg := w.config(block, shards, shards)
+			cfg := unsealed(w.config(block, shards, shards))
 			l := w.listen(cfg, "10.0.0.2:2000")
 			client := w.dialConv(cfg, docConv, l)
 			if n := client.GetOOBMaxSize(); strconv.Itoa(n) != cmp.Or(strings.Trim(row[3], "-"), "0") {
@@ -752,7 +752,7 @@ func TestProtocolSizes(t *testing.T) {
 			closeAll(client, server, l)
 		})
 		virtual(t, netem.Path{}, func(w *world) { // the first segments are shorter
-			cfg := w.config(block, shards, shards)
+			cfg := unsealed(w.config(block, shards, shards))
 			l := w.listen(cfg, "10.0.0.2:2000")
 			client := w.dialConv(cfg, docConv, l)
 			client.plainClock()

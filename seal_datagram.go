@@ -101,6 +101,7 @@ const (
 	sealedOpened                   // it has opened
 	sealedRepeat                   // it has been received before, or is too old
 	sealedForged                   // it does not authenticate; its content is lost
+	sealedEarly                    // there are no keys yet
 )
 
 // open opens datagram b, whose first bytes say index and number, in place.

@@ -83,8 +83,7 @@ type sealDialler struct {
 	asked *initiator // a HELLO that asks whether the session is known
 	peer  uint32     // the listener's index
 
-	answered bool // the peer has sent something that is not sealed
-	differs  bool // it says that HELLO does not open
+	differs bool // the listener says that HELLO does not open
 }
 
 // makeHello makes HELLO, once, and lists the segments with those digests.

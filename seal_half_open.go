@@ -2,6 +2,7 @@ package kcp
 
 import (
 	"net/netip"
+	"sync"
 	"time"
 )
 
@@ -19,9 +20,30 @@ type handshake struct {
 	cipher  uint8
 	sealer  *datagramSealer
 	opener  *datagramOpener
-	early   earlyData
 	taken   bool       // what HELLO lists is taken at once
 	others  []peerAddr // where copies of HELLO came from
+
+	mu    sync.Mutex // guards early
+	early earlyData
+}
+
+// keepEarly keeps the data of a datagram's segments.
+func (h *handshake) keepEarly(segments []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for seg, rest, ok := nextSegment(h.conv, segments); ok; seg, rest, ok = nextSegment(h.conv, segments) {
+		body := segments[IKCP_OVERHEAD : IKCP_OVERHEAD+seg.len]
+		if segments = rest; seg.cmd == IKCP_CMD_PUSH || seg.cmd == cmdFIN {
+			h.early.keep(&seg, body, &packets)
+		}
+	}
+}
+
+// dropEarly forgets what was kept.
+func (h *handshake) dropEarly() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.early.discard(&packets)
 }
 
 const (
@@ -31,7 +53,7 @@ const (
 	halfOpenMax        = 4096
 	halfOpenPerAddress = 16
 	// halfOpenLife is how long a handshake may be unfinished.
-	halfOpenLife = int64(10 * time.Second)
+	halfOpenLife = int64(30 * time.Second)
 )
 
 // halfOpenTable is a listener's unfinished handshakes.
@@ -42,11 +64,13 @@ type halfOpenTable struct {
 	byAddr map[sessionKey]*handshake
 	from   map[peerAddr]int // how many of them an address has, whatever its port
 	order  []*handshake     // by age; those that have left are still in it
+	// waiting is how many have no session: those that have are its listener's affair.
+	waiting int
 }
 
 // room says whether one more handshake may be unfinished, or whether it may if its HELLO has a TOKEN.
 func (t *halfOpenTable) room(from peerAddr, token bool) (ok, withToken bool) {
-	n := len(t.byKey)
+	n := t.waiting
 	withToken = n < halfOpenMax && t.from[from.anyPort()] < halfOpenPerAddress
 	return n < halfOpenFree || token && withToken, withToken
 }
@@ -59,7 +83,10 @@ func (t *halfOpenTable) add(h *handshake) {
 	}
 	t.byKey[h.key] = h
 	t.byAddr[sessionKey{h.from, h.conv}] = h
-	t.from[h.from.anyPort()]++
+	if !h.taken {
+		t.from[h.from.anyPort()]++
+		t.waiting++
+	}
 	t.order = append(t.order, h)
 }
 
@@ -80,10 +107,12 @@ func (t *halfOpenTable) remove(h *handshake) {
 		return
 	}
 	delete(t.byKey, h.key)
-	if from := h.from.anyPort(); t.from[from] > 1 {
-		t.from[from]--
-	} else {
-		delete(t.from, from)
+	if from := h.from.anyPort(); !h.taken {
+		if t.waiting--; t.from[from] > 1 {
+			t.from[from]--
+		} else {
+			delete(t.from, from)
+		}
 	}
 	for _, from := range append(h.others, h.from) {
 		if key := (sessionKey{from, h.conv}); t.byAddr[key] == h {

@@ -22,6 +22,7 @@ type sealListener struct {
 	tickets   ticketKey
 	tokens    ticketKey
 	seen      seenKeys
+	finished  keySet // of which a late HELLO is not to begin a new one
 	clock     steadyClock
 	table     halfOpenTable
 	curve     curveLimit
@@ -90,6 +91,9 @@ func (l *sealListener) hello(in *helloIn, newIndex func() uint32, known func(own
 		}
 		l.table.alsoFrom(h, in.from)
 		return helloOut{helloTaken, h.welcome, h, false}
+	}
+	if l.finished.has(ephemeral(message), in.now) {
+		return helloOut{}
 	}
 	token := in.rec.token != nil && l.tokens.tokenValid(in.rec.token, in.from, in.now)
 	room, withToken := l.table.room(in.from, token)
@@ -172,6 +176,12 @@ func (l *sealListener) take(in *helloIn, id *identity, r responder, h *hello, to
 	return helloOut{helloTaken, body, s, true}
 }
 
+// finish ends a handshake: something sealed has come.
+func (l *sealListener) finish(h *handshake, now int64) {
+	l.table.remove(h)
+	l.finished.add(h.key, now)
+}
+
 // takesEarly says whether what HELLO lists may be taken at once: its sender has been at this address
 // before, and it is no copy of another.
 func (l *sealListener) takesEarly(in *helloIn, h *hello, key ephemeral) bool {
@@ -179,7 +189,7 @@ func (l *sealListener) takesEarly(in *helloIn, h *hello, key ephemeral) bool {
 	if set {
 		l.forgetTickets()
 	}
-	if !l.hasCipher || !l.tickets.valid(&h.ticket, in.from) {
+	if !l.hasCipher || len(l.table.byKey) >= halfOpenMax || !l.tickets.valid(&h.ticket, in.from) {
 		return false
 	}
 	ms := h.time - wall.UnixMilli()

@@ -63,47 +63,68 @@ func (k *ticketKey) mac(purpose byte, epoch uint64, from peerAddr, port bool) []
 	return m.Sum(nil)
 }
 
-// seenKeys is the ephemeral keys of HELLOs with a ticket: the early data of a copy is not taken at once.
-// A HELLO may be taken as long as its time is near enough to the listener's clock, so a key is
-// remembered until that is over: those that came in time for a while, and those that were ahead of the
-// clock, and will be in time later, each by itself.
-type seenKeys struct {
+// keySet is the ephemeral keys of handshakes of late.
+type keySet struct {
 	young, old map[ephemeral]struct{}
 	since      int64 // when young was started
-	ahead      map[ephemeral]int64
 }
 
 const (
 	// earlySkew is how far the time of a HELLO may be from the listener's clock.
 	earlySkew = int64(10 * time.Second)
-	// seenLife is how long a key is remembered at least.
+	// seenLife is how long a key is remembered at least, and twice as long at most.
 	seenLife = 2 * earlySkew
-	// seenMax bounds each part of the set.
+	// seenMax bounds each half of a set.
 	seenMax = 1 << 14
 )
 
-// first notes a key, and says whether it was not there. skew is how far its HELLO is ahead of the clock.
-// known is false where there is no room for the key.
-func (s *seenKeys) first(key ephemeral, skew, now int64) (first, known bool) {
+// age forgets what is old enough.
+func (s *keySet) age(now int64) {
 	switch {
 	case s.young == nil || now-s.since >= 2*seenLife:
 		s.young, s.old, s.since = make(map[ephemeral]struct{}), nil, now
 	case now-s.since >= seenLife:
 		s.young, s.old, s.since = make(map[ephemeral]struct{}), s.young, now
 	}
+}
+
+// has says whether a key is remembered.
+func (s *keySet) has(key ephemeral, now int64) bool {
+	s.age(now)
 	_, young := s.young[key]
 	_, old := s.old[key]
+	return young || old
+}
+
+// add remembers a key, if there is room.
+func (s *keySet) add(key ephemeral, now int64) (ok bool) {
+	if s.age(now); len(s.young) >= seenMax {
+		return false
+	}
+	s.young[key] = struct{}{}
+	return true
+}
+
+// seenKeys is the keys of HELLOs with a ticket: the early data of a copy is not taken at once. A HELLO may
+// be taken as long as its time is near enough to the listener's clock, so a key is remembered until that
+// is over: those that came in time for a while, and those that were ahead of the clock, and will be in
+// time later, each by itself.
+type seenKeys struct {
+	recent keySet
+	ahead  map[ephemeral]int64
+}
+
+// first notes a key, and says whether it was not there. skew is how far its HELLO is ahead of the clock.
+// known is false where there is no room for the key.
+func (s *seenKeys) first(key ephemeral, skew, now int64) (first, known bool) {
 	_, ahead := s.ahead[key]
 	switch {
-	case young || old || ahead:
+	case ahead || s.recent.has(key, now):
 		return false, true
 	case skew > earlySkew:
 		return true, s.noteAhead(key, later(now, skew+earlySkew), now)
-	case len(s.young) >= seenMax:
-		return true, false
 	}
-	s.young[key] = struct{}{}
-	return true, true
+	return true, s.recent.add(key, now)
 }
 
 // noteAhead remembers a key until that time.

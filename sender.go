@@ -37,6 +37,7 @@ type sender struct {
 	snmp  *Snmp
 	sock  *socket
 	pool  *packetPool
+	keys  *datagramSealer // that what is written from now on is sealed with, nil for the shared cipher
 
 	inPlace  inPlaceBatches
 	current  outbound   // the datagram being written
@@ -51,15 +52,15 @@ type sender struct {
 // buffer starts a datagram to to in a packet of its own.
 func (t *sender) buffer(to *destination) []byte {
 	p := t.pool.get()
-	t.current = outbound{p.mem[:], p, to}
+	t.current = outbound{p.mem[:], p, to, t.keys}
 	return t.current.data
 }
 
 // sendInPlace starts a datagram in the memory of a segment. If it has to be sealed, it is sealed
 // into a packet of its own.
 func (t *sender) sendInPlace(segment *packet, to *destination) {
-	t.current = outbound{segment.mem[:], nil, to}
-	if !t.env.plain() {
+	t.current = outbound{segment.mem[:], nil, to, t.keys}
+	if !t.env.plain() || t.keys != nil {
 		t.current.p = t.pool.get()
 	}
 }
@@ -86,7 +87,7 @@ func (t *sender) appendCopies(to []outbound, o outbound, copies int) []outbound 
 	to = append(to, o)
 	for range copies {
 		p := t.pool.get()
-		to = append(to, outbound{p.mem[:copy(p.mem[:], o.data)], p, o.to})
+		to = append(to, outbound{p.mem[:copy(p.mem[:], o.data)], p, o.to, o.keys})
 	}
 	return to
 }

@@ -20,7 +20,7 @@ func inPlaceSessionAt(t *testing.T, block BlockCrypt, begun uint32) (s *UDPSessi
 	if err != nil {
 		t.Fatal(err)
 	}
-	s = newSession(cfg, newSocket(hole{newPostOffices("hole")[0]}, true), nil, testConv, destination{})
+	s = newSession(unsealed(cfg), newSocket(hole{newPostOffices("hole")[0]}, true), nil, testConv, destination{})
 	s.mu.Lock()
 	t.Cleanup(s.mu.Unlock)
 	s.tx.inPlace.begun, s.tx.inPlace.done = begun, begun

@@ -34,6 +34,8 @@ type UDPSession struct {
 	err       error // why the session broke, nil while it works
 	created   int64
 	closing   closing
+	seal      *sessionSeal // nil for a session that is not to be sealed; set before the session is used
+	mtu       int
 	capsProbe capsProbe
 	keepalive keepalive
 	oob       oobQueue
@@ -271,7 +273,7 @@ func (s *UDPSession) enqueueLocked(o outbound) {
 // chargeLocked counts a datagram of that size, to be sealed, and its copies, and takes them from the
 // bucket, if there is one.
 func (s *UDPSession) chargeLocked(size int) {
-	bytes := (1 + s.copies) * (size + s.cfg.env.tail)
+	bytes := (1 + s.copies) * (size + s.behind())
 	s.total.OutPkts += uint64(1 + s.copies)
 	s.total.OutBytes += uint64(bytes)
 	if s.core.addressPending() {

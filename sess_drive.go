@@ -36,6 +36,9 @@ func (s *UDPSession) driveLocked(now int64, flush bool) {
 		s.endStreamLocked(now)
 		s.checkLivenessLocked(now)
 	}
+	if s.seal != nil && now >= s.askKnownAtLocked() {
+		s.askKnownLocked(now)
+	}
 	if s.err == nil {
 		s.uncorkLocked()
 		if s.writable.notify.armed { // the caller of TryWrite waits
@@ -46,7 +49,7 @@ func (s *UDPSession) driveLocked(now int64, flush bool) {
 		}
 		s.noteAwaitingLocked(now)
 	}
-	if s.readable.waiting > 0 && (s.capsProbe.dialling && s.core.peerKnown() || s.core.directRead() > 0 ||
+	if s.readable.waiting > 0 && (s.capsProbe.dialling && s.peerReadyLocked() || s.core.directRead() > 0 ||
 		s.core.readable() || s.core.finReceived() || now >= s.readable.deadline) {
 		s.wakeLocked(&s.readable)
 	} else if s.readable.notify.f != nil {
@@ -100,6 +103,11 @@ func (s *UDPSession) flushLocked(now int64) {
 	if s.flushHeld = s.tx.crowded(); s.flushHeld {
 		return
 	}
+	if z := s.seal; z != nil {
+		if z.leadDue = z.lead != nil; z.phase == sealOffered {
+			s.offerLocked(now)
+		}
+	}
 	s.core.flush(now)
 	s.flushHeld = s.tx.crowded() // it may have left something
 	s.flushBy = never
@@ -123,7 +131,7 @@ func (s *UDPSession) scheduleLocked(woken int64) {
 	}
 	at := int64(never)
 	if s.err == nil {
-		at = min(s.livenessAtLocked(), s.capsProbe.at)
+		at = min(s.livenessAtLocked(), s.capsProbe.at, s.askKnownAtLocked())
 		if s.timersHeld = s.tx.crowded(); !s.timersHeld {
 			at = min(at, s.core.deadline(), s.flushBy)
 		}
@@ -183,6 +191,9 @@ func (s *UDPSession) trimLocked(now int64) {
 	}
 	s.pool.trim()
 	s.tx.trim()
+	if s.seal != nil {
+		s.seal.trim()
+	}
 }
 
 // buffer, sendInPlace, batches, full and emit, with dataRoom and challengeFits, make the session its core's sink.
@@ -192,6 +203,9 @@ func (s *UDPSession) batches() *inPlaceBatches { return &s.tx.inPlace }
 func (s *UDPSession) full() bool               { return s.tx.crowded() }
 func (s *UDPSession) emit(now int64, n int, hasData bool) {
 	o := s.tx.finish(n)
+	if s.seal != nil {
+		s.leadLocked()
+	}
 	var parity []*packet
 	if s.enc != nil {
 		if s.enc.count == 0 {
@@ -201,15 +215,15 @@ func (s *UDPSession) emit(now int64, n int, hasData bool) {
 		parity = s.enc.encode(o.data, now)
 	}
 	if hasData {
-		s.core.limitSpend(s.cfg.env.tail + s.copies*(n+s.cfg.env.tail))
+		s.core.limitSpend(s.behind() + s.copies*(n+s.behind()))
 		s.limitCharged++
 	}
 	s.enqueueLocked(o)
 	for _, p := range parity {
 		// The rate limit counts the same share of the parity as of the group's datagrams.
-		s.core.limitSpend((1 + s.copies) * (len(p.data) + s.cfg.env.tail) * s.limitCharged / s.enc.code.data)
+		s.core.limitSpend((1 + s.copies) * (len(p.data) + s.behind()) * s.limitCharged / s.enc.code.data)
 		if s.addressTakesLocked(len(p.data), challengeReserve) {
-			s.enqueueLocked(outbound{p.data, p, &s.to})
+			s.enqueueLocked(outbound{p.data, p, &s.to, s.tx.keys})
 		} else {
 			s.pool.put(p)
 		}
@@ -339,6 +353,10 @@ func newSession(cfg *config, sock *socket, owner sessionOwner, conv uint32, to d
 	if handler := cfg.oobHandler; handler != nil {
 		s.oob.handler = func(b []byte) { handler(s, b) }
 	}
+	if owner == nil && cfg.seal.seals() && cfg.caps&capRecords != 0 {
+		s.seal = newDialledSeal(cfg, conv)
+		s.startSealLocked()
+	}
 	s.setMtuLocked(cfg.mtu)
 	s.task = cfg.sched.task(s.onTimer)
 	return s
@@ -367,9 +385,18 @@ func (s *UDPSession) configure(set func() error) error {
 }
 
 func (s *UDPSession) setMtuLocked(mtu int) bool {
-	if mtu < mtuMin || mtu > mtuLimit || !s.core.setMtu(mtu-s.cfg.env.tail) {
+	if s.offeredLocked() && s.seal.dial.shake == nil && mtu < s.cfg.sealedMTU() {
+		if s.cfg.seal.required {
+			return false
+		}
+		s.seal.phase = sealUnsealed
+		s.core.sealDecided()
+	}
+	if mtu < mtuMin || mtu > mtuLimit || !s.core.setMtu(mtu-s.behindMax()) {
 		return false
 	}
+	s.mtu = mtu
+	s.core.setMssLess(max(0, s.behindMax()-s.cfg.env.behind(false)))
 	s.gsoSegments = s.sock.gsoSegments(mtu)
 	if code := s.cfg.fec; code != nil { // in whole groups
 		s.gsoSegments = s.gsoSegments / int(code.shards()) * code.data

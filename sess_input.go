@@ -7,7 +7,7 @@ import (
 
 // receive takes a batch of datagrams for a dialled session from its socket's reader, at now.
 func (s *UDPSession) receive(batch []inbound, now int64) {
-	batch, failed := s.cfg.env.openAll(batch, s.source.addr, s.cfg.snmp)
+	batch, failed := s.cfg.env.openAll(batch, s.source.addr, s.sealedDemux(), s.cfg.snmp)
 	if len(batch) == 0 && failed == 0 {
 		return
 	}
@@ -18,12 +18,21 @@ func (s *UDPSession) receive(batch []inbound, now int64) {
 		return
 	}
 	for _, d := range batch {
+		if d.sealed != nil {
+			s.sealedInputLocked(now, &d)
+			continue
+		}
 		c, ok := parseContents(d.data)
 		if s.source.unknown && !s.source.learn(s, d.from, &c) {
 			s.count.InErrs++
 			continue
 		}
-		s.datagramLocked(now, d.data, &c, ok)
+		if s.seal == nil {
+			s.datagramLocked(now, d.data, &c, ok)
+		} else if s.unsealedInputLocked(now, &c) {
+			s.datagramLocked(now, d.data, &c, ok)
+			s.noteProofLocked()
+		}
 	}
 	held := s.driveInputLocked(now)
 	s.unlockAndSend(false)
@@ -113,7 +122,7 @@ func (src *source) learn(s *UDPSession, from peerAddr, c *contents) bool {
 // datagramLocked takes an opened datagram b and what parseContents has made of it.
 func (s *UDPSession) datagramLocked(now int64, b []byte, c *contents, ok bool) {
 	number := c.number()
-	others := s.owner != nil && number != 0 && s.core.othersNumber(number)
+	others := s.owner != nil && s.seal == nil && number != 0 && s.core.othersNumber(number)
 	if others {
 		s.keepBackLocked(b, number)
 	}
@@ -127,7 +136,7 @@ func (s *UDPSession) datagramLocked(now int64, b []byte, c *contents, ok bool) {
 		return
 	}
 	s.total.InPkts++
-	s.total.InBytes += uint64(len(b) + s.cfg.env.head + s.cfg.env.tail)
+	s.total.InBytes += uint64(s.cfg.env.head + len(b) + s.behind())
 	switch {
 	case !ok:
 		s.count.FECErrs++
@@ -165,7 +174,7 @@ func (s *UDPSession) datagramLocked(now int64, b []byte, c *contents, ok bool) {
 func (s *UDPSession) otherConvLocked(c *contents) {
 	s.count.KCPInErrors++
 	if p := s.cfg.probeReply(c.conv, c.body); p != nil && !s.tx.crowded() {
-		s.enqueueLocked(outbound{p.data, p, &s.to})
+		s.enqueueLocked(outbound{p.data, p, &s.to, s.tx.keys})
 	} else if p != nil {
 		packets.put(p)
 	}
@@ -182,7 +191,7 @@ func (s *UDPSession) segmentsLocked(now int64, b []byte, regular bool) {
 // may be forged, and a peer that restarts comes back.
 func (s *UDPSession) refused() {
 	s.mu.Lock()
-	if p := &s.capsProbe; p.dialling && !s.core.peerKnown() {
+	if p := &s.capsProbe; p.dialling && !s.peerReadyLocked() {
 		now := clock()
 		p.next = now
 		if p.refused++; p.refused > 1 {

@@ -124,7 +124,7 @@ func (s *UDPSession) sendOOBLocked(b []byte) error {
 	binary.LittleEndian.PutUint32(p.data[at+fecHeaderSize:], s.conv)
 	copy(p.data[at+fecHeaderSize+convSize:], b)
 	s.chargeLocked(len(p.data))
-	s.tx.enqueueOOB(outbound{p.data, p, &s.to}, s.copies)
+	s.tx.enqueueOOB(outbound{p.data, p, &s.to, s.tx.keys}, s.copies)
 	return nil
 }
 

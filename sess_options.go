@@ -322,6 +322,10 @@ func (s *UDPSession) Stats() Stats {
 	}
 	st.SendLimit, st.TimeLimited = s.limits.limit, s.limits.times(now)
 	s.core.fill(now, &st)
+	if s.seal != nil {
+		s.seal.fill(&st)
+		st.Unsealed = n.InUnsealed
+	}
 	st.KeyDatagrams, st.KeyLimit = s.cfg.env.keyUse()
 	if s.enc != nil {
 		st.FECDataShards, st.FECParityShards = s.enc.code.data, s.enc.send

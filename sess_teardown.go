@@ -33,7 +33,7 @@ func (s *UDPSession) endStreamLocked(now int64) {
 	p.at = never
 	s.core.holdRepeats(!s.mayRepeatLocked())
 	switch {
-	case p.dialling && !s.core.peerKnown():
+	case p.dialling && !s.peerReadyLocked(), s.awaitsSealLocked():
 		s.probeCapsLocked(now)
 	case !c.writeClosed || c.finSent:
 	case s.core.peerTakesFIN():
@@ -78,6 +78,9 @@ func (s *UDPSession) endLocked(now int64) {
 		s.task.arm(c.leaveAt)
 	}
 	s.core.release()
+	if s.seal != nil {
+		s.seal.end()
+	}
 	s.oob.discard()
 	if s.enc != nil {
 		s.enc.skipParity()
@@ -140,7 +143,7 @@ func (s *UDPSession) replyLocked(now int64, contents *contents) {
 	if p == nil {
 		return
 	}
-	s.enqueueLocked(outbound{p.data, p, &s.to})
+	s.enqueueLocked(outbound{p.data, p, &s.to, s.tx.keys})
 	if c.timeWait.fin && !finished {
 		c.leaveAt = min(c.leaveAt, s.finRepeatsUntilLocked(now))
 		s.task.arm(c.leaveAt)

@@ -48,7 +48,7 @@ func (s *UDPSession) mayProbeLocked() bool {
 // sentWithinLocked says whether another datagram of so many segments without data leaves what was sent
 // within so many times of what came. A FIN and a RST have a WINS before them.
 func (s *UDPSession) sentWithinLocked(times uint64, segments int) bool {
-	next := (1 + s.copies) * (s.cfg.headroom() + segments*IKCP_OVERHEAD + s.cfg.env.tail)
+	next := (1 + s.copies) * (s.cfg.headroom() + segments*IKCP_OVERHEAD + s.behind())
 	return s.total.OutBytes+uint64(next) <= times*s.total.InBytes
 }
 
@@ -117,7 +117,7 @@ func (s *UDPSession) addressRoomLocked(reserve uint64) int {
 		return 0
 	}
 	room := min((limit-s.total.OutBytes)/uint64(1+s.copies), gsoMaxPayload) // which an int of 32 bits holds
-	return max(0, int(room)-s.cfg.env.tail)
+	return max(0, int(room)-s.behind())
 }
 
 // dataRoom and challengeFits tell the core.

@@ -131,7 +131,7 @@ func TestStuckWrites(t *testing.T) {
 		}
 		w.sleep(30 * time.Second)
 		for _, c := range all {
-			if st := c.Stats(); st.Unacknowledged > wnd+restMax || st.BytesQueued < 4<<20-wnd<<10 || st.BytesQueued > 4<<20+wnd<<10 {
+			if st := c.Stats(); st.Unacknowledged > wnd+restMax || st.BytesQueued < 4<<20-wnd<<11 || st.BytesQueued > 4<<20+wnd<<10 {
 				t.Errorf("%d segments are unacknowledged, %d bytes queued", st.Unacknowledged, st.BytesQueued)
 			}
 		}

@@ -12,6 +12,16 @@ import (
 type Settings struct {
 	// Block is the cipher. Default: none.
 	Block BlockCrypt
+	// Seal says whether sessions are sealed: have keys of their own, with forward secrecy, and take
+	// nothing that was replayed or changed; see SECURITY.md. Default: SealAuto, where both ends are of
+	// this package, and Block is not nil, NewNoneBlockCrypt, NewSimpleXORBlockCrypt or NewSM4BlockCrypt.
+	Seal SealMode
+	// ServerKey is the public key of the listener that is dialled: the session is sealed, with that
+	// listener, or not made. It needs no cipher. Default: none, and whoever has Block's key is believed.
+	ServerKey PublicKey
+	// NoEarlyData lets what is dialled wait for the listener's answer before it sends data, which is a
+	// round trip, so that nothing is as secret as Block alone makes it.
+	NoEarlyData bool
 	// DataShards is the number of data shards, one a datagram, of a FEC group. With ParityShards it
 	// is at most 256 together; 0 in either means no FEC, the default.
 	DataShards int

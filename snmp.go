@@ -57,6 +57,11 @@ type Snmp struct {
 	// SetWindowMemory bounds. As of the last time that each session was driven, in steps of 64 KiB.
 	WindowMemory uint64
 	WindowsCut   uint64 // times that a receive window was kept from growing, or made smaller, by that bound
+
+	Sealed       uint64 // sessions that became sealed
+	EarlyRefused uint64 // of those that were dialled, with early data that was not taken at once
+	InReplays    uint64 // sealed datagrams dropped that had been received before
+	InUnsealed   uint64 // datagrams dropped as they were not sealed, in sessions that are or have to be
 }
 
 const snmpFields = int(unsafe.Sizeof(Snmp{}) / 8)

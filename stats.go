@@ -132,6 +132,20 @@ type Stats struct {
 	// Age is how long ago the session began.
 	Age time.Duration
 
+	// Sealed says that the session has keys of its own; see Settings.Seal.
+	Sealed bool
+	// Cipher is what it is sealed with, "AES-256-GCM" or "ChaCha20-Poly1305", or empty.
+	Cipher string
+	// SealEpoch counts the keys of the direction to this end, of which each opens four million datagrams.
+	SealEpoch uint64
+	// EarlyData says that a listener has taken what was sent before the session had keys at once, without
+	// a round trip for the handshake.
+	EarlyData bool
+	// Replays counts the sealed datagrams dropped that had been received before, or were too old to tell.
+	Replays uint64
+	// Unsealed counts the datagrams dropped as they were not sealed, and should have been.
+	Unsealed uint64
+
 	// PeerExtended says that the peer is known to have this package's extensions.
 	PeerExtended bool
 	// PeerFIN says that the peer is told of the end of the stream.
@@ -150,4 +164,6 @@ type ListenerStats struct {
 	// InvalidInputs counts the datagrams that did not open: they were damaged, or their sender has
 	// another cipher or key.
 	InvalidInputs uint64
+	// HalfOpen is the number of handshakes that are not finished.
+	HalfOpen int
 }

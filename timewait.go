@@ -105,7 +105,7 @@ func (t *timeWait) reply(cfg *config, conv uint32, c *contents) *packet {
 			r.ts = t.ownNumber
 		case cmdRST: // it says all, behind our number
 			p.data = p.data[:cfg.env.head]
-			if cfg.env.head+2*IKCP_OVERHEAD+cfg.env.tail <= cfg.mtu {
+			if cfg.env.head+2*IKCP_OVERHEAD+cfg.behind() <= cfg.mtu {
 				lead := r
 				lead.cmd, lead.ts = IKCP_CMD_WINS, t.ownNumber
 				p.appendHeader(&lead)
@@ -114,7 +114,7 @@ func (t *timeWait) reply(cfg *config, conv uint32, c *contents) *packet {
 			p.appendHeader(&r)
 			return p
 		}
-		if len(p.data)+IKCP_OVERHEAD+cfg.env.tail > cfg.mtu {
+		if len(p.data)+IKCP_OVERHEAD+cfg.behind() > cfg.mtu {
 			break
 		}
 		p.appendHeader(&r)

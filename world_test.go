@@ -72,6 +72,12 @@ func deployed(cfg *config) *config {
 	return cfg
 }
 
+// unsealed makes cfg that of sessions that are under the shared cipher only.
+func unsealed(cfg *config) *config {
+	cfg.seal = nil
+	return cfg
+}
+
 // bind opens a PacketConn at addr.
 func (w *world) bind(addr string) *netem.Conn {
 	w.Helper()

@@ -5,6 +5,7 @@ go 1.26.0
 require github.com/xtaci/kcp-go/v5 v5.0.0
 
 require (
+	github.com/flynn/noise v1.1.0 // indirect
 	github.com/klauspost/cpuid/v2 v2.3.0 // indirect
 	github.com/klauspost/reedsolomon v1.14.2 // indirect
 	github.com/pkg/errors v0.9.1 // indirect

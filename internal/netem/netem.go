@@ -384,6 +384,16 @@ func (n *Network) submitLocked(l *link, d *datagram, pass bool) {
 	n.runLocked(now)
 }
 
+// Inject delivers b to whatever is bound at to, at once, as if it had come from the address from: so an
+// attacker can who forges addresses. No tap sees it.
+func (n *Network) Inject(from, to netip.AddrPort, b []byte) {
+	d := newDatagram(b)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	d.link = n.linkLocked(flow{from, to})
+	n.deliverLocked(d)
+}
+
 // deliverLocked hands d to the Conn that is bound at its destination.
 func (n *Network) deliverLocked(d *datagram) {
 	l := d.link
