@@ -1,6 +1,7 @@
 package kcp
 
 import (
+	"crypto/cipher"
 	"crypto/rand"
 	"time"
 )
@@ -72,9 +73,9 @@ func (p sealPhase) onDatagram(in sealInput, required bool) (sealPhase, sealActio
 // sealDialler is the dialler's side of a handshake.
 type sealDialler struct {
 	id     identity
+	head   cipher.Block
 	conv   uint32
 	index  uint32 // ours
-	cipher uint8
 	shake  *initiator // nil until HELLO is made
 	token  []byte
 	params params
@@ -135,8 +136,8 @@ func (d *sealDialler) welcome(message []byte) (w welcome, sealer *datagramSealer
 	if w, ok = parseWelcome(payload); !ok || w.status != welcomeYes {
 		return w, nil, nil, false
 	}
-	d.peer = w.index
-	sealer = &datagramSealer{head: headCipher(&d.id), index: w.index, cipher: w.cipher, secret: send}
+	d.peer, d.shake, d.token = w.index, nil, nil
+	sealer = &datagramSealer{head: d.head, index: w.index, cipher: w.cipher, secret: send}
 	return w, sealer, newDatagramOpener(w.cipher, receive), true
 }
 

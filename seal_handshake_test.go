@@ -35,6 +35,7 @@ func newSealWorld(t *testing.T, hasCipher bool, p pattern) *sealWorld {
 	if p == patternKey {
 		w.d.id.server = private.Public()
 	}
+	w.d.head = headCipher(&w.d.id)
 	return w
 }
 

@@ -40,7 +40,7 @@ const (
 // newDialledSeal prepares a session that is dialled to be sealed.
 func newDialledSeal(cfg *config, conv uint32) *sessionSeal {
 	z := &sessionSeal{phase: sealOffered, peer: &sealedPeer{index: rand.Uint32()}}
-	z.dial = &sealDialler{id: cfg.seal.id, conv: conv, index: z.peer.index}
+	z.dial = &sealDialler{id: cfg.seal.id, head: cfg.seal.head, conv: conv, index: z.peer.index}
 	z.demux = &sealDemux{heads: []cipher.Block{cfg.seal.head}, find: func(index uint32) *sealedPeer {
 		if index == z.peer.index {
 			return z.peer
@@ -129,7 +129,9 @@ func (s *UDPSession) offerLocked(now int64) {
 	z.dial.params = s.core.announced()
 	ticket := tickets.get(s.ticketOf())
 	if err := z.dial.makeHello(time.Now(), ticket, s.core.firstDigests(helloDigestsMax)); err != nil {
-		s.unsealLocked()
+		if s.unsealLocked(); s.cfg.seal.required {
+			s.failLocked(err) // where Go's FIPS 140-3 mode forbids X25519
+		}
 		return
 	}
 	s.core.setLead(z.dial.records(nil), false)
@@ -146,6 +148,7 @@ func (s *UDPSession) unsealLocked() {
 	s.seal.phase = sealUnsealed
 	s.core.sealDecided()
 	s.setMtuLocked(s.mtu)
+	s.seal.dial = nil
 	s.seal.release()
 }
 
@@ -244,6 +247,8 @@ func (s *UDPSession) refusedSealLocked(now int64) {
 // refusal says why the session is not sealed, nil where nothing was heard.
 func (z *sessionSeal) refusal() error {
 	switch {
+	case z.dial == nil:
+		return nil
 	case z.dial.differs:
 		return errKeyDiffers
 	case z.refusals > 0:
@@ -276,12 +281,13 @@ func (s *UDPSession) noteProofLocked() {
 func (s *UDPSession) welcomeLocked(now int64, body []byte) {
 	z := s.seal
 	switch {
-	case z.phase == sealUnsealed || z.dial.shake == nil:
-		return
-	case z.phase != sealOffered:
+	case z.phase >= sealWelcomed:
 		s.stillKnownLocked(body)
 		return
+	case z.phase == sealUnsealed || z.dial.shake == nil:
+		return
 	}
+	retried := len(z.dial.token) > 0
 	w, sealer, opener, ok := z.dial.welcome(body)
 	if !ok {
 		return
@@ -293,7 +299,7 @@ func (s *UDPSession) welcomeLocked(now int64, body []byte) {
 	if !w.early && s.core.sentTo() > 0 {
 		s.count.EarlyRefused++
 	}
-	s.core.beginSealDialled(now, w.params, w.early, len(z.dial.token) > 0)
+	s.core.beginSealDialled(now, w.params, w.early, retried)
 	s.count.Sealed++
 	s.restartFECLocked()
 	s.setMtuLocked(s.mtu)
