@@ -75,7 +75,7 @@ type sealDialler struct {
 	id     identity
 	head   cipher.Block
 	conv   uint32
-	index  uint32 // ours
+	index  uint32     // ours
 	shake  *initiator // nil until HELLO is made
 	token  []byte
 	params params

@@ -67,9 +67,6 @@ func (s *UDPSession) sealedDemux() *sealDemux {
 	return s.seal.demux
 }
 
-// sealedLocked says whether what is sent now is sealed.
-func (s *UDPSession) sealedLocked() bool { return s.tx.keys != nil }
-
 // offeredLocked says whether it is not decided yet whether the session is sealed.
 func (s *UDPSession) offeredLocked() bool { return s.seal != nil && s.seal.phase == sealOffered }
 
