@@ -17,14 +17,16 @@ type load interface {
 	row(s scenario, r pathResult) string
 }
 
-// messages is count messages of size bytes, one every so often.
+// messages is count messages of size bytes, one every so often. If frame is set, so many are written
+// together, as of a video frame, and what counts is when the last of them is there.
 type messages struct {
 	size  int
 	every time.Duration
 	count int
+	frame int
 }
 
-func (m messages) due(i int) time.Duration { return time.Duration(i) * m.every }
+func (m messages) due(i int) time.Duration { return time.Duration(i/max(m.frame, 1)) * m.every }
 func (m messages) shortened() load         { m.count = 50; return m }
 
 func (m messages) run(w *world, open opener) (r pathResult, err error) {
@@ -48,7 +50,7 @@ func (m messages) run(w *world, open opener) (r pathResult, err error) {
 		wrote <- nil
 	}()
 	b := make([]byte, m.size)
-	late := make([]float64, m.count)
+	var late []float64
 	var delivered int64
 	for i := range m.count {
 		switch _, err := io.ReadFull(c, b); {
@@ -60,9 +62,12 @@ func (m messages) run(w *world, open opener) (r pathResult, err error) {
 		default:
 			delivered += int64(m.size)
 		}
-		late[i] = (time.Since(start) - m.due(i)).Seconds() * 1000
-		r.Mean += late[i] / float64(m.count)
+		if m.frame == 0 || i%m.frame == m.frame-1 {
+			late = append(late, (time.Since(start)-m.due(i)).Seconds()*1000)
+			r.Mean += late[len(late)-1]
+		}
 	}
+	r.Mean /= float64(len(late))
 	if err := <-wrote; err != nil && !c.gaveUp.Load() {
 		return r, err
 	}

@@ -33,15 +33,22 @@ func messageScenarios() (all []scenario) {
 		floor, goal    target
 		fecFl, fecGoal target
 	}{
-		{"no loss", lossy(0), target{p99: 31, wire: 1.06}, target{p99: 31, wire: 1.05}, target{}, target{}},
-		{"1% lost", lossy(0.01), target{p99: 95, wire: 1.09}, target{p99: 80}, target{}, target{}},
-		{"5% lost", lossy(0.05), target{p99: 120, wire: 1.25}, target{p99: 95}, target{}, target{}},
-		{"10% lost", lossy(0.10), target{p99: 130, wire: 1.40}, target{p99: 100}, target{}, target{p99: 75, wire: 1.60}},
-		{"20% lost", lossy(0.20), target{p99: 185, wire: 1.70}, target{p99: 130}, target{}, target{}},
-		{"30% lost", lossy(0.30), target{p99: 290, wire: 2.1}, target{p99: 190}, target{}, target{}},
+		{"no loss", lossy(0), target{p99: 31, wire: 1.06}, target{p99: 31, wire: 1.05},
+			target{p99: 30.5, wire: 1.06}, target{p99: 30.5, wire: 1.05}},
+		{"1% lost", lossy(0.01), target{p99: 95, wire: 1.09}, target{p99: 80},
+			target{p99: 78, wire: 1.23}, target{p99: 60, wire: 1.25}},
+		{"5% lost", lossy(0.05), target{p99: 120, wire: 1.25}, target{p99: 95},
+			target{p99: 80, wire: 1.44}, target{p99: 60, wire: 1.42}},
+		{"10% lost", lossy(0.10), target{p99: 130, wire: 1.40}, target{p99: 100},
+			target{p99: 80, wire: 1.63}, target{p99: 70, wire: 1.60}},
+		{"20% lost", lossy(0.20), target{p99: 158, wire: 1.70}, target{p99: 145},
+			target{p99: 112, wire: 1.83}, target{p99: 100, wire: 1.80}},
+		{"30% lost", lossy(0.30), target{p99: 190, wire: 1.97}, target{p99: 175},
+			target{p99: 132, wire: 2.10}, target{p99: 115, wire: 2.05}},
 		{"jitter 0 to 20 ms", netem.Path{Delay: halfRTT, Jitter: 20 * time.Millisecond},
 			target{p99: 50, wire: 1.06}, target{p99: 50, wire: 1.05}, target{}, target{}},
-		{"bursts", netem.Path{Delay: halfRTT, Burst: burst}, target{}, target{}, target{}, target{}},
+		{"bursts", netem.Path{Delay: halfRTT, Burst: burst}, target{}, target{},
+			target{p99: 125, wire: 1.35}, target{p99: 120, wire: 1.28}},
 		{"5% reordered", reordering(netem.Path{Delay: halfRTT}), target{}, target{}, target{}, target{}},
 	} {
 		add := func(transport string, open opener, floor, goal target) {
@@ -57,6 +64,48 @@ func messageScenarios() (all []scenario) {
 		add("kcp untuned", kcpOpener(tuning{untuned: true}), target{}, target{})
 		add("quic-go", quicOpen, target{}, target{})
 		all = append(all, overTCP(all[len(all)-1], messages{size: 500, every: 10 * time.Millisecond, count: 3000})...)
+	}
+	return append(all, repairScenarios(tuned, withFEC)...)
+}
+
+// repairScenarios returns those of video frames and of a longer path, where losses are rebuilt from
+// repairs.
+func repairScenarios(tuned, withFEC tuning) (all []scenario) {
+	video := messages{size: 1200, every: 16 * time.Millisecond, count: 18_000, frame: 3}
+	chat := messages{size: 500, every: 10 * time.Millisecond, count: 12_000}
+	for _, p := range []struct {
+		loss       float64
+		video, far target // floors with FEC
+	}{
+		{0, target{p99: 30.5, wire: 1.04}, target{p99: 100.5, wire: 1.06}},
+		{0.01, target{p99: 82, wire: 1.15}, target{p99: 240, wire: 1.17}},
+		{0.05, target{p99: 82, wire: 1.34}, target{p99: 235, wire: 1.35}},
+		{0.1, target{p99: 84, wire: 1.51}, target{p99: 250, wire: 1.52}},
+		{0.2, target{p99: 108, wire: 1.78}, target{p99: 275, wire: 1.83}},
+		{0.3, target{p99: 125, wire: 2.00}, target{p99: 335, wire: 2.10}},
+	} {
+		for _, transport := range []struct {
+			name string
+			open opener
+			fec  bool
+		}{{"kcp", kcpOpener(tuned), false}, {"kcp FEC 10/3", kcpOpener(withFEC), true}} {
+			for _, l := range []struct {
+				name  string
+				delay time.Duration
+				load  messages
+				floor target
+			}{{"frames", halfRTT, video, p.video}, {"messages, 200 ms", 100 * time.Millisecond, chat, p.far}} {
+				path := netem.Path{Delay: l.delay, Loss: p.loss}
+				s := scenario{
+					Path: fmt.Sprintf("%s, %g%% lost", l.name, 100*p.loss), Transport: transport.name, open: transport.open,
+					net: emulation{there: path, back: path}, load: l.load,
+				}
+				if transport.fec {
+					s.floor = l.floor
+				}
+				all = append(all, s)
+			}
+		}
 	}
 	return all
 }
