@@ -44,6 +44,8 @@ const (
 	ackRun
 	// ackBeyond is the same beyond a gap: ranges tell the rest.
 	ackBeyond
+	// ackRebuilt is of one segment that was rebuilt from repairs.
+	ackRebuilt
 )
 
 // ackQueue holds the acknowledgements to be sent.
@@ -116,7 +118,7 @@ func (q *ackQueue) sent(repeat bool) {
 	q.segments, q.bytes, q.beyond, q.held = 0, 0, 0, false
 	n := 0
 	for _, a := range q.repeat {
-		if a.kind == ackOne {
+		if a.kind == ackOne || a.kind == ackRebuilt {
 			q.repeat[n] = a
 			n++
 		}

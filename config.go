@@ -13,6 +13,10 @@ const (
 	closeTimeout = 5 * time.Second
 	// userTimeout is how long a peer may leave unanswered what it has to answer.
 	userTimeout = 60 * time.Second
+	// repairBudget is the most repairs for each segment that a session with FEC sends, and
+	// repairBudgetMax the most that can be set.
+	repairBudget    = 0.5
+	repairBudgetMax = 2.0
 	// keepAliveMin is the shortest period of keepalive probes. Less is a slip of the pen.
 	keepAliveMin = 10 * time.Millisecond
 )
@@ -24,6 +28,7 @@ type config struct {
 	seal   *sealConfig // nil for none
 	fec    *fecCode    // nil for none
 	fecMin int         // parity shards of each group at least
+	repair float64     // most repairs for each segment, to peers that take them
 	sched  *TimedSched
 	snmp   *Snmp
 	caps   uint8 // announced; 0 makes sessions what they are without extensions
@@ -75,6 +80,9 @@ func (s Settings) resolveFor(private PrivateKey) (*config, error) {
 		sndWnd: s.SendWindow, rcvWnd: s.ReceiveWindow, maxWnd: s.MaxWindow, mtu: s.MTU, memory: &processWindows,
 		dgramQueue: s.DatagramQueue,
 	}
+	if fec != nil {
+		c.repair = repairBudgetOf(s.RepairBudget)
+	}
 	if c.linger == 0 {
 		c.linger = closeTimeout
 	}
@@ -86,6 +94,9 @@ func (s Settings) resolveFor(private PrivateKey) (*config, error) {
 	}
 	if c.maxWnd == 0 {
 		c.maxWnd = autoWindowMax
+	}
+	if !(s.RepairBudget <= repairBudgetMax) {
+		return nil, errors.Errorf("kcp: RepairBudget %v: must be at most %v, negative for none, or 0 for the default", s.RepairBudget, repairBudgetMax)
 	}
 	for _, check := range []func(*Settings) error{c.checkRanges, c.checkMTU, c.setTiming} {
 		if err := check(&s); err != nil {
@@ -210,6 +221,22 @@ func (c *config) headroom() int {
 		return c.env.head + fecHeaderSize
 	}
 	return c.env.head
+}
+
+// repairBudgetOf returns the bound that a setting of the repair budget means, 0 for no repairs.
+func repairBudgetOf(budget float64) float64 {
+	if budget == 0 {
+		return repairBudget
+	}
+	return max(budget, 0)
+}
+
+// repairFloor is how many repairs there are for each segment at least, where that is so much parity.
+func (c *config) repairFloor(minParity int) float64 {
+	if c.fec == nil || c.repair == 0 {
+		return 0
+	}
+	return float64(minParity) / float64(c.fec.data)
 }
 
 // userTimeoutOf returns the nanoseconds that a setting of the user timeout means, 0 for never.

@@ -66,7 +66,7 @@ func TestParityFollowsLoss(t *testing.T) {
 				delay, every, n = 4*delay, 4*every, n/4
 			}
 			virtual(t, netem.Path{Delay: delay}, func(w *world) {
-				cfg := w.config(nil, 10, 3)
+				cfg := inGroups(w.config(nil, 10, 3))
 				if peer == "deployed" {
 					deployed(cfg)
 				}
@@ -109,7 +109,7 @@ func TestSparseGroupsAreSmall(t *testing.T) {
 		t.Run(fmt.Sprintf("loss=%v", loss), func(t *testing.T) {
 			const delay = 30 * time.Millisecond
 			virtual(t, netem.Path{Delay: delay, Loss: loss}, func(w *world) {
-				c, s := w.pair(w.config(nil, 10, 3))
+				c, s := w.pair(inGroups(w.config(nil, 10, 3)))
 				lowLatency(1024, c, s)
 				for range lighter(20, 4) {
 					w.metered(c, s, 200, 500, 10*time.Millisecond)
@@ -137,7 +137,7 @@ func TestSparseGroupsAreSmall(t *testing.T) {
 func TestSparseGroupsRepair(t *testing.T) {
 	const delay = 100 * time.Millisecond
 	virtual(t, netem.Path{Delay: delay}, func(w *world) {
-		c, s := w.pair(w.config(nil, 10, 3))
+		c, s := w.pair(inGroups(w.config(nil, 10, 3)))
 		c.SetMinParity(1)
 		w.metered(c, s, 200, 500, 20*time.Millisecond) // groups are small, and proven
 		w.lossy(c, s, delay, 0.02)
@@ -160,7 +160,7 @@ func TestParityDelaysNoTimeout(t *testing.T) {
 	for loss, most := range map[float64]time.Duration{0.1: 116 * ms, 0.2: 178 * ms} {
 		t.Run(fmt.Sprintf("loss=%v", loss), func(t *testing.T) {
 			virtual(t, netem.Path{Delay: delay, Loss: loss}, func(w *world) {
-				cfg := w.config(nil, 10, 3)
+				cfg := inGroups(w.config(nil, 10, 3))
 				cfg.noDelay, cfg.ackNoDelay = [4]int{1, 10, 2, 0}, true
 				c, s := w.pair(cfg)
 				w.metered(c, s, 500, 500, 10*time.Millisecond)
@@ -178,7 +178,7 @@ func TestParityDelaysNoTimeout(t *testing.T) {
 // MinParity bounds what is left of parity; all of it keeps groups as they are set.
 func TestMinParity(t *testing.T) {
 	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
-		c, s := w.pair(w.config(nil, 10, 3))
+		c, s := w.pair(inGroups(w.config(nil, 10, 3)))
 		lowLatency(1024, c, s)
 		c.SetMinParity(1)
 		w.metered(c, s, 14_000, 100, time.Millisecond/2)

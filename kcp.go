@@ -27,6 +27,7 @@ type KCP struct {
 	resend       int   // later acknowledgements that declare a segment lost, 0 for off
 	conserveOnly bool  // nc=1: the controller is conservation
 	ackNoDelay   bool  // acknowledge each arrival at once
+	plain        bool  // there is no cipher
 
 	snd  sendWindow
 	rcv  recvWindow
@@ -45,6 +46,8 @@ type KCP struct {
 	ccPacer     pacer             // at the controller's rate
 	limitPacer  pacer             // at SetRateLimit's
 	bucket      bucketPacer       // as SetBucket's says
+	repairs     repairSender
+	decoder     *repairDecoder // nil while no repairs come
 	windowTuner windowTuner
 	maxWindow   uint32 // bound of windows that follow the path
 	memory      windowCharge
@@ -111,6 +114,7 @@ func newCore(conv uint32, sink datagramSink, pool *packetPool, count *Snmp, now 
 	k.maxWindow, k.memory.most = autoWindowMax, autoWindowMax
 	k.rtt.init()
 	k.dup.percent = duplicatePercent
+	k.repairs.tailAt = never
 	k.setMtu(IKCP_MTU_DEF)
 	return k
 }
@@ -267,6 +271,7 @@ func (k *KCP) trim(now int64) {
 	k.snd.trim()
 	k.rcv.trim()
 	k.acks.trim(k.rcv.gap())
+	k.trimRepairs(now)
 	k.trimmed = k.lastActive
 }
 
@@ -281,7 +286,7 @@ func (k *KCP) fitWindows(now int64) {
 
 // trimDue says whether trim may find something.
 func (k *KCP) trimDue() bool {
-	return k.trimmed != k.lastActive && (k.snd.ring != nil || k.rcv.ring != nil)
+	return k.trimmed != k.lastActive && (k.snd.ring != nil || k.rcv.ring != nil || k.decoder != nil)
 }
 
 // noteMemory notes what the windows that follow the path hold, and makes a receive window smaller that
@@ -316,6 +321,9 @@ func (k *KCP) release() {
 	}
 	k.snd = sendWindow{una: k.snd.una, nxt: k.snd.una, end: k.snd.una}
 	k.rcv.release(k.pool)
+	if k.decoder != nil {
+		k.decoder.release()
+	}
 	k.early.discard(k.pool)
 	k.discardDgrams()
 	k.discardUnsent()

@@ -3,7 +3,7 @@ package kcp
 import "time"
 
 // acknowledge queues the acknowledgement of the PUSH or FIN with header h, before it is taken into the
-// receive window. repeated says that it has arrived before. One that is not regular was rebuilt by FEC.
+// receive window. repeated says that it has arrived before.
 //
 // A run of segments that arrive in order, each for the first time, has one ACK. una says that the rest
 // has arrived, or beyond a gap ranges do, to a peer that takes them; the transmission of those that fill
@@ -14,21 +14,24 @@ import "time"
 //
 // What concerns a gap is acknowledged at once, as the sender's loss detection waits for it (RFC 5681,
 // section 4.2: https://www.rfc-editor.org/rfc/rfc5681#section-4.2).
-func (k *KCP) acknowledge(now int64, h *header, repeated, regular bool) {
+func (k *KCP) acknowledge(now int64, h *header, repeated bool, how arrival) {
 	q := &k.acks
 	a := ack{sn: h.sn, ts: h.ts}
 	gap, thin := k.rcv.gap(), k.tellsRanges()
 	delay, atOnce, behind := ackDelay(k.interval), true, uint32(0)
 	waits := q.arrived(now, delay)
+	if how == arrivedByRepair {
+		a.kind = ackRebuilt
+	}
 	if !repeated {
 		if !gap {
 			q.ranges.restart(k.rcv.nxt)
 		}
 		newest := q.ranges.note(h.sn)
 		inOrder := !gap && h.sn == k.rcv.nxt
-		atOnce = !inOrder || !waits
+		atOnce = !inOrder || !waits || how == arrivedByRepair
 		switch {
-		case !regular:
+		case how != arrivedRegularly:
 		case inOrder:
 			a.kind = ackRun
 		case thin && newest:
@@ -114,7 +117,11 @@ func (k *KCP) writeRanges(now int64, h *header, a ack) {
 
 func (k *KCP) writeAck(now int64, h *header, a ack) {
 	h.sn, h.ts = a.sn, a.ts
+	if a.kind == ackRebuilt {
+		h.frg |= capRebuilt
+	}
 	k.write(now, h, nil)
+	h.frg = k.caps.own
 }
 
 // noteSpurious takes the news that segment s, the transmission of which at that time had been declared

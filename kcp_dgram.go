@@ -88,19 +88,29 @@ func (k *KCP) writeDgram(now int64, ts uint32) {
 	d.sent++
 	size := IKCP_OVERHEAD + len(p.data)
 	d.ahead = min(d.ahead+size, streamShare*mtuLimit)
-	e := sentEntry{began: now, sentAt: now, ts: ts, segments: 1, dgrams: 1, bytes: size}
-	e.rate, e.appLimited = k.rate.snapshot(now, k.bytesInFlight() == 0)
 	k.writeWith(now, &h, p.data)
-	k.charge(size)
 	k.pool.put(p)
-	k.segmentsSent++
-	e.sent = k.segmentsSent
-	d.history.until = now + reportTime
-	d.history.add(now, e, k.rtt.srtt)
-	k.cc.Sent(time.Duration(now), size, k.bytesInFlight())
+	k.noteUnreliable(now, ts, size)
 	if k.bucket.set {
 		k.endDatagram(now) // so that the bucket says whether another one may follow
 	}
+}
+
+// noteUnreliable notes that a segment of so many bytes was written that is not acknowledged, a DGRAM or a
+// REP, with time stamp ts.
+func (k *KCP) noteUnreliable(now int64, ts uint32, size int) {
+	history := &k.unreliable().history
+	if now >= history.until { // what was lost since it ended is not known
+		history.based = false
+	}
+	e := sentEntry{began: now, sentAt: now, ts: ts, segments: 1, dgrams: 1, bytes: size}
+	e.rate, e.appLimited = k.rate.snapshot(now, k.bytesInFlight() == 0)
+	k.charge(size)
+	k.segmentsSent++
+	e.sent = k.segmentsSent
+	history.until = now + reportTime
+	history.add(now, e, k.rtt.srtt)
+	k.cc.Sent(time.Duration(now), size, k.bytesInFlight())
 }
 
 // noteSent counts a transmission of segment s of the stream, which a REPORT counts with DGRAMs.
@@ -168,7 +178,7 @@ func (k *KCP) onDgram(h *header, body []byte) {
 func (k *KCP) noteArrived(now int64, h *header) {
 	k.segmentsArrived++
 	if k.dgrams != nil {
-		k.dgrams.reports.arrived(now, h.ts, h.cmd == cmdDGRAM, k.rtt.srtt)
+		k.dgrams.reports.arrived(now, h.ts, h.cmd != IKCP_CMD_PUSH, k.rtt.srtt)
 	}
 }
 
@@ -189,7 +199,11 @@ func (k *KCP) onReport(now int64, h *header, in *inputState) {
 	if k.dgrams == nil {
 		return
 	}
+	based := k.dgrams.history.based
 	e, lost, ok := k.dgrams.history.arrived(h.ts, h.sn)
+	if ok && based {
+		k.repairs.path.report(now, lost, e.segments, k.lossDetected(), k.repairs.gap)
+	}
 	if !ok || e.dgrams == 0 {
 		return
 	}

@@ -2,6 +2,7 @@ package kcp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 	"testing"
 	"time"
@@ -68,7 +69,7 @@ func (s *checkedSink) emit(_ int64, n int, hasData bool) {
 		if h.conv != testConv || h.una != s.k.rcv.una() || !s.allowed(&h) {
 			s.Fatalf("sent %+v", h)
 		}
-		data = data || h.cmd == IKCP_CMD_PUSH || h.cmd == cmdFIN || h.cmd == cmdSKIP || h.cmd == cmdDGRAM
+		data = data || h.cmd == IKCP_CMD_PUSH || h.cmd == cmdFIN || h.cmd == cmdSKIP || h.cmd == cmdDGRAM || h.cmd == cmdREP
 		b = b[IKCP_OVERHEAD+h.len:]
 	}
 	if len(b) > 0 {
@@ -94,13 +95,15 @@ func (s *checkedSink) allowed(h *header) bool {
 		return s.finQueued && h.len == 0 && h.frg == 0
 	case cmdDGRAM:
 		return s.k.dgramsTaken() && h.frg == 0 && int(h.len) <= s.k.mss
+	case cmdREP:
+		return s.k.takesRepairs() && h.len >= repairOverhead && IKCP_OVERHEAD+int(h.len) <= s.k.mtu-s.k.reserved
 	case cmdREPORT:
 		return s.k.dgrams != nil && h.frg == 0 && h.len == 0 && h.sn == s.k.segmentsArrived
 	case cmdRST:
 		return s.resetting && h.len == 0 && h.frg == s.k.caps.own && h.sn == h.una
 	}
 	switch {
-	case !h.isControl() || h.frg != s.k.caps.own:
+	case !h.isControl() || h.frg != s.k.caps.own && (h.cmd != IKCP_CMD_ACK || h.frg != s.k.caps.own|capRebuilt):
 		return false
 	case h.cmd == IKCP_CMD_ACK && s.k.tellsRanges():
 		return h.len%ackRangeSize == 0 && h.len <= ackRangesMax*ackRangeSize
@@ -156,6 +159,14 @@ func (s *checkedSink) wantOwners() {
 	if d := k.dgrams; d != nil {
 		for _, p := range d.out.ring {
 			own("datagrams", p)
+		}
+	}
+	if d := k.decoder; d != nil {
+		for i := range d.known {
+			own("known symbols", d.known[i].p)
+		}
+		for _, r := range d.rows {
+			own("equations", r.p)
 		}
 	}
 	shared := make(map[*packet]uint16)
@@ -417,6 +428,10 @@ func fuzzDirectRead(t *testing.T, k *KCP, p *program, now int64) {
 func fuzzSegment(k *KCP, p *program, now int64) {
 	bases := [...]uint32{k.snd.una, k.snd.nxt, k.rcv.head, k.rcv.nxt, k.rcv.head + k.rcv.wnd, 0}
 	frgs := [...]uint8{0, 1, 2, capMark, capMark | capFIN | capRecords, 0xff, capFIN, 0}
+	if p.n(8) == 0 {
+		fuzzRepair(k, p, now)
+		return
+	}
 	h := header{
 		conv: testConv,
 		cmd:  uint8(IKCP_CMD_PUSH + p.n(cmdLast-IKCP_CMD_PUSH+1)),
@@ -432,8 +447,25 @@ func fuzzSegment(k *KCP, p *program, now int64) {
 	k.input(now, encode(h), p.byte()%8 != 0)
 }
 
+// fuzzRepair feeds a repair of segments near those that are missing, which mostly fits those that
+// fuzzSegment sends.
+func fuzzRepair(k *KCP, p *program, now int64) {
+	base, members, index := k.rcv.nxt+p.offset(), uint64(p.byte())<<p.n(57), p.byte()
+	n := symbolHead + p.n(64)
+	body := binary.LittleEndian.AppendUint64(nil, members)
+	body = append(body, make([]byte, n)...)
+	for i := range uint32(repairWindow) {
+		if members>>i&1 != 0 && n >= symbolHead {
+			data := make([]byte, n-symbolHead)
+			addToRepair(body[repairBitmap:], index, base+i, IKCP_CMD_PUSH, 0, data, symbolCheck(base+i, data))
+		}
+	}
+	h := header{conv: testConv, cmd: cmdREP, frg: index, sn: base, una: k.snd.una, len: uint32(len(body))}
+	k.input(now, append(segmentOf(h), body...), true)
+}
+
 func fuzzSetting(k *KCP, p *program, now int64) {
-	switch p.n(10) {
+	switch p.n(11) {
 	case 0:
 		k.NoDelay(p.n(3)-1, int(p.offset()), p.n(6)-1, p.n(3)-1)
 	case 1:
@@ -461,5 +493,9 @@ func fuzzSetting(k *KCP, p *program, now int64) {
 		} else if k.dgramArrived() {
 			k.receiveDgram()
 		}
+	case 10:
+		k.setRepairs(float64(p.n(5))/2, float64(p.n(3))/2)
+		k.repairing()
+		k.loss.lossRate = p.n(256) * lossRateOne / 255
 	}
 }

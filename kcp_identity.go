@@ -57,6 +57,7 @@ func (k *KCP) onNumber(now int64, number uint32, withData bool) (own bool) {
 			k.early.replaced = true
 			k.params.forget()
 			k.renumberDgrams()
+			k.forgetRepairs()
 		}
 		// A peer that has a number tells it from the first.
 		k.peer.trusted = k.peer.dialled && k.snd.una == 0 || !k.peer.dialled && k.rcv.nxt == 0 && k.rcv.held == 0
@@ -74,14 +75,14 @@ func (k *KCP) unconfirmed() bool { return k.peer.own != 0 && !k.peer.confirmed }
 // both unconfirmed: theirs begin with a number, and are acknowledged, so that one of them is confirmed.
 // Where nothing was sent, such a number is enough, and a peer that sends without one is asked: an
 // older session of a listener's has another number for us, and asks back.
-func (k *KCP) onEarlyData(now int64, h *header, body []byte, regular bool, number uint32) {
+func (k *KCP) onEarlyData(now int64, h *header, body []byte, how arrival, number uint32) {
 	if before(h.sn, k.rcv.una()) { // it brings nothing, such as a listener's question
-		k.onData(now, h, body, regular)
+		k.onData(now, h, body, how)
 		return
 	}
 	if k.snd.nxt == 0 && number != 0 {
 		k.peer.confirmed = true
-		k.onData(now, h, body, regular)
+		k.onData(now, h, body, how)
 		return
 	}
 	if !k.rcv.inside(h.sn) { // what is acknowledged here is taken later
@@ -107,7 +108,7 @@ func (k *KCP) onEarlyData(now int64, h *header, body []byte, regular bool, numbe
 
 // takeEarlyData takes what was held, once the session is confirmed.
 func (k *KCP) takeEarlyData(now int64) {
-	k.early.take(k.peer.number, k.pool, func(h *header, body []byte) { k.onData(now, h, body, false) })
+	k.early.take(k.peer.number, k.pool, func(h *header, body []byte) { k.onData(now, h, body, arrivedByParity) })
 }
 
 // onReset takes a RST, whose una has to be what is acknowledged or in flight. Only the peer, or

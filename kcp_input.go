@@ -52,6 +52,9 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		if len(k.expiries) > 0 {
 			k.forgetExpiries()
 		}
+		if k.repairs.on {
+			k.noteBursts(was)
+		}
 	}
 	if regular && in.newest != 0 {
 		k.loss.noteBatch(in.newest - in.oldest)
@@ -105,6 +108,22 @@ func (in *inputState) onAck(sentAt int64) {
 	in.newest, in.oldest = max(in.newest, sentAt), min(in.oldest, sentAt)
 }
 
+// arrival is how what a PUSH carries came to be known.
+type arrival uint8
+
+const (
+	arrivedRegularly arrival = iota
+	arrivedByParity          // in a datagram that was rebuilt by FEC
+	arrivedByRepair          // rebuilt from repairs
+)
+
+func (in *inputState) arrival() arrival {
+	if in.regular {
+		return arrivedRegularly
+	}
+	return arrivedByParity
+}
+
 // checkHeader returns Input's code for a segment with header h and rest behind it.
 func (k *KCP) checkHeader(h *header, rest []byte) (code int) {
 	switch {
@@ -136,7 +155,12 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, in *inputState) {
 	switch h.cmd {
 	case IKCP_CMD_ACK:
 		if own {
-			in.onAck(k.onAck(now, h.sn, h.ts, in.regular))
+			switch {
+			case h.frg&capRebuilt != 0 && k.takesRepairs():
+				k.onRebuilt(now, h.sn, h.ts)
+			default:
+				in.onAck(k.onAck(now, h.sn, h.ts, in.regular))
+			}
 			if h.len > 0 && k.caps.bothTakeRecords() && !k.unconfirmed() {
 				k.onRanges(now, body, in)
 			}
@@ -148,9 +172,14 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, in *inputState) {
 		switch {
 		case !own:
 		case k.unconfirmed():
-			k.onEarlyData(now, h, body, in.regular, leadingNumber(in.datagram))
+			k.onEarlyData(now, h, body, in.arrival(), leadingNumber(in.datagram))
 		default:
-			k.onData(now, h, body, in.regular)
+			k.onData(now, h, body, in.arrival())
+			k.takeRebuilt(now)
+		}
+	case cmdREP:
+		if own && in.regular && !k.unconfirmed() {
+			k.onRepair(now, h, body)
 		}
 	case IKCP_CMD_WASK:
 		k.flow.updateDue = true
@@ -252,19 +281,28 @@ func (k *KCP) onUna(now int64, sn uint32, in *inputState) {
 	}
 }
 
-// onData takes a PUSH or the FIN. One that is not regular was rebuilt by FEC.
-func (k *KCP) onData(now int64, h *header, body []byte, regular bool) {
+// onData takes a PUSH or the FIN.
+func (k *KCP) onData(now int64, h *header, body []byte, how arrival) {
 	if !k.rcv.inside(h.sn) {
 		return
 	}
-	k.dataTS.note(h.ts)
+	if how != arrivedByRepair { // ts is no segment's
+		k.dataTS.note(h.ts)
+	}
 	repeated := k.rcv.has(h.sn)
 	if !repeated || len(k.acks.pending) < acksMax {
-		k.acknowledge(now, h, repeated, regular)
+		k.acknowledge(now, h, repeated, how)
 	}
 	if repeated {
 		k.count.RepeatSegs++
 		return
+	}
+	switch {
+	case k.decoder == nil:
+	case h.cmd == cmdSKIP:
+		k.decoder.withdraw(h.sn)
+	default:
+		k.decoder.arrived(h, body)
 	}
 	if !k.deliverDirect(h, body) {
 		head := k.rcv.head

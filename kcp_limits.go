@@ -129,6 +129,9 @@ func (k *KCP) noteLateEcho(now int64, sn, ts uint32, regular bool) {
 		if k.proof.required {
 			k.proof.echoed(sn)
 		}
+		if k.repairs.rebuilt.take(sn) { // it was not lost, but late
+			k.noteSpurious(now, s.sentAt, s, regular)
+		}
 	case s.resent:
 		if at, ok := w.earlier(now, sn, ts); ok {
 			k.addressValidated()

@@ -71,6 +71,9 @@ func (k *KCP) detectLoss(now int64) {
 			break
 		}
 		sn := k.snd.inFlight.head
+		if k.hold(now, sn) {
+			continue
+		}
 		backoff := uint8(0)
 		switch later := int(k.snd.laterAcks); {
 		case later >= k.resend:
@@ -91,7 +94,10 @@ func (k *KCP) detectLoss(now int64) {
 			k.loss.grantGrace(now, deadline)
 		}
 		if k.loss.extended(deadline) > now {
-			return
+			break
+		}
+		if k.hold(now, sn) {
+			continue
 		}
 		s := k.snd.at(sn)
 		wait, backoff := k.rtt.backoff(s.backoff), s.backoff+1
@@ -103,6 +109,7 @@ func (k *KCP) detectLoss(now int64) {
 		k.noteTimeout(now, wait, backoff)
 		k.declareLost(now, sn, backoff, true)
 	}
+	k.endHolds(now)
 }
 
 // noteTimeout counts a timeout of a segment that waited so long, and has that backoff level from now

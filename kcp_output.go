@@ -34,6 +34,9 @@ func (k *KCP) flush(now int64) {
 		k.writeDuplicates(now)
 	}
 	k.writeData(now)
+	if now >= k.repairs.tailAt {
+		k.writeTailRepair(now)
+	}
 	if k.address.pending {
 		k.writeChallenge(now)
 	}
@@ -64,7 +67,8 @@ func (k *KCP) maySend() bool {
 // that necessary.
 func (k *KCP) deadline() int64 {
 	_, at := k.nextTimeout()
-	at = min(k.loss.extended(at), k.lossAt(), k.dup.nextAt(), k.peer.dueAt(), k.dgramDeadline(), k.sealDueAt())
+	at = min(k.loss.extended(at), k.lossAt(), k.dup.nextAt(), k.peer.dueAt(), k.dgramDeadline(), k.sealDueAt(),
+		k.repairs.deadline())
 	if len(k.acks.pending) > 0 {
 		at = min(at, k.acks.deadline)
 	}
@@ -132,6 +136,9 @@ func (k *KCP) writeData(now int64) {
 			k.scheduleDuplicate(now, h.sn, h.ts)
 		}
 		k.writeSegment(now, &h, s)
+		if !again {
+			k.repairNew(now)
+		}
 		if k.bucket.set && !k.nextFits() {
 			k.endDatagram(now) // so that the bucket says whether another one may follow
 		}
@@ -265,9 +272,10 @@ func (k *KCP) writeUpdate(now int64) {
 //     session this is, whichever datagram comes first.
 //   - While a listener's session asks whether its client still has it, a newer session of the client's
 //     has to tell late datagrams from its own. Segments of full size have no room for that.
-//   - Programs that share a socket know KCP by a first cmd of 81 to 84.
+//   - Programs that share a socket, without a cipher, know KCP by a first cmd of 81 to 84.
 func (k *KCP) leadsWithNumber(cmd uint8) bool {
-	return cmd != IKCP_CMD_WINS && (k.caps.announcing || cmd == cmdFIN || cmd == cmdRST || k.peer.asking && !k.peer.dialled)
+	return cmd != IKCP_CMD_WINS && (k.caps.announcing || cmd == cmdFIN || cmd == cmdRST ||
+		cmd == cmdREP && k.plain || k.peer.asking && !k.peer.dialled)
 }
 
 // sendFIN queues the end of our stream. It takes a serial number beyond the send window if that
@@ -302,6 +310,10 @@ func (k *KCP) writeDuplicates(now int64) {
 			continue
 		}
 		s.duplicated = true
+		if k.repairsCopies(now) && k.writeRepair(now, true) {
+			q.sent++
+			continue
+		}
 		h := k.controlHeader(IKCP_CMD_PUSH)
 		h.sn, h.ts = d.sn, d.ts
 		k.writeSegment(now, &h, s)

@@ -1,7 +1,7 @@
 package kcp
 
 // ownFeatures are those of a PARAMS record that this end has.
-const ownFeatures = featureDgram | featureRanges | featureSkip
+const ownFeatures = featureDgram | featureRanges | featureRepairs | featureSkip
 
 // ownAckDelay is the longest time that this end delays an acknowledgement.
 func (k *KCP) ownAckDelay() int64 {

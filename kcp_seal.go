@@ -24,8 +24,11 @@ type coreSeal struct {
 // sent before the peer has acknowledged anything share their datagram with a WINS.
 func (k *KCP) roomOf(sn uint32) int {
 	room := k.mss
-	if k.caps.announcing && k.mss > IKCP_OVERHEAD {
+	switch {
+	case k.caps.announcing && k.mss > IKCP_OVERHEAD:
 		room -= IKCP_OVERHEAD
+	case k.repairs.on && k.mss >= repairMSS: // a repair has to fit into a datagram
+		room = k.repairRoom()
 	}
 	switch c := &k.seal; {
 	case c.room == 0:
@@ -184,7 +187,7 @@ func (k *KCP) takeEarlySegment(now int64, h *header, body []byte) {
 	k.count.InSegs++
 	k.lastHeard, k.lastActive = now, now
 	k.flow.onHeard(now)
-	k.onData(now, h, body, false)
+	k.onData(now, h, body, arrivedByParity)
 }
 
 // sentTo is the serial number of the first segment that was never sent.

@@ -20,11 +20,12 @@ func (k *KCP) configure(cfg *config, dialled bool) {
 	k.ReserveBytes(cfg.headroom())
 	k.NoDelay(cfg.noDelay[0], cfg.noDelay[1], cfg.noDelay[2], cfg.noDelay[3])
 	k.WndSize(cfg.sndWnd, cfg.rcvWnd)
-	k.stream, k.ackNoDelay = cfg.stream, cfg.ackNoDelay
+	k.stream, k.ackNoDelay, k.plain = cfg.stream, cfg.ackNoDelay, cfg.env.plain()
 	if cfg.congestion != nil {
 		k.setControl(cfg.congestion())
 	}
 	k.dup.percent = cfg.redundancy
+	k.setRepairs(cfg.repair, cfg.repairFloor(cfg.fecMin))
 	k.limitPacer.setRate(cfg.rate, k.lastActive)
 	if k.caps.own = cfg.caps; cfg.caps != 0 {
 		k.caps.announcing = dialled
@@ -60,8 +61,8 @@ func (k *KCP) streaming() bool  { return k.stream }
 func (k *KCP) segmentSize() int { return k.mss }
 func (k *KCP) holdTime() int64  { return k.interval }
 
-// payloadMax is the longest payload of a datagram, after the reserved bytes.
-func (k *KCP) payloadMax() int { return k.mtu - k.reserved }
+// payloadMax is the longest payload of a datagram behind headers of so many bytes.
+func (k *KCP) payloadMax(headers int) int { return k.mtu - headers }
 
 // rtts returns the round-trip estimates.
 func (k *KCP) rtts() rttEstimator { return k.rtt }

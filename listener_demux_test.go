@@ -44,7 +44,7 @@ func TestListenerOwnWindow(t *testing.T) {
 // Every client uses the same conv.
 func TestListenerSameConv(t *testing.T) {
 	virtual(t, netem.Path{Delay: 5 * time.Millisecond, Loss: 0.05}, func(w *world) {
-		cfg := w.config(nil, 3, 2)
+		cfg := inGroups(w.config(nil, 3, 2))
 		l := w.listen(cfg, "10.0.0.2:2000")
 		go echo(l)
 		var wg sync.WaitGroup
@@ -132,7 +132,7 @@ func (p *part) Close() error { p.once.Do(func() { close(p.done) }); return nil }
 // Sessions of one address live side by side, and parity repairs the one it belongs to.
 func TestListenerSeveralConvs(t *testing.T) {
 	virtual(t, netem.Path{Delay: 5 * time.Millisecond}, func(w *world) {
-		cfg := w.config(nil, 3, 2)
+		cfg := inGroups(w.config(nil, 3, 2))
 		l := w.listen(cfg, "10.0.0.2:2000")
 		go echo(l)
 		addr := share(w.bind("10.0.0.1:1000"))
@@ -224,7 +224,7 @@ func TestListenerWhatOpens(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			virtual(t, netem.Path{}, func(w *world) {
-				l := w.listen(w.config(nil, 3, 2), "10.0.0.2:2000")
+				l := w.listen(inGroups(w.config(nil, 3, 2)), "10.0.0.2:2000")
 				w.bind("10.0.0.1:1000").WriteTo(tt.b, l.Addr())
 				want := 0
 				if tt.opens {
@@ -243,7 +243,7 @@ func TestListenerWhatOpens(t *testing.T) {
 // What is forged from a session's address does not end it.
 func TestListenerForgery(t *testing.T) {
 	virtual(t, netem.Path{Delay: time.Millisecond}, func(w *world) {
-		cfg := w.config(nil, 3, 2)
+		cfg := inGroups(w.config(nil, 3, 2))
 		l := w.listen(cfg, "10.0.0.2:2000")
 		client := w.bind("10.0.0.1:1000")
 		c := cfg.dial(7, l.Addr(), newSocket(client, true))

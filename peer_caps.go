@@ -15,7 +15,7 @@ type peerCaps struct {
 func (c *peerCaps) learn(h *header) {
 	c.peerKnown = true
 	if h.frg&capMark != 0 {
-		c.peer = h.frg
+		c.peer = h.frg &^ capRebuilt
 	}
 }
 

@@ -860,9 +860,11 @@ func protocolConstants() map[string]uint64 {
 	ms := func(d time.Duration) uint64 { return uint64(d / time.Millisecond) }
 	return map[string]uint64{
 		"PUSH": IKCP_CMD_PUSH, "ACK": IKCP_CMD_ACK, "WASK": IKCP_CMD_WASK, "WINS": IKCP_CMD_WINS,
-		"FIN": cmdFIN, "RST": cmdRST, "DGRAM": cmdDGRAM, "REPORT": cmdREPORT, "SKIP": cmdSKIP,
+		"FIN": cmdFIN, "RST": cmdRST, "DGRAM": cmdDGRAM, "REP": cmdREP, "REPORT": cmdREPORT, "SKIP": cmdSKIP,
 		"capability mark": capMark, "capability FIN": capFIN, "capability RECORDS": capRecords, "record PARAMS": recordParams,
 		"record PATH": recordPath, "record PATH OK": recordPathOK, "feature datagrams": featureDgram, "feature ranges": featureRanges, "feature expiry": featureSkip, "message that may expire": messageMax, "DGRAMs that are remembered": dgramRepeatsMax,
+		"rebuilt": capRebuilt, "feature repairs": featureRepairs, "members of a REP": repairWindow, "members field of a REP": repairBitmap,
+		"head of a symbol": symbolHead, "equations of repairs": repairRows, "span of equations": repairSpan,
 		"ranges of an ACK": ackRangesMax,
 
 		"segment header": IKCP_OVERHEAD, "longest datagram": mtuLimit, "default MTU": IKCP_MTU_DEF, "least MTU": mtuMin,

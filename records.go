@@ -28,9 +28,10 @@ const (
 
 // The features of an end.
 const (
-	featureDgram  = 1 // it takes DGRAM, and sends REPORT
-	featureRanges = 2 // it takes ranges in an ACK
-	featureSkip   = 8 // it takes SKIP
+	featureDgram   = 1 // it takes DGRAM, and sends REPORT
+	featureRanges  = 2 // it takes ranges in an ACK
+	featureRepairs = 4 // it takes REP, sends REPORT, and marks what it has rebuilt
+	featureSkip    = 8 // it takes SKIP
 )
 
 // paramsSize is the length of the records that appendParams makes.

@@ -2,13 +2,13 @@ package kcp
 
 import "time"
 
-// REPORT tells a sender of DGRAMs, which are not acknowledged, how many of its segments arrive
+// REPORT tells a sender of DGRAMs or REPs, which are not acknowledged, how many of its segments arrive
 // (docs/protocol.md, Datagrams).
 
 const (
 	// reportEvery is the number of arrivals after which a REPORT is sent; or a round trip after the last.
 	reportEvery = 16
-	// reportTime is how long REPORTs are sent after the last DGRAM, and the history of what was sent is
+	// reportTime is how long REPORTs are sent after the last DGRAM or REP, and the history of what was sent is
 	// kept.
 	reportTime = 10 * int64(time.Second)
 	// sentRounds is the number of entries of a sentHistory that a round trip makes at most, and sentMax
@@ -19,17 +19,17 @@ const (
 
 // reporter is the receiving side's.
 type reporter struct {
-	until int64  // when no REPORT is sent any more, 0 where there never was a DGRAM
+	until int64  // when no REPORT is sent any more, 0 where there never was one
 	since int    // arrivals since the last
 	ts    uint32 // the newest ts among those
 	at    int64  // when the last was sent
 	due   bool
 }
 
-// arrived takes an arrival, a DGRAM or a PUSH, on a path with that round trip, 0 for unknown. A REPORT
+// arrived takes an arrival, a DGRAM, a REP or a PUSH, on a path with that round trip, 0 for unknown. A REPORT
 // is due with an arrival, and not later, so that its ts makes a sample of the round trip.
-func (r *reporter) arrived(now int64, ts uint32, dgram bool, rtt int64) {
-	if dgram {
+func (r *reporter) arrived(now int64, ts uint32, unreliable bool, rtt int64) {
+	if unreliable {
 		r.until = now + reportTime
 	}
 	if now >= r.until {
@@ -42,18 +42,18 @@ func (r *reporter) arrived(now int64, ts uint32, dgram bool, rtt int64) {
 	r.due = r.due || r.since >= reportEvery || now-r.at >= max(rtt, reportMinGap)
 }
 
-// reportMinGap keeps a short path from having a REPORT for each DGRAM.
+// reportMinGap keeps a short path from having a REPORT for each of them.
 const reportMinGap = 10 * int64(time.Millisecond)
 
 // sent notes that a REPORT is sent.
 func (r *reporter) sent(now int64) { r.since, r.at, r.due = 0, now, false }
 
-// sentHistory is what was sent lately, by the time of transmission, while there are DGRAMs among it.
+// sentHistory is what was sent lately, by the time of transmission, while there are DGRAMs or REPs among it.
 type sentHistory struct {
 	ring     []sentEntry
 	head, n  int
-	open     int   // of the newest entries, those whose DGRAMs are in flight
-	inFlight int   // bytes of those DGRAMs, headers included
+	open     int   // of the newest entries, those whose DGRAMs and REPs are in flight
+	inFlight int   // bytes of those, headers included
 	until    int64 // when the history ends
 
 	based bool  // lost is known
@@ -64,9 +64,9 @@ type sentHistory struct {
 type sentEntry struct {
 	began, sentAt int64  // of the first and the last transmission
 	ts            uint32 // of the last
-	sent          uint32 // segments sent until then since the session began, DGRAMs and PUSHes
+	sent          uint32 // segments sent until then since the session began: PUSHes, DGRAMs and REPs
 	segments      int    // of them, those of the entry
-	dgrams, bytes int    // DGRAMs, and their size in flight
+	dgrams, bytes int    // DGRAMs and REPs, and their size in flight
 	rate          rateSnapshot
 	appLimited    bool
 }

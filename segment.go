@@ -36,12 +36,14 @@ const (
 	cmdFIN     = 85 // cmd: end of the sender's stream, with a serial number as a PUSH has
 	cmdRST     = 86 // cmd: end of the session; data that was not read is discarded
 	cmdDGRAM   = 87 // cmd: an unreliable message, to peers whose parameters have the feature
-	cmdREPORT  = 89 // cmd: how many PUSHes and DGRAMs have arrived
+	cmdREP     = 88 // cmd: a repair, to peers whose parameters have the feature
+	cmdREPORT  = 89 // cmd: how many PUSHes, REPs and DGRAMs have arrived
 	cmdSKIP    = 90 // cmd: a PUSH whose message has expired, without its data
 	cmdLast    = cmdSKIP
 	capMark    = 1 << 7 // frg of a control segment: its sender has the extensions
 	capFIN     = 1 << 0 // with capMark: its sender takes FIN and RST
 	capRecords = 1 << 1 // with capMark: its sender takes records, the data of WINS and WASK
+	capRebuilt = 1 << 2 // of an ACK: the segment was rebuilt, ts is the newest repair's
 )
 
 const (

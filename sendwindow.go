@@ -10,14 +10,15 @@ import (
 //
 //	queued ─send─▶ inFlight ─ack─▶ acked
 //	                 │   ▲
-//	              lost   resend
-//	                 ▼   │
-//	                 lost ─ack─▶ acked
+//	     hold ─── lost   resend
+//	       ▼         ▼   │
+//	     held ─lost─▶ lost ─ack─▶ acked
 type segState uint8
 
 const (
 	segQueued segState = iota
 	segInFlight
+	segHeld // lost perhaps, and a repair that may bring it is under way
 	segLost // declared lost, waiting for its retransmission
 	segAcked
 )
@@ -77,6 +78,7 @@ type snList struct {
 type sendWindow struct {
 	ring []sendSegment // length a power of two, 0 while never used
 	old  []sentBefore  // by slot, of segments that were sent more than once; empty until there is one
+	sums []uint32      // by slot, symbolCheck of what was in a repair, 0 for unknown; empty until there is one
 	una  uint32        // serial number of the oldest segment that is not acknowledged
 	nxt  uint32        // serial number of the first segment that was never sent
 	end  uint32        // serial number of the next segment to be queued
@@ -176,8 +178,23 @@ func (w *sendWindow) push(p *packet) {
 		w.resize(max(8, 2*len(w.ring)))
 	}
 	*w.at(w.end) = sendSegment{p: p}
+	if len(w.sums) == len(w.ring) {
+		w.sums[w.end&uint32(len(w.ring)-1)] = 0
+	}
 	w.end++
 	w.bytesQueued += len(p.data)
+}
+
+// check returns the check of segment sn's symbol.
+func (w *sendWindow) check(sn uint32) uint32 {
+	if len(w.sums) != len(w.ring) {
+		w.sums = make([]uint32, len(w.ring))
+	}
+	sum := &w.sums[sn&uint32(len(w.sums)-1)]
+	if *sum == 0 {
+		*sum = symbolCheck(sn, w.at(sn).p.data)
+	}
+	return *sum
 }
 
 // resize makes the ring one of size slots, a power of two, which have room for what it holds.
@@ -212,7 +229,7 @@ func (w *sendWindow) shrink() bool {
 // trim gives back the memory of the ring that is not in use.
 func (w *sendWindow) trim() {
 	if w.waiting() == 0 {
-		w.ring, w.old = nil, nil
+		w.ring, w.old, w.sums = nil, nil, nil
 	}
 	for w.shrink() {
 	}
@@ -221,7 +238,7 @@ func (w *sendWindow) trim() {
 // memory returns the bytes that the window holds.
 func (w *sendWindow) memory() int64 {
 	return int64(w.queued()+w.inFlight.n+w.lost.n)*packetCost +
-		int64(len(w.ring))*int64(unsafe.Sizeof(sendSegment{})) + int64(len(w.old))*int64(unsafe.Sizeof(sentBefore{}))
+		int64(len(w.ring))*int64(unsafe.Sizeof(sendSegment{})) + int64(len(w.old))*int64(unsafe.Sizeof(sentBefore{})) + int64(len(w.sums))*4
 }
 
 // add appends segment sn to l.
@@ -308,10 +325,22 @@ func (w *sendWindow) removeInFlight(sn uint32) {
 	}
 }
 
-// markLost declares a segment in flight lost. level is the backoff level of its next transmission.
-func (w *sendWindow) markLost(sn uint32, level uint8) {
+// markHeld takes a segment in flight out of loss detection. It still counts in bytesInFlight.
+func (w *sendWindow) markHeld(sn uint32) {
 	w.removeInFlight(sn)
 	s := w.at(sn)
+	s.state = segHeld
+	w.bytesInFlight += s.size()
+}
+
+// markLost declares a segment in flight or held lost. level is the backoff level of its next transmission.
+func (w *sendWindow) markLost(sn uint32, level uint8) {
+	s := w.at(sn)
+	if s.state == segHeld {
+		w.bytesInFlight -= s.size()
+	} else {
+		w.removeInFlight(sn)
+	}
 	s.state, s.forced = segLost, false
 	s.backoff = min(level, backoffLevels-1)
 	w.add(&w.lost, linkOrder, sn)
@@ -339,6 +368,8 @@ func (w *sendWindow) markAcked(sn uint32) *packet {
 	switch s.state {
 	case segInFlight:
 		w.removeInFlight(sn)
+	case segHeld:
+		w.bytesInFlight -= s.size()
 	case segLost:
 		w.remove(&w.lost, linkOrder, sn)
 	default:

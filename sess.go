@@ -54,6 +54,7 @@ type UDPSession struct {
 	gsoSegments  int    // datagrams of one send with segmentation offload, 0 without
 	copies       int    // extra copies of each datagram, see SetDUP
 	bucket       Bucket // of SetBucket, nil for none
+	repairing    bool   // repairs take the place of enc's parity
 	limitCharged int    // datagrams of the FEC group that the rate limit has counted
 
 	readable, writable waitQueue

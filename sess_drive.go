@@ -108,11 +108,27 @@ func (s *UDPSession) flushLocked(now int64) {
 			s.offerLocked(now)
 		}
 	}
+	if s.enc != nil && s.repairing != s.core.repairing() {
+		s.switchRepairsLocked()
+	}
 	s.core.flush(now)
 	s.flushHeld = s.tx.crowded() // it may have left something
 	s.flushBy = never
 	s.core.cork(false)
 	s.checkResetLocked() // a question may have been answered
+}
+
+// switchRepairsLocked has repairs take the place of parity, for a peer that takes them, or ends that.
+// Datagrams have no FEC header meanwhile.
+func (s *UDPSession) switchRepairsLocked() {
+	s.repairing = !s.repairing
+	if !s.repairing {
+		s.core.ReserveBytes(s.cfg.headroom())
+		return
+	}
+	s.enc.skipParity()
+	s.core.setParity(false)
+	s.core.ReserveBytes(s.cfg.env.head)
 }
 
 // checkResetLocked fails a session whose peer has reset it, or does not have it any more.
@@ -207,7 +223,7 @@ func (s *UDPSession) emit(now int64, n int, hasData bool) {
 		s.leadLocked()
 	}
 	var parity []*packet
-	if s.enc != nil {
+	if s.enc != nil && !s.repairing {
 		if s.enc.count == 0 {
 			s.enc.use(s.enc.adapter.adapt(now, s.enc.code, s.core.path()))
 			s.core.setParity(s.enc.send > 0)
@@ -392,7 +408,8 @@ func (s *UDPSession) setMtuLocked(mtu int) bool {
 		s.seal.phase = sealUnsealed
 		s.core.sealDecided()
 	}
-	if mtu < mtuMin || mtu > mtuLimit || !s.core.setMtu(mtu-s.behindMax()) {
+	room := mtu - s.cfg.headroom() - s.behindMax()
+	if mtu < mtuMin || mtu > mtuLimit || room <= IKCP_OVERHEAD || !s.core.setMtu(mtu-s.behindMax()) {
 		return false
 	}
 	s.mtu = mtu

@@ -75,7 +75,7 @@ func (s *UDPSession) oobMaxLocked() int {
 	if s.enc == nil {
 		return 0
 	}
-	return max(0, s.core.payloadMax()-convSize)
+	return max(0, s.core.payloadMax(s.cfg.headroom())-convSize)
 }
 
 // SendOOB sends b, at most GetOOBMaxSize bytes, as a datagram beside the stream: at once,

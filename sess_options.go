@@ -187,6 +187,7 @@ func (s *UDPSession) SetMinParity(shards int) error {
 	return s.configure(func() error {
 		if s.enc != nil {
 			s.enc.adapter.setMinParity(shards)
+			s.core.setRepairs(s.cfg.repair, s.cfg.repairFloor(shards))
 		}
 		return nil
 	})

@@ -112,6 +112,7 @@ func (s *UDPSession) restartFECLocked() {
 		s.dec.release()
 		s.dec = nil
 	}
+	s.core.forgetSymbols()
 }
 
 // offerLocked makes HELLO when there is something to be sent that it stands before.

@@ -28,8 +28,13 @@ type Settings struct {
 	// ParityShards is the number of parity shards of a FEC group.
 	ParityShards int
 	// MinParity is the lower bound of adaptive parity, in shards per full group. 0, the default,
-	// lets adaptation switch parity off on a clean path; ParityShards disables adaptation.
+	// lets adaptation switch parity off on a clean path; ParityShards disables adaptation. Toward a
+	// peer that takes repairs it is the lower bound of those, for each DataShards segments.
 	MinParity int
+	// RepairBudget bounds what a session with FEC sends to a peer that takes repairs, in the place of
+	// parity: so many for each segment at most, as the path's losses need them, up to 2. Default: 0.5.
+	// Negative means parity, as to other peers. See docs/protocol.md, Repairs.
+	RepairBudget float64
 
 	// Profile is the set of timings for a purpose. Default: DefaultProfile.
 	Profile Profile

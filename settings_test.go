@@ -3,6 +3,7 @@ package kcp
 import (
 	"context"
 	"errors"
+	"math"
 	"net"
 	"strings"
 	"syscall"
@@ -24,7 +25,9 @@ func TestSettingsRefused(t *testing.T) {
 		"Profile -1: must be 0 to 3":                                    {Profile: -1},
 		"KeepAlive 1ms: must be at least 10ms, or 0 for none":           {KeepAlive: time.Millisecond},
 		"IdleTimeout -1ns: must be above 0, or 0 for none":              {IdleTimeout: -1},
-		"at most 256": {DataShards: 250, ParityShards: 20},
+		"at most 256":                         {DataShards: 250, ParityShards: 20},
+		"RepairBudget 2.5: must be at most 2": {RepairBudget: 2.5},
+		"RepairBudget NaN: must be at most 2": {RepairBudget: math.NaN()},
 	} {
 		d, lc := Dialer{Settings: s}, ListenConfig{Settings: s}
 		_, derr := d.Dial("udp", "127.0.0.1:1")

@@ -72,7 +72,7 @@ func TestSnmpGaugesAfterEnds(t *testing.T) {
 	for seed := range uint64(10) {
 		virtualSeed(t, testSeed+seed, netem.Path{Delay: 10 * millisecond, Loss: 0.2}, func(w *world) {
 			rnd := seeded(seed, 0x9a)
-			client, server := w.pair(w.config(nil, 4, 2))
+			client, server := w.pair(inGroups(w.config(nil, 4, 2)))
 			for _, s := range []*UDPSession{client, server} {
 				s.SetUserTimeout(10 * second)
 				go s.Write(random(seed, rnd.IntN(300_000)))
@@ -100,7 +100,7 @@ func TestSnmpGaugesAfterEnds(t *testing.T) {
 // FEC's gauges and counter, and that of out-of-band datagrams.
 func TestSnmpShardSets(t *testing.T) {
 	virtual(t, netem.Path{Delay: 10 * millisecond}, func(w *world) {
-		client, server := w.pair(w.config(nil, 4, 2))
+		client, server := w.pair(inGroups(w.config(nil, 4, 2)))
 		w.check(client.SetMinParity(2))
 		w.check(server.SetMinParity(2))
 		for range 100 { // many groups, of which each is complete

@@ -38,7 +38,7 @@ type Stats struct {
 	Copies uint64
 	// Duplicates counts the segments that were received again.
 	Duplicates uint64
-	// FECRecovered counts the datagrams that were rebuilt from parity.
+	// FECRecovered counts the datagrams that were rebuilt from parity, and the segments from repairs.
 	FECRecovered uint64
 	// FECWasted counts the parity shards received that rebuilt nothing.
 	FECWasted uint64

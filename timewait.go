@@ -140,7 +140,7 @@ func dataTS(conv uint32, segments []byte) uint32 {
 func (t *timeWait) replyCmd(h *header) uint8 {
 	resets := takeFIN(t.caps, t.peer)
 	switch h.cmd {
-	case IKCP_CMD_ACK, IKCP_CMD_WINS, cmdRST, cmdREPORT:
+	case IKCP_CMD_ACK, IKCP_CMD_WINS, cmdRST, cmdREP, cmdREPORT:
 		return 0
 	case IKCP_CMD_WASK:
 		if resets && t.reset {

@@ -66,6 +66,12 @@ func (w *world) config(block BlockCrypt, data, parity int) *config {
 	return cfg
 }
 
+// inGroups makes cfg that of an end that sends parity of groups also to peers that take repairs.
+func inGroups(cfg *config) *config {
+	cfg.repair = 0
+	return cfg
+}
+
 // deployed makes cfg that of a peer without extensions.
 func deployed(cfg *config) *config {
 	cfg.caps = 0

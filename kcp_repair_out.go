@@ -1,0 +1,303 @@
+package kcp
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"time"
+)
+
+// What a sender of repairs does. Repairs are sent behind new segments, and cover all that is not
+// acknowledged. They are neither acknowledged nor sent again.
+
+// repairSender is what a sender keeps of its repairs.
+type repairSender struct {
+	budget float64 // most repairs for each new segment, 0 for none
+	floor  float64 // repairs for each new segment, whatever is lost
+	on     bool    // the peer takes them, and segments are cut so that they fit
+
+	index   uint8
+	credit  float64 // repairs that are due, or part of one
+	gap     int64   // smoothed time between new segments
+	newAt   int64   // when the last was sent
+	tailAt  int64   // when a repair is due as nothing follows, never for none
+	path    forwardLoss
+	bursts  lossBursts
+	rebuilt snSet // segments acknowledged as rebuilt
+
+	list []sentRepair // the newest, oldest first
+	held []heldSegment
+}
+
+// sentRepair is a repair under way.
+type sentRepair struct {
+	at      int64
+	members uint64 // from base on
+	base    uint32
+	ts      uint32
+	taken   bool // a segment is held for it, or it asks for an answer
+}
+
+// sentRepairsMax is how many repairs under way are kept.
+const sentRepairsMax = 256
+
+// repairHold is how long after a segment a repair may be sent, or half a round trip, that it is held for.
+const repairHold = 30 * int64(time.Millisecond)
+
+// repairMSS is the least MSS of a session that sends repairs.
+const repairMSS = 4 * IKCP_OVERHEAD
+
+// heldSegment is a segment that is not declared lost before a repair may have brought it.
+type heldSegment struct {
+	sn, ts uint32
+	until  int64
+}
+
+// snSet is a set of some of the last snSetSize serial numbers.
+type snSet [snSetSize / 64]uint64
+
+const snSetSize = 1024
+
+func (s *snSet) add(sn uint32)      { s[sn%snSetSize/64] |= 1 << (sn % 64) }
+func (s *snSet) has(sn uint32) bool { return s[sn%snSetSize/64]>>(sn%64)&1 != 0 }
+
+// take removes sn, and says whether it was there.
+func (s *snSet) take(sn uint32) bool {
+	had := s.has(sn)
+	s[sn%snSetSize/64] &^= 1 << (sn % 64)
+	return had
+}
+
+// sent notes a repair.
+func (r *repairSender) sent(x sentRepair) {
+	if n := len(r.list); n == sentRepairsMax {
+		r.list = r.list[:copy(r.list, r.list[n/2:])]
+	}
+	r.list = append(r.list, x)
+}
+
+// recent says whether ts is that of one of the last repairs.
+func (r *repairSender) recent(ts uint32) bool {
+	for i := len(r.list) - 1; i >= 0; i-- {
+		if r.list[i].ts == ts {
+			return true
+		}
+	}
+	return false
+}
+
+// deadline is when something is due.
+func (r *repairSender) deadline() int64 {
+	if len(r.held) > 0 {
+		return min(r.tailAt, r.held[0].until)
+	}
+	return r.tailAt
+}
+
+// trim gives memory back while nothing is under way.
+func (r *repairSender) trim() {
+	r.list, r.held = nil, nil
+}
+
+// setRepairs bounds the repairs for each new segment to budget, and has at least floor.
+func (k *KCP) setRepairs(budget, floor float64) {
+	k.repairs.budget, k.repairs.floor = max(budget, floor), floor
+}
+
+// takesRepairs says whether the peer takes repairs and marks what is rebuilt from them.
+func (k *KCP) takesRepairs() bool {
+	return k.params.peer.features&featureRepairs != 0 && k.caps.bothTakeRecords() && !k.unconfirmed()
+}
+
+// repairing says whether repairs take the place of FEC groups from now on.
+func (k *KCP) repairing() bool {
+	r := &k.repairs
+	if !r.on && r.budget > 0 {
+		k.startRepairs()
+	}
+	return r.on && r.budget > 0
+}
+
+// startRepairs has segments be cut so that repairs fit, if the peer takes them.
+func (k *KCP) startRepairs() bool {
+	k.repairs.on = k.repairs.on || k.takesRepairs() && k.mss >= repairMSS
+	return k.repairs.on
+}
+
+// forgetRepairs is for a peer that turns out to be another one.
+func (k *KCP) forgetRepairs() {
+	k.repairs.on, k.repairs.tailAt, k.repairs.path.known = false, never, false
+}
+
+// repairRoom is the most data bytes of a member.
+func (k *KCP) repairRoom() int {
+	if k.plain { // a WINS goes before the REP
+		return k.mss - repairOverhead - IKCP_OVERHEAD
+	}
+	return k.mss - repairOverhead
+}
+
+// lossDetected is the share that loss detection knows of.
+func (k *KCP) lossDetected() float64 { return float64(k.loss.lossRate) / lossRateOne }
+
+// repairsCopies says whether second copies of retransmissions are repairs.
+func (k *KCP) repairsCopies(now int64) bool {
+	p := k.repairs.path.estimate(now, k.lossDetected())
+	return (k.repairs.budget > 0 && p >= repairLossMin || p >= copiesLossMin) && k.startRepairs()
+}
+
+// repairNew sends what repairs are due behind a new segment.
+func (k *KCP) repairNew(now int64) {
+	if !k.repairing() {
+		return
+	}
+	r := &k.repairs
+	r.rebuilt.take(k.snd.nxt - 1) // an older one's
+	if r.newAt != 0 {
+		r.gap += (min(now-r.newAt, int64(time.Second)) - r.gap) / 16
+	}
+	r.newAt = now
+	p := r.path.estimate(now, k.lossDetected())
+	rate := max(repairRate(p, k.rtt.srtt, r.gap, r.bursts.burstiness(p), r.budget), r.floor)
+	if r.credit += rate; rate == 0 {
+		r.credit = min(r.credit, 0)
+	}
+	for r.credit >= 1 {
+		r.credit--
+		k.writeRepair(now, false)
+	}
+	if r.tailAt = never; r.credit >= 0.5 {
+		r.tailAt = now + max(2*r.gap, k.rtt.srtt/8)
+	}
+}
+
+// writeTailRepair sends the repair that is due in part, as nothing follows.
+func (k *KCP) writeTailRepair(now int64) {
+	k.repairs.tailAt = never
+	if k.writeRepair(now, false) {
+		k.repairs.credit--
+	}
+}
+
+// writeRepair writes a repair over all that is not acknowledged, unless the congestion window is used up.
+// answer asks for an acknowledgement even if it brings nothing.
+func (k *KCP) writeRepair(now int64, answer bool) bool {
+	r := &k.repairs
+	base := k.snd.una
+	if k.snd.nxt-base > repairWindow {
+		base = k.snd.nxt - repairWindow
+	}
+	members, longest := k.repairMembers(base)
+	if members == 0 || k.cwndLimited() || k.out.full() || k.address.pending {
+		return false
+	}
+	k.endDatagram(now)
+	h := k.controlHeader(cmdREP)
+	r.index = (r.index + 1) & repairIndexMax
+	h.frg, h.sn, h.ts, h.len = r.index, base, k.tsBase+micros(now), uint32(repairOverhead+longest)
+	if answer {
+		h.frg |= repairAnswer
+	}
+	k.write(now, &h, nil)
+	body := k.out.buf[k.out.n-int(h.len) : k.out.n]
+	binary.LittleEndian.PutUint64(body, members)
+	k.sumUp(body[repairBitmap:], r.index, base, members)
+	k.noteUnreliable(now, h.ts, IKCP_OVERHEAD+int(h.len))
+	k.endDatagram(now)
+	r.sent(sentRepair{now, members, base, h.ts, answer})
+	return true
+}
+
+// repairMembers returns what is not acknowledged among the repairWindow segments from base on, and the
+// most data that one of them has.
+func (k *KCP) repairMembers(base uint32) (members uint64, longest int) {
+	for sn := base; sn != k.snd.nxt; sn++ {
+		switch s := k.snd.at(sn); {
+		case s.state == segAcked || s.p.cmd == cmdSKIP || len(s.p.data) > k.repairRoom():
+		default:
+			members |= 1 << (sn - base)
+			longest = max(longest, len(s.p.data))
+		}
+	}
+	return members, longest
+}
+
+// sumUp makes sum the repair with that index.
+func (k *KCP) sumUp(sum []byte, index uint8, base uint32, members uint64) {
+	clear(sum)
+	for set := members; set != 0; set &= set - 1 {
+		sn := base + uint32(bits.TrailingZeros64(set))
+		p := k.snd.at(sn).p
+		addToRepair(sum, index, sn, p.cmd, p.frg, p.data, k.snd.check(sn))
+	}
+}
+
+// hold keeps a segment that would be declared lost until a repair may have brought it that was sent soon
+// after it, once. Each repair can bring one.
+func (k *KCP) hold(now int64, sn uint32) bool {
+	r, s := &k.repairs, k.snd.at(sn)
+	if len(r.list) == 0 || s.resent {
+		return false
+	}
+	wait := k.loss.roundTrip(k.rtt.srtt) + ackJitter + k.loss.reorder
+	for i := range r.list {
+		x := &r.list[i]
+		if x.taken || x.at < s.sentAt || x.at-s.sentAt > min(k.rtt.srtt/2, repairHold) || sn-x.base >= repairWindow ||
+			x.members>>(sn-x.base)&1 == 0 || x.at+wait <= now {
+			continue
+		}
+		x.taken = true
+		k.snd.markHeld(sn)
+		r.held = append(r.held, heldSegment{sn, s.ts, x.at + wait})
+		return true
+	}
+	return false
+}
+
+// endHolds declares lost what was held for too long.
+func (k *KCP) endHolds(now int64) {
+	r, n := &k.repairs, 0
+	for ; n < len(r.held) && r.held[n].until <= now; n++ {
+		h := r.held[n]
+		if h.sn-k.snd.una >= k.snd.nxt-k.snd.una {
+			continue
+		}
+		if s := k.snd.at(h.sn); s.state == segHeld && s.ts == h.ts {
+			k.count.FastRetransSegs++
+			k.declareLost(now, h.sn, 0, false)
+		}
+	}
+	r.held = r.held[:copy(r.held, r.held[n:])]
+}
+
+// onRebuilt takes the acknowledgement of a segment that was rebuilt from repairs, the newest of which has
+// that ts. It was lost on the path, which congestion control has to know (RFC 9265, section 4:
+// https://www.rfc-editor.org/rfc/rfc9265#section-4), and when it would have arrived is not known.
+func (k *KCP) onRebuilt(now int64, sn, ts uint32) {
+	if sn-k.snd.una >= k.snd.nxt-k.snd.una {
+		return
+	}
+	s := k.snd.at(sn)
+	if s.state == segAcked || !k.repairs.recent(ts) {
+		return
+	}
+	if k.proof.required {
+		k.proof.echoed(sn)
+	}
+	if (s.state == segInFlight || s.state == segHeld) && !s.resent {
+		k.declareLost(now, sn, 0, false)
+		if k.snd.nxt-k.snd.una <= snSetSize {
+			k.repairs.rebuilt.add(sn)
+		}
+	}
+	k.loss.noteDelivered()
+	k.rate.onAcked(now, s.size())
+	k.putSent(k.snd.markAcked(sn), s.batch)
+}
+
+// noteBursts notes which of the segments from sn on that una has passed were lost.
+func (k *KCP) noteBursts(sn uint32) {
+	for ; sn != k.snd.una; sn++ {
+		s := k.snd.at(sn)
+		k.repairs.bursts.note(s.resent && !s.forced || k.repairs.rebuilt.has(sn))
+	}
+}
