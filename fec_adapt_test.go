@@ -164,7 +164,7 @@ func TestParityDelaysNoTimeout(t *testing.T) {
 				cfg.noDelay, cfg.ackNoDelay = [4]int{1, 10, 2, 0}, true
 				c, s := w.pair(cfg)
 				w.metered(c, s, 500, 500, 10*time.Millisecond)
-				took := p99(w.metered(c, s, lighter(6000, 3000), 500, 10*time.Millisecond))
+				took := p99(w.metered(c, s, lighter(6000, 2000), 500, 10*time.Millisecond))
 				t.Logf("99%% within %v, %d sent again", took, c.Stats().Resent)
 				if took > most {
 					t.Errorf("99%% take up to %v, want %v", took, most)

@@ -66,7 +66,7 @@ func TestRepairsShortenTheTail(t *testing.T) {
 			virtual(t, netem.Path{Delay: 30 * ms, Loss: c.loss}, func(w *world) {
 				client, server := w.pair(w.swift())
 				w.metered(client, server, 500, 500, 10*ms) // the loss is known
-				n, sent := lighter(6000, 2000), w.countWire(client)
+				n, sent := lighter(6000, 1000), w.countWire(client)
 				took := p99(w.metered(client, server, n, 500, 10*ms))
 				w.net.SetTap(nil)
 				wire := float64(sent.bytes) / float64(500*n)
@@ -199,8 +199,8 @@ func TestReportedLoss(t *testing.T) {
 				c.there.Delay, c.back.Delay = 30*ms, 30*ms
 				w.check(w.net.SetPath(client.LocalAddr(), server.LocalAddr(), c.there))
 				w.check(w.net.SetPath(server.LocalAddr(), client.LocalAddr(), c.back))
-				mean, n := 0.0, lighter(60, 20)
-				w.metered(client, server, 500, 300, 10*ms)
+				mean, n := 0.0, lighter(60, 12)
+				w.metered(client, server, 300, 300, 10*ms)
 				for range n {
 					w.metered(client, server, 100, 300, 10*ms)
 					client.mu.Lock()
