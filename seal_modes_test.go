@@ -271,3 +271,35 @@ func TestSealedTowardDeployed(t *testing.T) {
 		})
 	}
 }
+
+// Out-of-band datagrams that come before all else make a session that stays as it is, and so does its stream;
+// later ones are sealed.
+func TestSealedOOB(t *testing.T) {
+	for _, first := range []bool{true, false} {
+		virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+			l := w.listen(w.config(newCrypt(t, "gcm"), 3, 1), "10.0.0.2:2000")
+			c := w.dial(l.cfg, l)
+			if first {
+				w.check(c.SendOOB([]byte("x")))
+			}
+			io.WriteString(c, "hello")
+			w.check(c.SendOOB([]byte("x"))) // may be dropped
+			s, err := l.AcceptKCP()
+			w.check(err)
+			heard := 0
+			w.check(s.SetOOBHandler(func(b []byte) { heard++ }))
+			_, err = io.ReadFull(s, make([]byte, 5))
+			w.check(err)
+			w.check(exchange(c, s, 10_000))
+			for range 10 {
+				w.check(c.SendOOB([]byte("x")))
+			}
+			w.awaitIdle()
+			if heard < 10 || s.Stats().Sealed == first {
+				t.Errorf("heard %d, sealed %t", heard, s.Stats().Sealed)
+			}
+			w.wantSessions(l, 1)
+			closeAll(c, s, l)
+		})
+	}
+}

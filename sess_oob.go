@@ -84,7 +84,8 @@ func (s *UDPSession) oobMaxLocked() int {
 // stream's, or these have timed out twice in a row, as the path carries less than is sent, or more
 // may not go to a peer that has not shown that it receives (see ListenConfig); then the result is nil, and Stats.OOBDropped and OutErrs count it. The session needs FEC, whose framing it
 // uses; the peer needs a handler. A first datagram that is out-of-band makes the session at a
-// listener with FEC.
+// listener with FEC, and one that is not sealed; while a session that begins with a Write waits to be
+// sealed, a round trip, they are dropped as well.
 func (s *UDPSession) SendOOB(b []byte) error {
 	s.mu.Lock()
 	if err := s.sendOOBLocked(b); err != nil {
@@ -108,7 +109,7 @@ func (s *UDPSession) sendOOBLocked(b []byte) error {
 		return errOOBNeedsFEC
 	case len(b) > most:
 		return errors.Errorf("kcp: out-of-band payload of %d bytes: at most %d", len(b), most)
-	case s.tx.crowded(), len(s.tx.oob) >= oobSendMax, s.core.timedOutTwice():
+	case s.offeredLocked() && s.oobWaitsLocked(), s.tx.crowded(), len(s.tx.oob) >= oobSendMax, s.core.timedOutTwice():
 		s.dropOOBLocked()
 		return nil
 	case !s.addressTakesLocked(s.cfg.env.head+fecHeaderSize+convSize+len(b), challengeReserve):

@@ -268,6 +268,17 @@ func (s *UDPSession) awaitsSealLocked() bool {
 	return s.offeredLocked() && s.cfg.seal.holdsData() && s.core.WaitSnd() > 0
 }
 
+// oobWaitsLocked says whether an out-of-band datagram is dropped, as it is not decided whether the session is
+// sealed. One that is the first datagram of all makes a session at the listener, which is none that will be
+// sealed: so this one is not, unless it has to be.
+func (s *UDPSession) oobWaitsLocked() bool {
+	if s.cfg.seal.required || s.seal.dial.shake != nil {
+		return true
+	}
+	s.unsealLocked()
+	return false
+}
+
 // noteProofLocked decides that the session is not sealed once the peer has shown that it has it so.
 func (s *UDPSession) noteProofLocked() {
 	if s.offeredLocked() && !s.core.unconfirmed() {
