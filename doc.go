@@ -149,7 +149,7 @@
 //   - crypt_envelope.go, crypt*.go, entropy.go, nonce_count.go, segment.go, packet.go: what a datagram is
 //     made of. fec.go: the format and the codes of FEC, with fec_encoder.go, fec_adapt.go, fec_cache.go,
 //     fec_decoder.go, fec_shape.go and fec_lagrange.go.
-//   - seal_*.go, from seal_psk.go up: sealed sessions, with what a session (sess_seal.go), a listener
+//   - seal_*.go, from seal_psk.go up: sealed sessions, with what a session (sess_seal*.go), a listener
 //     (listener_seal.go) and a core (kcp_seal.go) do for them.
 //   - tx*.go, write_loop.go, readloop*.go, gso_linux.go, mmsg_*.go, socket.go, addr*.go and
 //     reuseport_*.go: sockets.

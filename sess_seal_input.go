@@ -1,0 +1,216 @@
+package kcp
+
+import "time"
+
+// unsealedInputLocked takes a datagram that is not sealed. It says whether the datagram goes on to the
+// core.
+func (s *UDPSession) unsealedInputLocked(now int64, c *contents) bool {
+	z := s.seal
+	in := inUnsealed
+	if r := c.handshake(s.conv); r.any && z.dial != nil {
+		switch {
+		case r.hello != nil && z.dial.isOwn(r.hello):
+			in = inOwnHello
+		case r.welcome != nil:
+			if s.welcomeLocked(now, r.welcome); len(r.welcome) == 0 && z.phase == sealOffered {
+				s.refusedSealLocked(now)
+			}
+			return false
+		case r.retry != nil && z.phase == sealOffered:
+			if z.dial.shake != nil && z.dial.retry(r.retry) {
+				s.core.setLead(z.dial.records(nil), true)
+			}
+			return false
+		}
+	}
+	_, act := z.phase.onDatagram(in, s.cfg.seal.required)
+	if act&doTake == 0 {
+		s.count.InUnsealed++
+	}
+	if z.phase == sealOffered && in == inUnsealed && s.cfg.seal.required {
+		s.refusedSealLocked(now)
+	}
+	return act&doTake != 0
+}
+
+const (
+	// sealRefusals is how many answers that are not sealed end a session that has to be, over
+	// sealRefusedTime at least: one may be forged, or late.
+	sealRefusals    = 3
+	sealRefusedTime = int64(time.Second)
+)
+
+// refusedSealLocked notes that the peer answers and does not seal.
+func (s *UDPSession) refusedSealLocked(now int64) {
+	z := s.seal
+	if z.refusals == 0 {
+		z.refusedAt = now
+	}
+	if z.refusals++; z.refusals >= sealRefusals && now-z.refusedAt >= sealRefusedTime {
+		s.failLocked(z.refusal())
+	}
+}
+
+// refusal says why the session is not sealed, nil where nothing was heard.
+func (z *sessionSeal) refusal() error {
+	switch {
+	case z.dial == nil:
+		return nil
+	case z.dial.differs:
+		return errKeyDiffers
+	case z.refusals > 0:
+		return errCannotSeal
+	}
+	return nil
+}
+
+// noteProofLocked decides that the session is not sealed once the peer has shown that it has it so.
+func (s *UDPSession) noteProofLocked() {
+	if s.offeredLocked() && !s.core.unconfirmed() {
+		s.unsealLocked()
+	}
+}
+
+// welcomeLocked takes the body of a WELCOME record.
+func (s *UDPSession) welcomeLocked(now int64, body []byte) {
+	z := s.seal
+	switch {
+	case z.phase >= sealWelcomed:
+		s.stillKnownLocked(body)
+		return
+	case z.phase == sealUnsealed || z.dial.shake == nil:
+		return
+	}
+	retried := len(z.dial.token) > 0
+	w, sealer, opener, ok := z.dial.welcome(body)
+	if !ok {
+		return
+	}
+	z.phase, z.sealer, z.cipher, z.early = sealWelcomed, sealer, w.cipher, w.early
+	s.tx.keys = sealer
+	tickets.put(s.ticketOf(), w.ticket)
+	listed := uint32(z.dial.listed)
+	if !w.early && s.core.sentTo() > 0 {
+		s.count.EarlyRefused++
+	}
+	s.core.beginSealDialled(now, w.params, w.early, retried)
+	s.count.Sealed++
+	s.restartFECLocked()
+	s.setMtuLocked(s.mtu)
+	var list []byte
+	if sent := s.core.sentTo(); sent > listed {
+		list = appendEarly(nil, listed, s.core.digests(listed, min(sent, listed+uint32(s.core.listMax()))))
+	}
+	s.core.askSealed(now, list)
+	z.peer.opener.Store(opener)
+	s.wakeLocked(&s.readable)
+	held, numbers := z.held, z.heldNum
+	z.held, z.heldNum = nil, nil
+	for i, p := range held {
+		if payload, result := opener.open(p.data, z.peer.index, numbers[i]); result == sealedOpened {
+			s.sealedInputLocked(now, &inbound{data: payload, sealed: z.peer})
+		} else if result == sealedRepeat {
+			s.count.InReplays++
+		} else {
+			s.count.InCsumErrors++
+		}
+		packets.put(p)
+	}
+}
+
+// sealedInputLocked takes a sealed datagram, opened, or to be held until there are keys.
+func (s *UDPSession) sealedInputLocked(now int64, d *inbound) {
+	z := s.seal
+	if z.phase == sealOffered {
+		if len(z.held) < sealHeldMax {
+			p := packets.get()
+			p.data = p.mem[:copy(p.mem[:], d.data)]
+			z.held, z.heldNum = append(z.held, p), append(z.heldNum, d.number)
+		}
+		return
+	}
+	c, ok := parseContents(d.data)
+	if z.phase == sealWelcomed {
+		z.phase, z.lead = sealProven, nil
+		s.core.endAskSealed()
+	}
+	z.asked = 0
+	if h := z.shake; h != nil && ok {
+		if r := c.handshake(s.conv); r.early != nil {
+			if first, digests, ok := parseEarly(r.early); ok {
+				s.takeEarlyLocked(now, first, digests)
+			}
+			h.dropEarly()
+			z.shake = nil
+		}
+	}
+	s.datagramLocked(now, d.data, &c, ok)
+}
+
+// takeEarlyLocked takes what came before there were keys, as far as a list names it.
+func (s *UDPSession) takeEarlyLocked(now int64, first uint32, digests []digest) {
+	h := s.seal.shake
+	if h == nil || s.err != nil || s.closing.state >= stateDraining {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.early.take(first, digests, &packets, func(seg *header, body []byte) {
+		s.total.InPkts++
+		s.core.takeEarlySegment(now, seg, body)
+	})
+}
+
+// takeHelloLocked takes what HELLO lists at once.
+func (s *UDPSession) takeHelloLocked(now int64) {
+	if h := s.seal.shake; h != nil && s.seal.phase == sealWelcomed {
+		s.takeEarlyLocked(now, 0, h.hello.digests)
+	}
+}
+
+// handshake returns the records of a handshake that a datagram's segments have.
+func (c *contents) handshake(conv uint32) (r handshakeRecords) {
+	if k := c.kind(); k != 0 && k != fecTypeData || len(c.body) < IKCP_OVERHEAD {
+		return r
+	}
+	if cmd := c.body[4]; cmd != IKCP_CMD_WINS && cmd != IKCP_CMD_WASK {
+		return r
+	}
+	return findHandshake(conv, c.body)
+}
+
+// askKnownLocked asks a peer that leaves several timeouts unanswered whether it still knows the session:
+// it may have been restarted, and has no keys to say so.
+func (s *UDPSession) askKnownLocked(now int64) {
+	z := s.seal
+	if now < s.askKnownAtLocked() {
+		return
+	}
+	records, err := z.dial.ask(time.Now())
+	if err != nil {
+		return
+	}
+	p := s.cfg.recordsPacket(s.conv, records)
+	s.tx.enqueue(outbound{p.data, p, &s.to, nil}, 0)
+	z.asked++
+	z.askAt = now + s.core.retransmitAfter(z.asked)
+}
+
+// askKnownAtLocked is when askKnownLocked has something to do.
+func (s *UDPSession) askKnownAtLocked() int64 {
+	z := s.seal
+	if z == nil || z.dial == nil || z.phase < sealWelcomed || s.err != nil || !s.core.awaitsReply() {
+		return never
+	}
+	since := max(s.core.heardAt(), s.keepalive.awaitingSince)
+	at := later(since, max(sealAskAfter*s.core.rtts().rto, int64(time.Second)))
+	return max(at, z.askAt)
+}
+
+// stillKnownLocked takes a WELCOME that may be the answer to that question.
+func (s *UDPSession) stillKnownLocked(body []byte) {
+	answer, gone := s.seal.dial.unknown(body)
+	if answer && gone {
+		s.failLocked(errReset)
+	}
+}
