@@ -194,7 +194,8 @@ func TestReportedLoss(t *testing.T) {
 		t.Run(c.what, func(t *testing.T) {
 			virtual(t, netem.Path{Delay: 30 * ms}, func(w *world) {
 				cfg := w.swift()
-				cfg.fecMin = 1 // there are always some
+				cfg.fecMin = 1              // there are always some
+				cfg.user = int64(time.Hour) // a burst may take every retransmission of a minute
 				client, server := w.join(cfg, w.swift())
 				c.there.Delay, c.back.Delay = 30*ms, 30*ms
 				w.check(w.net.SetPath(client.LocalAddr(), server.LocalAddr(), c.there))
