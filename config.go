@@ -38,7 +38,7 @@ type config struct {
 	memory                         *windowMemory
 	stream, ackNoDelay, writeDelay bool
 	rate                           int64                    // bytes a second, 0 for no limit
-	dgramQueue                     int                      // datagrams that wait
+	dgramsMax                      int                      // datagrams that wait
 	congestion                     func() CongestionControl // nil for the default
 	redundancy                     int                      // percent
 	keepAlive, idle, user          int64                    // 0 for never
@@ -78,7 +78,7 @@ func (s Settings) resolveFor(private PrivateKey) (*config, error) {
 		unproven: int64(unprovenTimeout), maxUnproven: unprovenMax, maxUnprovenPerPrefix: unprovenPerPrefix,
 		linger: s.CloseTimeout, socket: socketOptions{s.DSCP, s.ReadBuffer, s.WriteBuffer},
 		sndWnd: s.SendWindow, rcvWnd: s.ReceiveWindow, maxWnd: s.MaxWindow, mtu: s.MTU, memory: &processWindows,
-		dgramQueue: s.DatagramQueue,
+		dgramsMax: s.DatagramQueue,
 	}
 	if fec != nil {
 		c.repair = repairBudgetOf(s.RepairBudget)
@@ -89,8 +89,8 @@ func (s Settings) resolveFor(private PrivateKey) (*config, error) {
 	if c.mtu == 0 {
 		c.mtu = IKCP_MTU_DEF
 	}
-	if c.dgramQueue == 0 {
-		c.dgramQueue = dgramQueueDefault
+	if c.dgramsMax == 0 {
+		c.dgramsMax = dgramsDefault
 	}
 	if c.maxWnd == 0 {
 		c.maxWnd = autoWindowMax
@@ -122,7 +122,7 @@ func (c *config) checkRanges(s *Settings) error {
 		{"ReceiveWindow", int64(s.ReceiveWindow), 0, wndLimit, "1 to %d, or 0 for the default"},
 		{"MaxWindow", int64(c.maxWnd), autoWindow, autoWindowMax, "128 to %d, or 0 for the default"},
 		{"MTU", int64(s.MTU), 0, mtuLimit, "50 to %d, or 0 for the default"},
-		{"DatagramQueue", int64(s.DatagramQueue), 0, dgramQueueMax, "1 to %d, or 0 for the default"},
+		{"DatagramQueue", int64(s.DatagramQueue), 0, dgramsLimit, "1 to %d, or 0 for the default"},
 		{"RateLimit", s.RateLimit, 0, rateLimitMax, "1 to %d, or 0 for no limit"},
 		{"Redundancy", int64(s.Redundancy), math.MinInt, redundancyMax, "at most %d, negative for none, or 0 for the default"},
 		{"DSCP", int64(s.DSCP), 0, dscpMax, "0 to %d"},
@@ -138,9 +138,9 @@ func (c *config) checkRanges(s *Settings) error {
 
 const (
 	redundancyMax = 100
-	// dgramQueueDefault is a second's datagrams of a game, and dgramQueueMax 6 MB.
-	dgramQueueDefault = 64
-	dgramQueueMax     = 4096
+	// dgramsDefault is a second's datagrams of a game, and dgramsLimit 6 MB of full ones.
+	dgramsDefault = 64
+	dgramsLimit   = 4096
 	// rateLimitMax keeps the pacer's arithmetic within 64 bits.
 	rateLimitMax = 1 << 33
 )

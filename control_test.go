@@ -109,6 +109,19 @@ func TestBulkOverJitter(t *testing.T) {
 	})
 }
 
+// fixedWindows is bulk over path, with windows of 1024 segments and a common low-latency timing.
+func (w *world) fixedWindows(path netem.Path, interval int) *bulk {
+	w.Helper()
+	b := w.opened(w.config(nil, 0, 0), "10.0.0.2:2000", path)
+	for _, s := range []*UDPSession{b.c, b.s} {
+		s.SetWindowSize(1024, 1024)
+		s.SetNoDelay(1, interval, 2, 0)
+	}
+	go io.Copy(b, zeros{})
+	go io.Copy(b.counter(), b.s)
+	return b
+}
+
 // Where the delay jitters by half of the round trip, the acknowledgements of a round trip together tell
 // the rate, though the mean of what each tells is far below it: the rate does not sink from probe to
 // probe.
@@ -117,13 +130,7 @@ func TestJitterDoesNotLowerTheRate(t *testing.T) {
 	path := netem.Path{Delay: 50 * ms, Jitter: 100 * ms, Bandwidth: lighter[int64](1_250_000, 500_000), Loss: 0.1}
 	path.Queue = int(path.Bandwidth) / 10
 	virtual(t, netem.Path{}, func(w *world) {
-		b := w.opened(w.config(nil, 0, 0), "10.0.0.2:2000", path)
-		for _, s := range []*UDPSession{b.c, b.s} {
-			s.SetWindowSize(1024, 1024)
-			s.SetNoDelay(1, 10, 2, 0)
-		}
-		go io.Copy(b, zeros{})
-		go io.Copy(b.counter(), b.s)
+		b := w.fixedWindows(path, 10)
 		b.sleep(10 * time.Second)
 		b.want("jitter and loss", 20*time.Second, float64(path.Bandwidth)*0.76, 1.17)
 		b.close()
@@ -134,13 +141,7 @@ func TestJitterDoesNotLowerTheRate(t *testing.T) {
 func TestOverflowIsNotThePathsLoss(t *testing.T) {
 	path := netem.Path{Delay: 1370 * time.Microsecond, Bandwidth: 2_370_000, Queue: 7000, Loss: 0.17}
 	virtual(t, netem.Path{}, func(w *world) {
-		b := w.opened(w.config(nil, 0, 0), "10.0.0.2:2000", path)
-		for _, s := range []*UDPSession{b.c, b.s} {
-			s.SetWindowSize(1024, 1024)
-			s.SetNoDelay(1, 20, 2, 0)
-		}
-		go io.Copy(b, zeros{})
-		go io.Copy(b.counter(), b.s)
+		b := w.fixedWindows(path, 20)
 		b.sleep(lighter(6*time.Second, 2*time.Second))
 		b.want("then", 2*time.Second, float64(path.Bandwidth)*0.75, 1.15/(1-path.Loss))
 		b.close()
@@ -151,13 +152,7 @@ func TestOverflowIsNotThePathsLoss(t *testing.T) {
 func TestChanceDoesNotRaiseTheRate(t *testing.T) {
 	path := netem.Path{Delay: 10 * time.Millisecond, Bandwidth: 533_000, Queue: 5700, Loss: 0.18}
 	virtual(t, netem.Path{}, func(w *world) {
-		b := w.opened(w.config(nil, 0, 0), "10.0.0.2:2000", path)
-		for _, s := range []*UDPSession{b.c, b.s} {
-			s.SetWindowSize(1024, 1024)
-			s.SetNoDelay(1, 20, 2, 0)
-		}
-		go io.Copy(b, zeros{})
-		go io.Copy(b.counter(), b.s)
+		b := w.fixedWindows(path, 20)
 		b.sleep(5 * time.Second)
 		b.want("then", lighter(20*time.Second, 10*time.Second), float64(path.Bandwidth)*0.68, 1.09/(1-path.Loss))
 		b.close()

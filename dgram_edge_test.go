@@ -139,14 +139,14 @@ func TestDgramRepeats(t *testing.T) {
 // What waits to be read takes memory in proportion to what has come: a datagram of the path may bring 60.
 func TestDatagramsHoldWhatCame(t *testing.T) {
 	k := newCore(1, &discard{}, &packetPool{parent: &packets}, new(Snmp), 0)
-	for i := range uint32(dgramQueueDefault) {
+	for i := range uint32(dgramsDefault) {
 		k.onDgram(&header{cmd: cmdDGRAM, sn: i}, []byte{1})
 	}
 	held := 0
 	for k.dgramArrived() {
 		held += cap(k.receiveDgram())
 	}
-	if held > 16*dgramQueueDefault {
-		t.Errorf("%d bytes are held for %d", held, dgramQueueDefault)
+	if held > 16*dgramsDefault {
+		t.Errorf("%d bytes are held for %d", held, dgramsDefault)
 	}
 }

@@ -308,7 +308,7 @@ func TestDatagramErrors(t *testing.T) {
 func TestDatagramQueue(t *testing.T) {
 	virtual(t, netem.Path{Delay: time.Millisecond}, func(w *world) {
 		cfg := w.config(nil, 0, 0)
-		cfg.dgramQueue = 8
+		cfg.dgramsMax = 8
 		client, server := w.pair(cfg)
 		w.check(client.SendDatagram([]byte{255})) // finds out that the peer takes them
 		w.awaitIdle()

@@ -111,10 +111,7 @@ func (f *firstAnswer) compare(t *testing.T, seed uint64) (with, without time.Dur
 // A client that nobody knows does not wait longer for its first answer because it might be a stranger.
 // Where the server has not even asked for proof, the bound has changed nothing.
 func TestFirstAnswer(t *testing.T) {
-	paths := 240
-	if raceEnabled {
-		paths = 40
-	}
+	paths := lighter(240, 40)
 	noteSeed(t)
 	rnd := rand.New(rand.NewPCG(testSeed, 31))
 	same, promised, longer := 0, 0, 0
@@ -174,10 +171,7 @@ func TestFirstAnswerLimited(t *testing.T) {
 
 // Where much is lost, it never stops for good.
 func TestFirstAnswerLimitedLossy(t *testing.T) {
-	paths := 100
-	if raceEnabled {
-		paths = 20
-	}
+	paths := lighter(100, 20)
 	noteSeed(t)
 	rnd := rand.New(rand.NewPCG(testSeed, 32))
 	for range paths {

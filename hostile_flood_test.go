@@ -33,15 +33,7 @@ func TestUnprovenLimits(t *testing.T) {
 				cfg.maxUnproven, cfg.maxUnprovenPerPrefix = tt.all, tt.prefix
 				l := w.listen(cfg, "10.0.0.2:2000")
 				go drain(l)
-				in, out := 0, 0
-				w.watch(func(from, _ netip.AddrPort, b []byte) bool {
-					if from.Port() == 2000 {
-						out += len(b)
-					} else {
-						in += len(b)
-					}
-					return true
-				})
+				in, out := w.countBytes(2000)
 				flood := func(conv uint32) {
 					for host := range tt.hosts {
 						from := w.bind(fmt.Sprintf("10.0.1.%d:1", host))
@@ -60,8 +52,8 @@ func TestUnprovenLimits(t *testing.T) {
 					t.Errorf("%d sessions, want %d", n, tt.sessions)
 				}
 				w.look(func() {
-					if refused := int(l.Stats().Refused); refused != tt.hosts*tt.each-tt.sessions || out > 2*in {
-						t.Errorf("%d are refused; %d bytes are answered by %d", refused, in, out)
+					if refused := int(l.Stats().Refused); refused != tt.hosts*tt.each-tt.sessions || *out > 2**in {
+						t.Errorf("%d are refused; %d bytes are answered by %d", refused, *in, *out)
 					}
 				})
 				w.sleep(2 * unprovenTimeout)
@@ -79,6 +71,20 @@ func TestUnprovenLimits(t *testing.T) {
 			})
 		})
 	}
+}
+
+// countBytes counts the bytes of datagrams that do not come from that port, and of those that do.
+func (w *world) countBytes(port uint16) (in, out *int) {
+	in, out = new(int), new(int)
+	w.watch(func(from, _ netip.AddrPort, b []byte) bool {
+		if from.Port() == port {
+			*out += len(b)
+		} else {
+			*in += len(b)
+		}
+		return true
+	})
+	return in, out
 }
 
 // drain reads what the sessions of a listener receive, and closes them in the end.
@@ -226,15 +232,7 @@ func TestReplayedFirst(t *testing.T) {
 		l := w.listen(cfg, "10.0.0.2:2000")
 		go pour(l, func(*UDPSession) {})
 		recorded := l.sealed(forged(1, true))
-		in, out := 0, 0
-		w.watch(func(from, _ netip.AddrPort, b []byte) bool {
-			if from.Port() == 2000 {
-				out += len(b)
-			} else {
-				in += len(b)
-			}
-			return true
-		})
+		in, out := w.countBytes(2000)
 		for i := range replays {
 			w.bind(fmt.Sprintf("10.0.%d.%d:1", 1+i/250, 1+i%250)).WriteTo(recorded, l.Addr())
 			w.sleep(time.Millisecond)
@@ -244,8 +242,8 @@ func TestReplayedFirst(t *testing.T) {
 			t.Errorf("%d sessions", n)
 		}
 		w.look(func() {
-			if t.Logf("%d bytes for %d", out, in); out > 42_000*limit+3*in {
-				t.Errorf("%d bytes for %d", out, in)
+			if t.Logf("%d bytes for %d", *out, *in); *out > 42_000*limit+3**in {
+				t.Errorf("%d bytes for %d", *out, *in)
 			}
 		})
 		l.Close()

@@ -85,7 +85,7 @@ type KCP struct {
 	expired  uint64   // segments whose data was dropped for that
 
 	dgrams          *dgrams // nil before the first
-	dgramQueue      int     // most of them that wait
+	dgramsMax       int     // how many may wait to be sent, and how many to be read
 	segmentsSent    uint32  // transmissions of PUSHes and DGRAMs, and arrivals
 	segmentsArrived uint32
 
@@ -104,7 +104,7 @@ func newCore(conv uint32, sink datagramSink, pool *packetPool, count *Snmp, now 
 		lastActive: now,
 
 		roomAwaited: math.MinInt64 / 2,
-		dgramQueue:  dgramQueueDefault,
+		dgramsMax:   dgramsDefault,
 	}
 	if s, ok := sink.(inPlaceSink); ok {
 		k.out.inPlace = s

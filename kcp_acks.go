@@ -61,7 +61,7 @@ func (k *KCP) acknowledge(now int64, h *header, repeated bool, how arrival) {
 // tellsRanges says whether acknowledgements tell the peer ranges. Such a peer also allows for the delay
 // that we have announced.
 func (k *KCP) tellsRanges() bool {
-	return k.params.peer.features&featureRanges != 0 && k.caps.bothTakeRecords()
+	return k.peerHas(featureRanges)
 }
 
 // thinDelay is how long an acknowledgement may wait for others in a stream.

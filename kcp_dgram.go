@@ -4,7 +4,6 @@ import "time"
 
 // dgrams is the unreliable messages of a core (docs/protocol.md, Datagrams).
 type dgrams struct {
-	most    int // datagrams that wait to be sent, or to be read, at most
 	out     dgramQueue[*packet]
 	in      dgramQueue[[]byte] // of their own size: a small one does not hold a packet
 	ahead   int                // bytes sent since the stream had its share
@@ -19,7 +18,7 @@ type dgrams struct {
 // unreliable returns the state of datagrams, which there is none of before the first.
 func (k *KCP) unreliable() *dgrams {
 	if k.dgrams == nil {
-		k.dgrams = &dgrams{most: k.dgramQueue}
+		k.dgrams = new(dgrams)
 	}
 	return k.dgrams
 }
@@ -35,7 +34,7 @@ func (k *KCP) dgramsRefused() bool {
 }
 
 func (k *KCP) dgramsTaken() bool {
-	return k.params.peer.features&featureDgram != 0 && k.caps.bothTakeRecords()
+	return k.peerHas(featureDgram)
 }
 
 // sendDgram queues a copy of b. What waits for the peer's parameters asks for them.
@@ -43,7 +42,7 @@ func (k *KCP) sendDgram(now int64, b []byte) {
 	k.noteWrite(now)
 	d, p := k.unreliable(), k.pool.get()
 	p.data = p.mem[:copy(p.mem[:], b)]
-	if old, full := d.out.push(p, d.most); full {
+	if old, full := d.out.push(p, k.dgramsMax); full {
 		k.pool.put(old)
 	}
 }
@@ -171,7 +170,7 @@ func (k *KCP) onDgram(h *header, body []byte) {
 		return
 	}
 	d.received++
-	d.in.push(append(make([]byte, 0, len(body)), body...), d.most)
+	d.in.push(append(make([]byte, 0, len(body)), body...), k.dgramsMax)
 }
 
 // noteArrived counts the arrival of a segment that REPORT counts.

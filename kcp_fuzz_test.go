@@ -255,7 +255,7 @@ func wantCore(t testing.TB, k *KCP, now int64) {
 		for i := h.n - h.open; i < h.n; i++ {
 			inFlight += h.at(i).bytes
 		}
-		if h.inFlight != inFlight || h.open > h.n || h.n > sentMax || max(d.out.n, d.in.n) > k.dgramQueue {
+		if h.inFlight != inFlight || h.open > h.n || h.n > sentMax || max(d.out.n, d.in.n) > k.dgramsMax {
 			t.Fatalf("%+v of %d bytes in flight", d, inFlight)
 		}
 		if k.dgramsWait() && k.deadline() == never && !k.flushDue(now) {

@@ -20,9 +20,7 @@ type expiry struct {
 }
 
 // peerSkips says whether the peer takes SKIP.
-func (k *KCP) peerSkips() bool {
-	return k.params.peer.features&featureSkip != 0 && k.caps.bothTakeRecords()
-}
+func (k *KCP) peerSkips() bool { return k.peerHas(featureSkip) }
 
 // sendMessage queues a copy of b as one message, which is not worth being sent any more at at, never for as
 // long as it takes.

@@ -121,6 +121,11 @@ func (k *KCP) onRecord(h *header, kind uint8, body []byte) (ok bool) {
 	return true
 }
 
+// peerHas says whether the peer has announced a feature.
+func (k *KCP) peerHas(feature uint32) bool {
+	return k.params.peer.features&feature != 0 && k.caps.bothTakeRecords()
+}
+
 // peerAckDelay is the longest time that the peer delays an acknowledgement, otherwise where it has not
 // said.
 func (k *KCP) peerAckDelay(otherwise int64) int64 {

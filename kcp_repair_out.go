@@ -105,7 +105,7 @@ func (k *KCP) setRepairs(budget, floor float64) {
 
 // takesRepairs says whether the peer takes repairs and marks what is rebuilt from them.
 func (k *KCP) takesRepairs() bool {
-	return k.params.peer.features&featureRepairs != 0 && k.caps.bothTakeRecords() && !k.unconfirmed()
+	return k.peerHas(featureRepairs) && !k.unconfirmed()
 }
 
 // repairing says whether repairs take the place of FEC groups from now on.
