@@ -107,8 +107,9 @@ type Dialer struct {
 	// address fails: at the end of Timeout or of the context, else of the user timeout; and at once
 	// with syscall.ECONNREFUSED where the peer's machine says that nobody listens (ICMP), which the
 	// kernel tells of sockets that are connected, as those that Dial makes are. This costs a round
-	// trip. Listeners of this package answer without making a session; those of deployed
-	// peers may take the probe for the beginning of a session.
+	// trip. Listeners of this package answer without making a session, unless it is to be sealed (see
+	// Settings.Seal): then the session is there when dialling ends. Those of deployed peers may take the
+	// probe for the beginning of a session.
 	WaitForPeer bool
 	// OwnConn makes DialConn's PacketConn the session's, which closes it.
 	OwnConn bool

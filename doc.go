@@ -126,7 +126,8 @@
 //     wait for Accept, and who may join them. listener_unproven.go: those whose peers may be forged.
 //     timewait.go: those that have ended.
 //   - sess_*.go: what a session does. sess.go is its state, all types of it. Above sess_drive.go
-//     stand the ways in: sess_read.go, sess_write.go, sess_try.go, sess_copy.go, sess_oob.go, sess_dgram.go, sess_message.go,
+//     stand the ways in: sess_read.go, sess_write.go, sess_message.go, sess_try.go, sess_copy.go,
+//     sess_oob.go, sess_dgram.go,
 //     sess_close.go, sess_options.go and sess_input.go. Below it stands what driving has to see to:
 //     sess_teardown.go, sess_keepalive.go, sess_unproven.go, sess_gather.go, and sess_restart.go, for
 //     a peer that was restarted. notify.go: functions that are called where a goroutine would be

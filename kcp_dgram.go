@@ -2,7 +2,8 @@ package kcp
 
 import "time"
 
-// dgrams is the unreliable messages of a core (docs/protocol.md, Datagrams).
+// dgrams is the unreliable messages of a core, and what is known of all that is sent and not acknowledged,
+// REPs too (docs/protocol.md, Datagrams).
 type dgrams struct {
 	out     dgramQueue[*packet]
 	in      dgramQueue[[]byte] // of their own size: a small one does not hold a packet
@@ -112,7 +113,7 @@ func (k *KCP) noteUnreliable(now int64, ts uint32, size int) {
 	k.cc.Sent(time.Duration(now), size, k.bytesInFlight())
 }
 
-// noteSent counts a transmission of segment s of the stream, which a REPORT counts with DGRAMs.
+// noteSent counts a transmission of segment s of the stream, which a REPORT counts, too.
 func (k *KCP) noteSent(now int64, ts uint32, s *sendSegment) {
 	k.segmentsSent++
 	if d := k.dgrams; d != nil {
@@ -124,7 +125,7 @@ func (k *KCP) noteSent(now int64, ts uint32, s *sendSegment) {
 	}
 }
 
-// bytesInFlight is the number of bytes in flight, the stream's and of datagrams, headers included.
+// bytesInFlight is the number of bytes in flight, the stream's and of DGRAMs and REPs, headers included.
 func (k *KCP) bytesInFlight() int {
 	if k.dgrams == nil {
 		return k.snd.bytesInFlight
@@ -192,7 +193,7 @@ func (k *KCP) writeReport(now int64) {
 
 func (k *KCP) reportDue() bool { return k.dgrams != nil && k.dgrams.reports.due }
 
-// onReport takes a REPORT. What it tells of DGRAMs is what acknowledgements tell of the stream: bytes
+// onReport takes a REPORT. What it tells of DGRAMs and REPs is what acknowledgements tell of the stream: bytes
 // that were delivered, at what rate, in what time; and those lost.
 func (k *KCP) onReport(now int64, h *header, in *inputState) {
 	if k.dgrams == nil {

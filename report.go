@@ -125,7 +125,7 @@ func (h *sentHistory) expire(now, rtt int64) {
 	}
 }
 
-// expiresAt is when the next DGRAM is out of flight, never for none.
+// expiresAt is when the next DGRAM or REP is out of flight, never for none.
 func (h *sentHistory) expiresAt(rtt int64) int64 {
 	if h.open == 0 {
 		return never

@@ -59,8 +59,8 @@ func (s *UDPSession) MaxDatagramSize() int {
 
 // ReceiveDatagram waits for the next message of the peer's SendDatagram, in the order of arrival, until ctx
 // is over; then the error is ctx's. After the last one of a peer that has ended its stream, and after
-// CloseRead, it returns io.EOF, and otherwise the errors of Read. Up to Settings.DatagramQueue messages wait for it; beyond that
-// the oldest is dropped and counted in Stats.UnreliableDropped.
+// CloseRead, it returns io.EOF, and otherwise the errors of Read. Up to Settings.DatagramQueue messages
+// wait for it; beyond that the oldest is dropped and counted in Stats.UnreliableDropped.
 func (s *UDPSession) ReceiveDatagram(ctx context.Context) ([]byte, error) {
 	stop := context.AfterFunc(ctx, func() {
 		s.mu.Lock()

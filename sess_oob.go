@@ -82,8 +82,9 @@ func (s *UDPSession) oobMaxLocked() int {
 // unordered, and without repair if it is lost. The stream's datagrams go first. It is dropped, as
 // the path might drop it, where 64 wait for the socket already, the socket does not take even the
 // stream's, or these have timed out twice in a row, as the path carries less than is sent, or more
-// may not go to a peer that has not shown that it receives (see ListenConfig); then the result is nil, and Stats.OOBDropped and OutErrs count it. The session needs FEC, whose framing it
-// uses; the peer needs a handler. A first datagram that is out-of-band makes the session at a
+// may not go to a peer that has not shown that it receives (see ListenConfig); then the result is nil,
+// and Stats.OOBDropped and OutErrs count it. The session needs FEC, whose framing it uses; the peer
+// needs a handler. A first datagram that is out-of-band makes the session at a
 // listener with FEC, and one that is not sealed; while a session that begins with a Write waits to be
 // sealed, a round trip, they are dropped as well.
 func (s *UDPSession) SendOOB(b []byte) error {
