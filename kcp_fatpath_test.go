@@ -95,7 +95,8 @@ func TestWindowsFollowFatPaths(t *testing.T) {
 				send, peer = b.windowLimited(rounds * c.rtt)
 				arrived := float64(b.s.arrived()-before) * plainMSS / (rounds * c.rtt).Seconds() / float64(c.rate) / (1 - c.loss)
 				t.Logf("%.2f of what the path carries; windows of %d and %d segments", arrived, b.c.Stats().SendWindow, b.s.Stats().ReceiveWindow)
-				if arrived < 0.93 || send+peer > 0.01 {
+				// At a tenth of the rate jitter leaves few segments to a round.
+				if arrived < lighter(0.93, 0.9) || send+peer > 0.01 {
 					t.Errorf("the send window holds back in %.1f%% of the time, the peer's in %.1f%%", 100*send, 100*peer)
 				}
 				b.c.SetLinger(0)
