@@ -23,6 +23,7 @@ type envelope struct {
 	block   BlockCrypt  // nil for none
 	aead    cipher.AEAD // set instead of block
 	apart   bool        // aead need not work in place
+	heads   bool        // block decrypts the head of a datagram by itself
 	entropy Entropy
 	head    int // bytes in front of the payload
 	spare   int // of them, those that only a sealed datagram uses
@@ -47,7 +48,7 @@ func newEnvelope(block BlockCrypt) (envelope, error) {
 		e.entropy = aeadEntropy()
 		e.nonces, e.nonceLimit = &c.nonces, nonceLimit(e.head)
 	default:
-		e.block, e.head = block, blockHeaderSize
+		e.block, e.head, e.heads = block, blockHeaderSize, decryptsHeads(block)
 	}
 	return e, nil
 }
@@ -191,7 +192,8 @@ func (e *envelope) open(b []byte) (payload []byte, ok bool) {
 
 // openAll opens a batch, without any lock, and counts it. It returns the contents of those that
 // open and are from peer, from anyone if that is nil, at the front of the batch, and how many of
-// these did not open. demux finds those that are sealed, nil where none are.
+// these did not open. Where one has not, a flood may have begun, and the next ones are opened as far as
+// they look like ours. demux finds those that are sealed, nil where none are.
 func (e *envelope) openAll(batch []inbound, peer *peerAddr, demux *sealDemux, snmp *Snmp) (opened []inbound, failed uint64) {
 	var count Snmp
 	opened = batch[:0]
@@ -208,6 +210,10 @@ func (e *envelope) openAll(batch []inbound, peer *peerAddr, demux *sealDemux, sn
 			continue
 		}
 		if d.sealed == nil {
+			if count.InCsumErrors > 0 && e.alien(d.data) {
+				count.InCsumErrors++
+				continue
+			}
 			if payload, ok = e.open(d.data); !ok {
 				count.InCsumErrors++
 				continue
