@@ -9,16 +9,24 @@ type dgramQueue[T any] struct {
 
 // push appends p to a queue of at most so many. Where the oldest is dropped for it, it returns that.
 func (q *dgramQueue[T]) push(p T, most int) (old T, full bool) {
-	if q.ring == nil {
-		q.ring = make([]T, most)
-	}
-	if full = q.n == len(q.ring); full {
-		old = q.pop()
+	switch {
+	case q.n == most:
+		old, full = q.pop(), true
 		q.dropped++
+	case q.n == len(q.ring):
+		q.grow(most)
 	}
 	q.ring[(q.head+q.n)%len(q.ring)] = p
 	q.n++
 	return old, full
+}
+
+// grow makes room for twice as many, at most so many.
+func (q *dgramQueue[T]) grow(most int) {
+	ring := make([]T, min(max(8, 2*len(q.ring)), most))
+	n := copy(ring, q.ring[q.head:])
+	copy(ring[n:], q.ring[:q.head])
+	q.ring, q.head = ring, 0
 }
 
 // first returns the oldest datagram of a queue that is not empty.

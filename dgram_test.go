@@ -165,6 +165,28 @@ func TestDatagramsToOthers(t *testing.T) {
 	})
 }
 
+// What waits for a peer that turns out not to take datagrams is dropped, and counted.
+func TestDatagramsRefused(t *testing.T) {
+	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+		cfg := w.config(nil, 0, 0)
+		old := *cfg
+		l := w.listen(deployed(&old), "10.0.0.2:2000")
+		client := w.dial(cfg, l)
+		for range 20 {
+			w.check(client.SendDatagram([]byte("?")))
+		}
+		_, err := client.Write([]byte("hello"))
+		w.check(err)
+		server, err := l.AcceptKCP()
+		w.check(err)
+		w.awaitIdle()
+		if st := client.Stats(); st.UnreliableDropped != 20 || st.UnreliableSent != 0 {
+			t.Errorf("%d dropped, %d sent", st.UnreliableDropped, st.UnreliableSent)
+		}
+		closeAll(client, server, l)
+	})
+}
+
 // The first datagrams wait until it is known that the peer takes them: a round trip after it was heard.
 func TestFirstDatagrams(t *testing.T) {
 	virtual(t, netem.Path{Delay: 30 * time.Millisecond}, func(w *world) {

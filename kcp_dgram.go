@@ -105,6 +105,9 @@ func (k *KCP) noteUnreliable(now int64, ts uint32, size int) {
 	}
 	e := sentEntry{began: now, sentAt: now, ts: ts, segments: 1, dgrams: 1, bytes: size}
 	e.rate, e.appLimited = k.rate.snapshot(now, k.bytesInFlight() == 0)
+	if gone, ok := history.silent(now, k.rtt.rto+reportMinGap); ok {
+		k.cc.Lost(time.Duration(now), gone, k.bytesInFlight(), true)
+	}
 	k.charge(size)
 	k.segmentsSent++
 	e.sent = k.segmentsSent
@@ -141,10 +144,17 @@ func (k *KCP) dgramFlight() int64 {
 	return k.rtt.srtt
 }
 
-// expireDgrams takes out of flight what was sent a round trip ago.
+// expireDgrams takes out of flight what was sent a round trip ago, and drops what waits to be sent to a peer that
+// turns out not to take it.
 func (k *KCP) expireDgrams(now int64) {
-	if k.dgrams != nil {
-		k.dgrams.history.expire(now, k.dgramFlight())
+	d := k.dgrams
+	if d == nil {
+		return
+	}
+	d.history.expire(now, k.dgramFlight())
+	if d.out.n > 0 && k.dgramsRefused() {
+		d.out.dropped += uint64(d.out.n)
+		k.discardUnsent()
 	}
 }
 

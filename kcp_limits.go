@@ -149,7 +149,8 @@ func (k *KCP) noteLateEcho(now int64, sn, ts uint32, regular bool) {
 func (k *KCP) limitedBy(now int64) SendLimit {
 	queued := k.snd.queued() > 0 && !k.corked
 	_, resend := k.nextLost()
-	waiting, idle := k.snd.waiting(), !queued && k.snd.lost.n == 0
+	dgram := k.dgramsWait()
+	waiting, idle := k.snd.waiting(), !queued && k.snd.lost.n == 0 && !dgram
 	switch {
 	case k.out.full(): // and what is in flight may not have left
 		return LimitSocket
@@ -159,7 +160,7 @@ func (k *KCP) limitedBy(now int64) SendLimit {
 		return LimitPeerWindow
 	case k.cc != nil && k.cwndLimited():
 		return LimitCongestionWindow
-	case !resend && !(queued && k.sendRoom()):
+	case !resend && !dgram && !(queued && k.sendRoom()):
 		if f := &k.flow; (queued || k.snd.lost.n > 0) && (f.peerWnd < f.sendWnd || k.snd.nxt-k.snd.una < f.sendWnd) {
 			return LimitPeerWindow
 		}

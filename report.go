@@ -55,6 +55,7 @@ type sentHistory struct {
 	open     int   // of the newest entries, those whose DGRAMs and REPs are in flight
 	inFlight int   // bytes of those, headers included
 	until    int64 // when the history ends
+	unheard  int64 // when the oldest was sent that no REPORT has told of, where there is one
 
 	based bool  // lost is known
 	lost  int32 // segments that have not arrived of all that were sent before head
@@ -80,6 +81,9 @@ func (h *sentHistory) add(now int64, e sentEntry, rtt int64) {
 		h.ring = make([]sentEntry, sentMax)
 	}
 	h.inFlight += e.bytes
+	if h.n == 0 {
+		h.unheard = e.began
+	}
 	if h.n > 0 && h.open > 0 {
 		if last := h.at(h.n - 1); now-last.began <= rtt/sentRounds {
 			e.began = last.began
@@ -133,6 +137,36 @@ func (h *sentHistory) expiresAt(rtt int64) int64 {
 	return h.at(h.n-h.open).sentAt + rtt
 }
 
+// silentEntries is how many entries have to go unreported for persistent congestion: one REPORT, and what it
+// would have told of, may be lost.
+const silentEntries = 3
+
+// silent says whether no REPORT has come of anything that was sent over three timeouts, where each would have
+// had one within a timeout: persistent congestion
+// (https://www.rfc-editor.org/rfc/rfc9002#section-7.6). Those entries leave the history, as lost: their DGRAMs
+// and REPs have bytes bytes.
+func (h *sentHistory) silent(now, rto int64) (bytes int, ok bool) {
+	if h.n < silentEntries || now-h.unheard < 4*rto {
+		return 0, false
+	}
+	n := 0
+	for n < h.n && h.at(n).sentAt+rto <= now {
+		n++
+	}
+	if n < silentEntries || h.at(n-1).sentAt-h.unheard < 3*rto {
+		return 0, false
+	}
+	for range n {
+		bytes += h.at(0).bytes
+		h.drop()
+	}
+	h.based = false // of how many of them arrived there was no word
+	if h.n > 0 {
+		h.unheard = h.at(0).began
+	}
+	return bytes, true
+}
+
 // arrived takes a REPORT: so many segments had arrived, of which the newest was sent with ts. It returns
 // the newest entry sent by then, with the sums of all entries that end there, and how many of its
 // segments are lost.
@@ -147,6 +181,9 @@ func (h *sentHistory) arrived(ts, received uint32) (e sentEntry, lost int, ok bo
 	}
 	if !ok {
 		return e, 0, false
+	}
+	if h.n > 0 {
+		h.unheard = h.at(0).began
 	}
 	e.segments, e.dgrams, e.bytes = segments, dgrams, bytes
 	total := int32(e.sent - received)

@@ -62,15 +62,9 @@ func (s *UDPSession) MaxDatagramSize() int {
 // CloseRead, it returns io.EOF, and otherwise the errors of Read. Up to Settings.DatagramQueue messages
 // wait for it; beyond that the oldest is dropped and counted in Stats.UnreliableDropped.
 func (s *UDPSession) ReceiveDatagram(ctx context.Context) ([]byte, error) {
-	stop := context.AfterFunc(ctx, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.wakeLocked(s.dgramsWaitLocked())
-	})
-	defer stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for {
+	for waits := false; ; waits = true {
 		switch {
 		case s.closing.state != stateOpen:
 			return nil, s.opError("read", errClosed)
@@ -85,8 +79,18 @@ func (s *UDPSession) ReceiveDatagram(ctx context.Context) ([]byte, error) {
 		case ctx.Err() != nil:
 			return nil, s.opError("read", ctx.Err())
 		}
+		if !waits {
+			defer context.AfterFunc(ctx, s.wakeDatagrams)()
+		}
 		s.waitLocked(s.dgramsWaitLocked())
 	}
+}
+
+// wakeDatagrams lets ReceiveDatagram look again.
+func (s *UDPSession) wakeDatagrams() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wakeLocked(s.dgramsWaitLocked())
 }
 
 // dgramsWaitLocked returns the queue that ReceiveDatagram waits in.

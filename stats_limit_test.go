@@ -47,6 +47,15 @@ func TestSendLimit(t *testing.T) {
 				}
 			}()
 		}},
+		{"datagrams alone, twice the link", LimitPacing, path(slow), nil, func(l *load) {
+			l.s.Write(make([]byte, 1000))
+			go func() {
+				for !l.stopped.Load() {
+					l.s.SendDatagram(make([]byte, 1000))
+					time.Sleep(400 * time.Microsecond)
+				}
+			}()
+		}},
 		{"a small send window", LimitSendWindow, path(fast), small, bulk},
 		{"a small send window, nc=1", LimitSendWindow, path(fast), func(s, _ *UDPSession) {
 			s.SetNoDelay(1, 10, 2, 1)
