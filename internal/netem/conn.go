@@ -34,6 +34,7 @@ type Conn struct {
 	addr  *net.UDPAddr // local, in the other form
 
 	// Guarded by net.mu.
+	bound         netip.AddrPort // what the network knows c by: local, until Rebind
 	writeDeadline time.Duration
 	last          *link // of the datagram that was written last
 
@@ -54,6 +55,7 @@ func newConn(n *Network, at netip.AddrPort) *Conn {
 	c := &Conn{
 		net:           n,
 		local:         at,
+		bound:         at,
 		addr:          net.UDPAddrFromAddrPort(at),
 		limit:         DefaultReadBuffer,
 		readDeadline:  never,
@@ -179,10 +181,10 @@ func (c *Conn) write(b []byte, to netip.AddrPort) (int, error) {
 	}
 	pass := true
 	if n.tap != nil {
-		pass = n.callTapLocked(c.local, to, d.b)
+		pass = n.callTapLocked(c.bound, to, d.b)
 	}
 	if c.last == nil || c.last.to != to {
-		c.last = n.linkLocked(flow{c.local, to})
+		c.last = n.linkLocked(flow{c.bound, to})
 	}
 	n.submitLocked(c.last, d, pass)
 	return len(b), nil
@@ -225,7 +227,7 @@ func (c *Conn) Close() error {
 
 // closeLocked closes c, which is open. Network.mu is held.
 func (c *Conn) closeLocked() {
-	delete(c.net.conns, c.local)
+	delete(c.net.conns, c.bound)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true

@@ -129,32 +129,36 @@ func Pipe(seed uint64, ab, ba Path) (a, b *Conn, err error) {
 // *net.OpError around [ErrAddrInUse], net.ErrClosed, or a *net.AddrError for an addr of another
 // form or a wildcard address.
 func (n *Network) Listen(addr string) (*Conn, error) {
-	fail := func(err error) (*Conn, error) {
-		return nil, &net.OpError{Op: "listen", Net: "udp", Err: err}
-	}
-	at, err := netip.ParseAddrPort(addr)
-	if err != nil {
-		return fail(&net.AddrError{Err: err.Error(), Addr: addr})
-	}
-	if at.Addr().Unmap().IsUnspecified() {
-		return fail(&net.AddrError{Err: errUnspecified.Error(), Addr: addr})
-	}
-	at = unmap(at)
-
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.closed {
-		return fail(net.ErrClosed)
-	}
-	if at.Port() == 0 {
-		at = n.freePortLocked(at.Addr())
-	}
-	if at.Port() == 0 || n.conns[at] != nil {
-		return fail(ErrAddrInUse)
+	at, err := n.freeLocked(addr)
+	if err != nil {
+		return nil, &net.OpError{Op: "listen", Net: "udp", Err: err}
 	}
 	c := newConn(n, at)
 	n.conns[at] = c
 	return c, nil
+}
+
+// freeLocked returns addr, an IP literal with a port, if nothing is bound there.
+func (n *Network) freeLocked(addr string) (netip.AddrPort, error) {
+	at, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return at, &net.AddrError{Err: err.Error(), Addr: addr}
+	}
+	at = unmap(at)
+	switch {
+	case at.Addr().IsUnspecified():
+		return at, &net.AddrError{Err: errUnspecified.Error(), Addr: addr}
+	case n.closed:
+		return at, net.ErrClosed
+	case at.Port() == 0:
+		at = n.freePortLocked(at.Addr())
+	}
+	if at.Port() == 0 || n.conns[at] != nil {
+		return at, ErrAddrInUse
+	}
+	return at, nil
 }
 
 // freePortLocked returns ip with a port free there, or with port 0 if none is.
