@@ -134,6 +134,7 @@ func pingPong(a, b end, rounds int) error {
 
 // Everything arrives once and in order, both ways, at a peer that shares no code with this package.
 func TestInterop(t *testing.T) {
+	virtualOnly(t)
 	const ms = time.Millisecond
 	paths := []struct {
 		name string

@@ -25,7 +25,13 @@ const (
 	// raceVariable is the environment variable that, if not empty, wants the race detector to be
 	// on.
 	raceVariable = "KCP_WANT_RACE"
+	// socketsVariable is the environment variable that, if not empty, leaves out what runs in virtual
+	// time over the emulated network: all that is the same whatever reads and writes sockets.
+	socketsVariable = "KCP_TEST_SOCKETS"
 )
+
+// socketsOnly is whether socketsVariable is set.
+var socketsOnly = os.Getenv(socketsVariable) != ""
 
 // TestMain checks once for leaks, when everything has run and what lingers has gone.
 func TestMain(m *testing.M) {

@@ -42,6 +42,7 @@ func virtual(t *testing.T, path netem.Path, f func(w *world)) {
 // virtualSeed is virtual with a given seed for the network.
 func virtualSeed(t *testing.T, seed uint64, path netem.Path, f func(w *world)) {
 	t.Helper()
+	virtualOnly(t)
 	noteSeed(t)
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, net: netem.New(seed), sched: NewTimedSched(1), snmp: newSnmp(), convs: newConvs(seed)}
@@ -53,6 +54,14 @@ func virtualSeed(t *testing.T, seed uint64, path netem.Path, f func(w *world)) {
 		w.net.Close()
 		w.sched.Close()
 	})
+}
+
+// virtualOnly skips a test that uses no socket of the system, where only those are wanted that do.
+func virtualOnly(t *testing.T) {
+	t.Helper()
+	if socketsOnly {
+		t.Skip("in virtual time, over no socket of the system")
+	}
 }
 
 // config returns the configuration of sessions in this world.
