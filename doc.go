@@ -51,6 +51,8 @@
 //   - syscall.ECONNRESET when the peer closed and threw away what it had not read, or was restarted
 //     and has no such session any more,
 //   - syscall.EPIPE when CloseWrite was called,
+//   - [ErrKeyDiffers] or [ErrNotSealed] when the session has to be sealed, and the peer cannot: another
+//     key, or none,
 //   - syscall.ECONNABORTED, and the cause, when the socket failed; a read error of a PacketConn of
 //     the caller's, or a read deadline that was set on it, is the cause then.
 //

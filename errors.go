@@ -24,10 +24,13 @@ var (
 	errNoAEAD   = pkgerrors.New("kcp: the cipher.AEAD is nil")
 )
 
-// Errors of sessions that have to be sealed.
+// Errors of sessions that have to be sealed, of dialling with WaitForPeer, or of Read and Write without.
 var (
-	errKeyDiffers = pkgerrors.New("the session cannot be sealed: the peer has another key than ServerKey or Block")
-	errCannotSeal = pkgerrors.New("the session cannot be sealed: the peer answers, and does not seal")
+	// ErrKeyDiffers is found by errors.Is where the peer has another key than Settings.ServerKey or Block. A
+	// peer with another Block often says nothing at all, and the error is syscall.ETIMEDOUT.
+	ErrKeyDiffers error = pkgerrors.New("the session cannot be sealed: the peer has another key than ServerKey or Block")
+	// ErrNotSealed is found by errors.Is where the peer answers, and does not seal.
+	ErrNotSealed error = pkgerrors.New("the session cannot be sealed: the peer answers, and does not seal")
 )
 
 // Errors of calls that this session, listener or PacketConn does not support.

@@ -57,9 +57,9 @@ func (z *sessionSeal) refusal() error {
 	case z.dial == nil:
 		return nil
 	case z.dial.differs:
-		return errKeyDiffers
+		return ErrKeyDiffers
 	case z.refusals > 0:
-		return errCannotSeal
+		return ErrNotSealed
 	}
 	return nil
 }
