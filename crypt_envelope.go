@@ -190,11 +190,15 @@ func (e *envelope) open(b []byte) (payload []byte, ok bool) {
 	return b, true
 }
 
+// openDrops counts the datagrams that were dropped as they did not open, and those that had been received
+// before.
+type openDrops struct{ invalid, replays uint64 }
+
 // openAll opens a batch, without any lock, and counts it. It returns the contents of those that
 // open and are from peer, from anyone if that is nil, at the front of the batch, and how many of
-// these did not open. Where one has not, a flood may have begun, and the next ones are opened as far as
-// they look like ours. demux finds those that are sealed, nil where none are.
-func (e *envelope) openAll(batch []inbound, peer *peerAddr, demux *sealDemux, snmp *Snmp) (opened []inbound, failed uint64) {
+// these were dropped, and why. Where one has not opened, a flood may have begun, and the next ones are opened
+// as far as they look like ours. demux finds those that are sealed, nil where none are.
+func (e *envelope) openAll(batch []inbound, peer *peerAddr, demux *sealDemux, snmp *Snmp) (opened []inbound, drops openDrops) {
 	var count Snmp
 	opened = batch[:0]
 	for _, d := range batch {
@@ -222,9 +226,9 @@ func (e *envelope) openAll(batch []inbound, peer *peerAddr, demux *sealDemux, sn
 		d.data = payload
 		opened = append(opened, d)
 	}
-	failed = count.InCsumErrors
+	drops = openDrops{count.InCsumErrors, count.InReplays}
 	snmp.fold(&count)
-	return opened, failed
+	return opened, drops
 }
 
 // openSealed opens a sealed datagram, and says so in it. Any other is as it was. ok is false for one that

@@ -42,7 +42,7 @@ func DialWithOptions(raddr string, block BlockCrypt, dataShards, parityShards in
 		return nil, err
 	}
 	sock := newOwnSocket(conn)
-	if err := sock.configure(cfg.socket); err != nil {
+	if err := sock.configure(cfg); err != nil {
 		return nil, err
 	}
 	return cfg.dial(randomConv(), conn.RemoteAddr(), sock), nil
@@ -149,7 +149,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 		return nil, err
 	}
 	sock := newOwnSocket(udp)
-	if err := sock.configure(cfg.socket); err != nil {
+	if err := sock.configure(cfg); err != nil {
 		return nil, err
 	}
 	s := cfg.dial(d.conv(), udp.RemoteAddr(), sock)
@@ -241,7 +241,7 @@ func (c *config) dialConn(conv uint32, raddr net.Addr, ownConn bool, conn net.Pa
 	if err := sock.checkReach(addr); err != nil {
 		return nil, err
 	}
-	if err := sock.configure(c.socket); err != nil {
+	if err := sock.configure(c); err != nil {
 		return nil, err
 	}
 	return c.dial(conv, addr, sock), nil
@@ -256,6 +256,7 @@ func (c *config) dial(conv uint32, addr net.Addr, sock *socket) *UDPSession {
 	s := newSession(c, sock, nil, conv, sock.destination(from, addr))
 	s.source = sourceOf(sock, &s.to)
 	c.snmp.opened(&c.snmp.ActiveOpens)
+	process.addSession(s)
 	sock.start(s)
 	return s
 }

@@ -18,6 +18,7 @@ func FuzzControlMessages(f *testing.F) {
 	stamp := controlMessage(unix.SOL_SOCKET, unix.SCM_TIMESTAMP, make([]byte, 16))
 	for _, b := range [][]byte{
 		nil, gro, append(bytes.Clone(stamp), gro...), append(bytes.Clone(gro), stamp...), gro[:unix.CmsgLen(2)], gro[:5],
+		controlMessage(unix.SOL_SOCKET, unix.SO_RXQ_OVFL, []byte{1, 0, 0, 0}),
 		make([]byte, 128), controlMessage(unix.SOL_UDP, unix.UDP_GRO, []byte{255, 255, 255, 255}),
 		controlMessage(unix.SOL_UDP, unix.UDP_GRO, []byte{1, 0}),
 	} {
@@ -26,7 +27,7 @@ func FuzzControlMessages(f *testing.F) {
 	}
 	from := peerAddr{}
 	f.Fuzz(func(t *testing.T, b []byte, length uint16) {
-		size := gsoSegmentSize(bytes.Clone(b))
+		size, _ := parseControl(bytes.Clone(b))
 		if size < 0 || size > math.MaxInt32 || size > 0 && len(b) < unix.CmsgLen(4) {
 			t.Fatalf("a size of %d from %x", size, b)
 		}
@@ -96,7 +97,7 @@ func FuzzRxBatch(f *testing.F) {
 			if h.hdr.Flags&unix.MSG_CTRUNC != 0 && h.len > mtuLimit {
 				data = nil
 			}
-			size := gsoSegmentSize(b.cmsgs[i].b[:h.hdr.Controllen])
+			size, _ := parseControl(b.cmsgs[i].b[:h.hdr.Controllen])
 			count := 1
 			if size > 0 {
 				count = (len(data) + size - 1) / size

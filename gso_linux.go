@@ -76,7 +76,7 @@ type cmsgBuf struct {
 	b [24]byte // CmsgSpace(2) where it is largest
 }
 
-// rxCmsgBuf is the room for the control messages of a received message: UDP_GRO's, and those that
+// rxCmsgBuf is the room for the control messages of a received message: UDP_GRO's, SO_RXQ_OVFL's, and those that
 // the socket's owner may have asked the kernel for (packet information, time stamps).
 type rxCmsgBuf struct {
 	_ [0]uint64
@@ -93,20 +93,25 @@ func (c *cmsgBuf) putSegmentSize(size int) int {
 	return unix.CmsgSpace(2)
 }
 
-// gsoSegmentSize returns the length in bytes of the datagrams that GRO has joined into a message
-// with the control messages b, 0 if the message is one datagram.
-func gsoSegmentSize(b []byte) int {
+// parseControl returns what the control messages b of a message tell: the length in bytes of the datagrams
+// that GRO has joined into it, 0 if it is one datagram; and how many the socket has dropped, see overflow,
+// 0 where that is not told.
+func parseControl(b []byte) (size int, dropped uint32) {
 	for len(b) >= unix.CmsgLen(0) {
 		h, data, rest, err := unix.ParseOneSocketControlMessage(b)
 		if err != nil {
-			return 0
+			break
 		}
-		if h.Level == unix.SOL_UDP && h.Type == unix.UDP_GRO && len(data) >= 4 {
-			return max(0, int(int32(binary.NativeEndian.Uint32(data))))
+		switch {
+		case len(data) < 4:
+		case h.Level == unix.SOL_UDP && h.Type == unix.UDP_GRO && size == 0:
+			size = max(0, int(int32(binary.NativeEndian.Uint32(data))))
+		case h.Level == unix.SOL_SOCKET && h.Type == unix.SO_RXQ_OVFL:
+			dropped = binary.NativeEndian.Uint32(data)
 		}
 		b = rest
 	}
-	return 0
+	return size, dropped
 }
 
 // split appends the datagrams of a received message to in: one if size is 0, otherwise datagrams of

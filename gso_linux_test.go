@@ -108,27 +108,34 @@ func controlMessage(level, kind int32, data []byte) []byte {
 	return b
 }
 
-func TestGSOSegmentSize(t *testing.T) {
-	size := func(n int32) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(n)) }
-	gro := controlMessage(unix.SOL_UDP, unix.UDP_GRO, size(1400))
+func TestParseControl(t *testing.T) {
+	number := func(n int32) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(n)) }
+	gro := controlMessage(unix.SOL_UDP, unix.UDP_GRO, number(1400))
 	other := controlMessage(unix.SOL_SOCKET, unix.SCM_TIMESTAMP, make([]byte, 16))
+	drops := controlMessage(unix.SOL_SOCKET, unix.SO_RXQ_OVFL, number(7))
 	for _, c := range []struct {
-		name string
-		b    []byte
-		want int
+		name  string
+		b     []byte
+		size  int
+		drops uint32
 	}{
-		{"none", nil, 0},
-		{"alone", gro, 1400},
-		{"behind another", slices.Concat(other, gro), 1400},
-		{"only another", other, 0},
-		{"cut short", gro[:unix.CmsgLen(2)], 0},
-		{"header cut short", gro[:5], 0},
-		{"negative", controlMessage(unix.SOL_UDP, unix.UDP_GRO, size(-1)), 0},
-		{"too small", controlMessage(unix.SOL_UDP, unix.UDP_GRO, []byte{1, 2}), 0},
-		{"length 0", make([]byte, unix.CmsgSpace(4)), 0},
+		{"none", nil, 0, 0},
+		{"alone", gro, 1400, 0},
+		{"behind another", slices.Concat(other, gro), 1400, 0},
+		{"only another", other, 0, 0},
+		{"drops", drops, 0, 7},
+		{"drops, then a size", slices.Concat(drops, gro), 1400, 7},
+		{"a size, then drops", slices.Concat(gro, other, drops), 1400, 7},
+		{"drops, cut short", slices.Concat(gro, drops[:unix.CmsgLen(2)]), 1400, 0},
+		{"drops, too small", controlMessage(unix.SOL_SOCKET, unix.SO_RXQ_OVFL, []byte{1, 2}), 0, 0},
+		{"cut short", gro[:unix.CmsgLen(2)], 0, 0},
+		{"header cut short", gro[:5], 0, 0},
+		{"negative", controlMessage(unix.SOL_UDP, unix.UDP_GRO, number(-1)), 0, 0},
+		{"too small", controlMessage(unix.SOL_UDP, unix.UDP_GRO, []byte{1, 2}), 0, 0},
+		{"length 0", make([]byte, unix.CmsgSpace(4)), 0, 0},
 	} {
-		if got := gsoSegmentSize(c.b); got != c.want {
-			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		if size, drops := parseControl(c.b); size != c.size || drops != c.drops {
+			t.Errorf("%s: %d and %d drops, want %d and %d", c.name, size, drops, c.size, c.drops)
 		}
 	}
 }

@@ -164,7 +164,7 @@ func (lc *ListenConfig) ListenConn(conn net.PacketConn) (*Listener, error) {
 // listen makes a listener on socks. After an error it has closed those that the package opened.
 func (c *config) listen(socks ...*socket) (*Listener, error) {
 	for i, sock := range socks {
-		if err := sock.configure(c.socket); err != nil {
+		if err := sock.configure(c); err != nil {
 			for _, sock := range append(socks[:i:i], socks[i+1:]...) {
 				sock.discard()
 			}
@@ -201,6 +201,7 @@ func newListener(cfg *config, socks ...*socket) *Listener {
 	l.seal = newListenerSeal(cfg)
 	l.check.init()
 	l.task = cfg.sched.task(l.onTimer)
+	process.addListener(l)
 	for _, sock := range socks {
 		sock.start(newListenerReader(l, sock))
 	}

@@ -27,7 +27,10 @@ type Listener struct {
 	displaced int              // of them, those that have made way for others
 	ways      waysToMake       // sessions that are to do so
 	from      map[peerAddr]int // how many of them each prefix has, where that is limited
+	opened    uint64           // sessions made
+	accepted  uint64           // of them, those that Accept has returned
 	rejected  uint64           // first datagrams that made no session, as a limit was reached
+	crowded   uint64           // of them, those for which the backlog was full
 	arrived   sync.Cond        // Accept waits for it
 	acceptBy  int64            // deadline, never for none
 	closed    bool
@@ -35,8 +38,8 @@ type Listener struct {
 	reading   int           // readers that have not ended
 	done      chan struct{} // closed when there are none
 
-	shut    atomic.Bool   // closed, for whoever holds a session's lock
-	invalid atomic.Uint64 // datagrams that did not open
+	shut   atomic.Bool // closed, for whoever holds a session's lock
+	counts listenerCounts
 }
 
 // onTimer wakes Accept, and forgets sessions that ended long ago.
@@ -79,11 +82,15 @@ func (l *Listener) admit(from peerAddr, asked bool, open func() *UDPSession) *UD
 	if !l.hasRoomLocked(prefix, asked) || !l.withinLimitLocked() && !(asked && l.makeWayLocked(clock())) {
 		if !asked {
 			l.rejected++
+			if l.backlog.full(asked) {
+				l.crowded++
+			}
 		}
 		return nil
 	}
 	s := open()
 	l.open++
+	l.opened++
 	if !asked {
 		l.unproven.add(s)
 	}
@@ -157,16 +164,7 @@ func (l *Listener) readFailed(err error) {
 	l.err = err
 	l.arrived.Broadcast()
 	l.mu.Unlock()
-	var sessions []*UDPSession
-	for i := range l.table {
-		sh := &l.table[i]
-		sh.mu.Lock()
-		for _, s := range sh.sessions {
-			sessions = append(sessions, s)
-		}
-		sh.mu.Unlock()
-	}
-	for _, s := range append(sessions, l.seal.sessions()...) {
+	for s := range l.Sessions() {
 		s.abort(err)
 	}
 }
@@ -176,6 +174,7 @@ func (l *Listener) readEnded() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.reading--; l.reading == 0 {
+		process.removeListener(l)
 		close(l.done)
 	}
 }
@@ -216,6 +215,7 @@ func (l *Listener) AcceptContext(ctx context.Context) (*UDPSession, error) {
 			l.arrived.Signal() // this one may have been woken for a session
 			return nil, l.opError("accept", ctx.Err())
 		case l.backlog.len() > 0:
+			l.accepted++
 			return l.backlog.pop(), nil
 		case l.err != nil:
 			return nil, l.opError("accept", l.err)
@@ -333,16 +333,6 @@ func (l *Listener) SetWriteBuffer(bytes int) error {
 // its address, and returns the first error. The connections are not to be read, written or closed.
 func (l *Listener) Control(f func(conn net.PacketConn) error) error {
 	return l.eachSocket(func(sock *socket) error { return f(sock.conn) })
-}
-
-// Stats returns the listener's statistics, also those of one that was closed.
-func (l *Listener) Stats() ListenerStats {
-	halfOpen := l.seal.halfOpen()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return ListenerStats{
-		HalfOpen: halfOpen, Sessions: l.open, Backlog: l.backlog.len(), Refused: l.rejected, InvalidInputs: l.invalid.Load(),
-	}
 }
 
 // succeed makes the session that next is of, in the place of s.

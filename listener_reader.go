@@ -30,10 +30,8 @@ func newListenerReader(l *Listener, sock *socket) *listenerReader {
 // goes in one batch.
 func (l *listenerReader) receive(batch []inbound, now int64) {
 	var current *UDPSession // locked
-	batch, failed := l.cfg.env.openAll(batch, nil, l.demux, l.cfg.snmp)
-	if failed > 0 {
-		l.invalid.Add(failed)
-	}
+	batch, drops := l.cfg.env.openAll(batch, nil, l.demux, l.cfg.snmp)
+	l.counts.dropped(drops)
 	for i := range batch {
 		d := &batch[i]
 		c, ok := parseContents(d.data)
@@ -74,6 +72,7 @@ func (l *listenerReader) sessionOf(d *inbound, c *contents, ok bool, now int64) 
 	s := l.route(*d, c, ok, now)
 	if s == nil {
 		atomic.AddUint64(&l.cfg.snmp.InErrs, 1)
+		l.counts.foreign.Add(1)
 		if ok {
 			l.replyUnknown(*d, c, now)
 		}

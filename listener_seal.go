@@ -170,6 +170,7 @@ func (l *listenerReader) helloFrom(d *inbound, c *contents, now int64) (s *UDPSe
 	out := z.hs.hello(&in, func() uint32 { made = z.newPeer(); return made.index }, z.known)
 	if h := out.shake; h != nil && out.isNew {
 		made.shake = h
+		l.counts.handshakes.Add(1)
 		made.peer.Store(h.hello.index)
 		made.opener.Store(h.opener)
 		l.task.arm(now + halfOpenLife)
@@ -197,6 +198,7 @@ func (l *listenerReader) helloTaken(d *inbound, c *contents, r *handshakeRecords
 		}
 		s = l.earlySession(out.shake)
 	case helloRetried:
+		l.counts.retried.Add(1)
 		answer = appendRecord(nil, recordRetry, out.body)
 	case helloAnswered:
 		answer = appendRecord(nil, recordWelcome, out.body)
@@ -204,6 +206,7 @@ func (l *listenerReader) helloTaken(d *inbound, c *contents, r *handshakeRecords
 		if pattern(r.hello[0]) != patternKey && !l.seal.required || len(r.hello) == 0 {
 			return nil, false // it counts as none
 		}
+		l.counts.failed.Add(1)
 		answer = appendRecord(nil, recordWelcome)
 	default:
 		return nil, true
@@ -266,6 +269,7 @@ func (l *listenerReader) sealProven(p *sealedPeer, d *inbound, now int64) {
 	h := p.shake
 	p.shake = nil
 	z.hs.finish(h, now)
+	l.counts.finished.Add(1)
 	z.shakes.Unlock()
 	key := sessionKey{d.from, h.conv}
 	var before []*UDPSession

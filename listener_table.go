@@ -27,6 +27,17 @@ func (t *sessionTable) shard(from peerAddr) *demuxShard {
 	return &t[maphash.Comparable(demuxSeed, from)%demuxShards]
 }
 
+// list returns the shard's sessions.
+func (sh *demuxShard) list() []*UDPSession {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	list := make([]*UDPSession, 0, len(sh.sessions))
+	for _, s := range sh.sessions {
+		list = append(list, s)
+	}
+	return list
+}
+
 // remove takes a session that has ended out of the shard, and remembers it, unless a newer one has
 // taken its place.
 func (sh *demuxShard) remove(key sessionKey, s *UDPSession, end timeWait) {

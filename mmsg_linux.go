@@ -17,8 +17,8 @@ type batchIO struct {
 	gro     bool // UDP_GRO is on
 }
 
-// newBatchIO returns nil when c gives no access to its descriptor. It switches offload on for owned
-// sockets only, as others may be read by their owner, or used for something else.
+// newBatchIO returns nil when c gives no access to its descriptor. It switches offload on, and the
+// counting of drops, for owned sockets only, as others may be read by their owner, or used for something else.
 func newBatchIO(c *net.UDPConn, owned bool) *batchIO {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -30,6 +30,7 @@ func newBatchIO(c *net.UDPConn, owned bool) *batchIO {
 		b.six = err == nil && domain == unix.AF_INET6
 		if owned {
 			b.segment, b.gro = probeOffload(int(fd))
+			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1)
 		}
 	})
 	return b
@@ -57,4 +58,10 @@ func (b *batchIO) unread() bool {
 	n := 0
 	b.raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
 	return n > 0
+}
+
+// receiveBuffer is the size of the socket's receive buffer in bytes, as SetReadBuffer counts them.
+func (b *batchIO) receiveBuffer() (size int) {
+	b.raw.Control(func(fd uintptr) { size, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF) })
+	return size / 2 // the kernel doubles it for its own bookkeeping
 }

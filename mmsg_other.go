@@ -15,6 +15,8 @@ func newBatchIO(*net.UDPConn, bool) *batchIO { return nil }
 
 func (b *batchIO) unread() bool { return false }
 
+func (b *batchIO) receiveBuffer() int { return 0 }
+
 func (s *socket) gsoSegments(int) int { return 0 }
 
 func (s *socket) sendBatch(list []outbound) (done, refused int, full bool, err error) {

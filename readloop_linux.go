@@ -22,6 +22,7 @@ type rxBatch struct {
 	bufs  [][]byte
 	used  int       // messages that the last recv has filled
 	in    []inbound // result of inbound, used again
+	drops uint32    // the socket's counter of what it has dropped, 0 where inbound was not told
 }
 
 // A batch of rxPlain has many buffers for one datagram each. A batch of rxGRO, for sockets with
@@ -79,7 +80,7 @@ func (b *rxBatch) recv(fd uintptr) (n int, errno syscall.Errno) {
 
 // inbound returns the datagrams of the first n messages, valid until the next call of recv.
 func (b *rxBatch) inbound(n int) []inbound {
-	b.in = b.in[:0]
+	b.in, b.drops = b.in[:0], 0
 	for i := range n {
 		h := &b.hdrs[i]
 		from := peerAddr{udp: parseRawAddr(b.names[i][:min(h.hdr.Namelen, unix.SizeofSockaddrInet6)])}
@@ -87,7 +88,10 @@ func (b *rxBatch) inbound(n int) []inbound {
 		if h.hdr.Flags&unix.MSG_CTRUNC != 0 && h.len > mtuLimit {
 			data = nil // the datagrams' length is lost, as the control message was truncated
 		}
-		size := gsoSegmentSize(b.cmsgs[i].b[:h.hdr.Controllen])
+		size, drops := parseControl(b.cmsgs[i].b[:h.hdr.Controllen])
+		if drops != 0 {
+			b.drops = drops
+		}
 		b.in = split(b.in, data, size, from)
 	}
 	return b.in
@@ -134,7 +138,11 @@ func (s *socket) readBatches(in receiver) error {
 		}
 		failures = 0
 		now := clock()
-		in.receive(b.inbound(n), now)
+		batch := b.inbound(n)
+		if b.drops != 0 {
+			s.noteOverflow(b.drops)
+		}
+		in.receive(batch, now)
 		s.unreadAt.Store(now)
 		s.unread.Store(false)
 	}

@@ -7,12 +7,12 @@ import (
 
 // receive takes a batch of datagrams for a dialled session from its socket's reader, at now.
 func (s *UDPSession) receive(batch []inbound, now int64) {
-	batch, failed := s.cfg.env.openAll(batch, s.source.addr, s.sealedDemux(), s.cfg.snmp)
-	if len(batch) == 0 && failed == 0 {
+	batch, drops := s.cfg.env.openAll(batch, s.source.addr, s.sealedDemux(), s.cfg.snmp)
+	if len(batch) == 0 && drops.invalid == 0 {
 		return
 	}
 	lockSpinning(&s.mu)
-	s.total.InCsumErrors += failed
+	s.total.InCsumErrors += drops.invalid
 	if len(batch) == 0 {
 		s.mu.Unlock()
 		return

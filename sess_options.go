@@ -319,7 +319,8 @@ func (s *UDPSession) Stats() Stats {
 		Duplicates: n.RepeatSegs, FECRecovered: n.FECRecovered,
 		FECWasted:     n.FECParityShards - min(n.FECRecovered, n.FECParityShards),
 		InvalidInputs: n.InCsumErrors + n.KCPInErrors + n.FECErrs, OOBDropped: s.oobDropped,
-		LastHeard: time.Duration(now - s.core.heardAt()), Age: time.Duration(now - s.created),
+		ReceiveDrops: s.sock.overflow.total.Load(),
+		LastHeard:    time.Duration(now - s.core.heardAt()), Age: time.Duration(now - s.created),
 	}
 	st.SendLimit, st.TimeLimited = s.limits.limit, s.limits.times(now)
 	s.core.fill(now, &st)

@@ -172,6 +172,7 @@ func (s *UDPSession) leave() {
 	if s.owner != nil {
 		s.owner.remove(s)
 	} else {
+		process.removeSession(s)
 		s.sock.close()
 	}
 	s.mu.Lock()
@@ -183,6 +184,7 @@ func (s *UDPSession) leave() {
 
 // readEnded notes that the socket of a dialled session is not read any more.
 func (s *UDPSession) readEnded() {
+	process.removeSession(s)
 	s.mu.Lock()
 	s.readerEnded = true
 	s.signalDoneLocked()

@@ -62,6 +62,8 @@ type Snmp struct {
 	EarlyRefused uint64 // of those that were dialled, with early data that was not taken at once
 	InReplays    uint64 // sealed datagrams dropped that had been received before
 	InUnsealed   uint64 // datagrams dropped as they were not sealed, in sessions that are or have to be
+
+	RcvbufErrs uint64 // datagrams that the kernel dropped as a receive buffer was full, see Stats.ReceiveDrops
 }
 
 const snmpFields = int(unsafe.Sizeof(Snmp{}) / 8)

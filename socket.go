@@ -31,6 +31,9 @@ type socket struct {
 	ended     atomic.Bool   // set when the reader has stopped reading
 	push      *pushReader   // in place of a reader where conn is a PacketPusher
 
+	overflow overflow
+	snmp     *Snmp // counts it
+
 	unreadAt atomic.Int64 // when unread was determined, or the reader read
 	unread   atomic.Bool  // something was waiting to be read
 
@@ -40,7 +43,7 @@ type socket struct {
 
 // newSocket wraps conn. An owned one gets what makes it fast; of any other nothing is changed.
 func newSocket(conn net.PacketConn, owned bool) *socket {
-	s := &socket{conn: conn, owned: owned}
+	s := &socket{conn: conn, owned: owned, snmp: DefaultSnmp}
 	if udp, ok := conn.(*net.UDPConn); ok {
 		s.udp = udp
 		s.connected = udp.RemoteAddr() != nil
@@ -205,8 +208,10 @@ func (s *socket) setWriteBuffer(bytes int) error {
 // socketOptions are the settings of a socket, 0 for what it has.
 type socketOptions struct{ dscp, readBuffer, writeBuffer int }
 
-// configure applies c. After an error the socket is discarded.
-func (s *socket) configure(c socketOptions) (err error) {
+// configure applies the settings that are the socket's. After an error the socket is discarded.
+func (s *socket) configure(cfg *config) (err error) {
+	c := cfg.socket
+	s.snmp = cfg.snmp
 	defer func() {
 		if err != nil {
 			s.discard()

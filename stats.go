@@ -50,6 +50,10 @@ type Stats struct {
 	// Expired counts the segments whose data was not sent, or not sent again, as their message had expired:
 	// see WriteMessage. Skipped counts the messages that were not received for that.
 	Expired, Skipped uint64
+	// ReceiveDrops counts the datagrams that the kernel dropped as the receive buffer of the session's socket
+	// was full; of an accepted session, that of the listener's socket that it came to. Linux tells, for
+	// sockets that the package has opened or owns. The first one is reported to log/slog.
+	ReceiveDrops uint64
 	// InvalidInputs counts the datagrams that were not understood. Those that do not open, because
 	// the peer has another cipher or key, are counted by a dialled session here, and otherwise by
 	// the listener.
@@ -150,20 +154,4 @@ type Stats struct {
 	PeerExtended bool
 	// PeerFIN says that the peer is told of the end of the stream.
 	PeerFIN bool
-}
-
-// ListenerStats is what a listener has done and where it stands.
-type ListenerStats struct {
-	// Sessions is the number of its sessions that have not ended.
-	Sessions int
-	// Backlog is the number of those that wait for Accept.
-	Backlog int
-	// Refused counts the first datagrams that made no session, as the backlog was full or a limit of
-	// ListenConfig was reached. Their senders are asked whether they are there, and try again.
-	Refused uint64
-	// InvalidInputs counts the datagrams that did not open: they were damaged, or their sender has
-	// another cipher or key.
-	InvalidInputs uint64
-	// HalfOpen is the number of handshakes that are not finished.
-	HalfOpen int
 }
