@@ -184,7 +184,7 @@ func TestNoDelayWithRoom(t *testing.T) {
 // On paths drawn at random nc=1 is no slower where they hold the window, and wastes less where they do
 // not: there it has more on average.
 func TestNoDelayOnAnyPath(t *testing.T) {
-	sum, n := 0.0, lighter(60, 8)
+	sum, n := 0.0, lighter(60, 3)
 	for i := range n {
 		p := drawFreePath(seeded(uint64(i), 0xf4ee))
 		p.name = fmt.Sprint("path ", i)
@@ -246,7 +246,7 @@ func TestNoDelayOnThinPaths(t *testing.T) {
 		{freePath{name: "lossy", bandwidth: 52_000, rtt: 23 * ms, loss: 0.033, queue: 5600}, 50_000, 0.8, 1.6},
 	} {
 		p := c.path
-		p.window, p.timing, p.segments, p.time = 1024, [3]int{1, 10, 2}, math.MaxInt32, 180*time.Second
+		p.window, p.timing, p.segments, p.time = 1024, [3]int{1, 10, 2}, math.MaxInt32, lighter(180*time.Second, 90*time.Second)
 		r := p.run(t, testSeed, nil)
 		t.Logf("%v: %.2f of attainable at %.2f", p, r.goodput/c.attainable, r.wire)
 		if r.goodput < c.share*c.attainable || r.wire > c.wire {

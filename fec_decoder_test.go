@@ -167,7 +167,7 @@ func (r *fecReceiver) lossy(s *fecSender, count int, loss float64) {
 
 func TestFECFollowsOverLoss(t *testing.T) {
 	for _, c := range [][4]int{{0, 0, 10, 3}, {3, 2, 10, 3}, {10, 3, 5, 2}, {3, 1, 5, 1}, {5, 1, 3, 1}, {2, 1, 3, 2}, {20, 5, 4, 4}} {
-		for seed := range uint64(30) {
+		for seed := range uint64(lighter(30, 3)) {
 			s, r := newFECSender(t, c[2], c[3]), newFECReceiver(t, c[0], c[1])
 			s.rnd = seeded(seed, 5)
 			s.enc.next = s.enc.code.shards() * uint32(s.rnd.IntN(1000))
@@ -377,7 +377,7 @@ func TestFECWrongCountsRebuildNothingWrong(t *testing.T) {
 	seeds := lighter[uint64](12, 2)
 	counts := wrongFECCounts
 	rnd := seeded(6, 6)
-	for range 20 {
+	for range lighter(20, 2) {
 		counts = append(counts, [4]int{1 + rnd.IntN(20), 1 + rnd.IntN(6), 1 + rnd.IntN(20), 1 + rnd.IntN(6)})
 	}
 	for _, c := range counts {
@@ -473,7 +473,7 @@ func (r *fecReceiver) lossInEachGroup(s *fecSender, hole int) (first int) {
 // but the peer can have sent the shards, or both ends have the same counts. Otherwise that takes a
 // shard to spare.
 func TestFECLossInEachGroup(t *testing.T) {
-	for _, theirs := range []fecCounts{{1, 1}, {2, 1}, {3, 1}, {10, 3}, {16, 16}, {1, 2}, {3, 2}, {40, 8}} {
+	for _, theirs := range lighter([]fecCounts{{1, 1}, {2, 1}, {3, 1}, {10, 3}, {16, 16}, {1, 2}, {3, 2}, {40, 8}}, []fecCounts{{1, 1}, {10, 3}, {3, 2}}) {
 		for _, ours := range []fecCounts{theirs, {10, 3}, {5, 5}, {2, 1}, {0, 0}} {
 			for _, authentic := range []bool{false, true} {
 				line := ""

@@ -74,12 +74,12 @@ func sameAsLibrary(t *testing.T, rnd *rand.Rand, code *fecCode, lost int) {
 func TestFECInterpolates(t *testing.T) {
 	rnd := seeded(12, 12)
 	var counts []fecCounts
-	for data := 1; data <= 20; data += lighter(1, 3) {
-		for parity := 1; parity <= 12; parity++ {
+	for data := 1; data <= 20; data += lighter(1, 7) {
+		for parity := 1; parity <= 12; parity += lighter(1, 5) {
 			counts = append(counts, fecCounts{data, parity})
 		}
 	}
-	for range lighter(40, 10) {
+	for range lighter(40, 2) {
 		data := 1 + rnd.IntN(255)
 		counts = append(counts, fecCounts{data, 1 + rnd.IntN(256-data)})
 	}

@@ -206,10 +206,13 @@ func losses(n, k int, f func(lost []int)) {
 }
 
 func TestFECRebuilds(t *testing.T) {
-	for _, c := range [][2]int{
+	for i, c := range [][2]int{
 		{1, 1}, {1, 2}, {1, 7}, {2, 1}, {2, 2}, {3, 1}, {3, 2}, {3, 3}, {4, 4}, {5, 1}, {5, 3}, {7, 1},
 		{10, 3}, {10, 10}, {20, 5}, {70, 30}, {128, 128}, {255, 1}, {1, 255},
 	} {
+		if i%lighter(1, 3) > 0 {
+			continue
+		}
 		data, parity := c[0], c[1]
 		t.Run(fmt.Sprintf("%d+%d", data, parity), func(t *testing.T) {
 			s := newFECSender(t, data, parity)

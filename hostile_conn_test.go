@@ -319,10 +319,7 @@ func TestArguments(t *testing.T) {
 // Floods of new addresses, conversations and sessions that end at once: what a listener remembers is
 // bounded.
 func TestFloods(t *testing.T) {
-	count := 30_000
-	if raceEnabled {
-		count = 10_000
-	}
+	count := lighter(30_000, 3000)
 	for _, tt := range []struct {
 		name string
 		one  func(conv uint32) []byte
@@ -419,7 +416,7 @@ func TestOOBHandlers(t *testing.T) {
 		}()
 		before := heapInUse()
 		g := runtime.NumGoroutine()
-		const sessions = 100
+		sessions := lighter(100, 20)
 		for conv := range uint32(sessions) {
 			peer.WriteTo(segment(conv, IKCP_CMD_PUSH, 0, []byte("x")), l.Addr())
 			for i := range 1000 {

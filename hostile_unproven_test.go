@@ -113,7 +113,7 @@ func (l *Listener) sealed(b []byte) []byte {
 // would have to echo.
 func TestForgedAddress(t *testing.T) {
 	for _, u := range unprovens {
-		for _, name := range []string{"", "una alone", "acks of each", "ranges"} {
+		for _, name := range lighter([]string{"", "una alone", "acks of each", "ranges"}, []string{"acks of each"}) {
 			t.Run(u.name+"/"+name, func(t *testing.T) {
 				virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
 					l := u.listen(w)

@@ -61,7 +61,7 @@ func TestPathCheckOfUpload(t *testing.T) {
 				s, err := l.AcceptKCP()
 				w.check(err)
 				go io.Copy(io.Discard, s)
-				w.sleep(6 * time.Second)
+				w.sleep(lighter(6*time.Second, 4*time.Second))
 				wnd := s.Stats().ReceiveWindow
 				s.mu.Lock()
 				check := s.core.pathCheck
