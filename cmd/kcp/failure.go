@@ -91,6 +91,8 @@ func addressFailure(address string, err error) error {
 		return failf(codeAddress, "cannot look up %q: %v", dns.Name, dns.Err)
 	case errors.As(err, &bad):
 		return failf(codeUsage, "%q is no address: %s; it has to be HOST:PORT, such as example.com:4000 or [::1]:4000", address, bad.Err)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return failf(codeNoAnswer, "nobody listens at %s", address)
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
 		return failf(codeAddress, "there is no route to %s: is this machine online, and does it have the address's family (IPv4, IPv6)?", address)
 	}

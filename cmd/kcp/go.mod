@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/xtaci/kcp-go/v5 v5.0.0
+	github.com/xtaci/smux v1.5.56
 	golang.org/x/crypto v0.58.0
 	golang.org/x/term v0.47.0
 )

@@ -26,7 +26,9 @@ type sessionOptions struct {
 	readBuffer, writeBuffer int64
 	timeout                 time.Duration
 
-	keepAlive, userTimeout time.Duration // the command's choice
+	// The command's choice.
+	keepAlive, userTimeout, idleTimeout time.Duration
+	datagramQueue                       int
 }
 
 // keyVariable is the environment's place for the text of -key.
@@ -97,10 +99,12 @@ func (o *sessionOptions) settings() (s kcp.Settings, err error) {
 		RateLimit:  o.rate,
 		MTU:        o.mtu,
 		ReadBuffer: int(min(o.readBuffer, 1<<30)), WriteBuffer: int(min(o.writeBuffer, 1<<30)),
-		StreamMode:  true,
-		KeepAlive:   o.keepAlive,
-		UserTimeout: o.userTimeout,
-		Seal:        map[string]kcp.SealMode{"auto": kcp.SealAuto, "required": kcp.SealRequired, "off": kcp.SealOff}[o.seal],
+		StreamMode:    true,
+		KeepAlive:     o.keepAlive,
+		UserTimeout:   o.userTimeout,
+		IdleTimeout:   o.idleTimeout,
+		DatagramQueue: o.datagramQueue,
+		Seal:          map[string]kcp.SealMode{"auto": kcp.SealAuto, "required": kcp.SealRequired, "off": kcp.SealOff}[o.seal],
 	}
 	if s.Block, err = o.block(); err != nil {
 		return s, err

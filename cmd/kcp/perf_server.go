@@ -62,6 +62,7 @@ func servePerf(ctx context.Context, std *stdio, o *sessionOptions, address strin
 	}
 	go reportStrangers(ctx, l, log)
 	err = acceptEach(ctx, l, func(conn net.Conn) { p.serve(ctx, conn) })
+	closeListener(l)
 	if err == nil && !once {
 		log.Info("ended")
 	}
@@ -87,6 +88,15 @@ func acceptEach(ctx context.Context, l net.Listener, serve func(net.Conn)) error
 			defer context.AfterFunc(ctx, func() { hangUp(conn) })()
 			serve(conn)
 		})
+	}
+}
+
+// closeListener waits until the sessions are over and the port is free, but not for long.
+func closeListener(l *kcp.Listener) {
+	l.Close()
+	select {
+	case <-l.Done():
+	case <-time.After(goodbyeTime):
 	}
 }
 

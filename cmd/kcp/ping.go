@@ -24,7 +24,7 @@ var pingCommand = &command{
 	name:  "ping",
 	usage: []string{"[options] HOST:PORT"},
 	short: "measure round trips through a session",
-	long: `"kcp ping HOST:4000" makes a session with a "kcp perf -serve" and has it return
+	long: `"kcp ping HOST:4000" makes a session with a "kcp perf -serve" or a "kcp forward -serve" and has it return
 messages: datagrams beside the stream (SendDatagram), which are not sent again, so that what is lost is what
 the path loses. With -stream they go through the stream: none is lost, and one that was sent again is late.
 

@@ -48,6 +48,11 @@ func file(fs *flag.FlagSet, p *string, name, usage string) {
 	fs.Var(&value{file: true, text: func() string { return *p }, set: func(s string) error { *p = s; return nil }}, name, usage)
 }
 
+// list declares an option that may be given several times.
+func list(fs *flag.FlagSet, p *[]string, name, usage string) {
+	fs.Var(&value{set: func(s string) error { *p = append(*p, s); return nil }}, name, usage)
+}
+
 // between declares a whole number with bounds.
 func between(fs *flag.FlagSet, p *int, least, most int, name, usage string) {
 	fs.Var(&value{

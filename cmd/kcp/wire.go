@@ -25,8 +25,9 @@ const (
 type hello struct {
 	Version int       `json:"kcp"`
 	Do      string    `json:"do"`
-	Test    string    `json:"test,omitempty"` // id of the test that data and echo belong to
-	Spec    *testSpec `json:"spec,omitempty"` // of a test
+	Test    string    `json:"test,omitempty"`    // id of the test that data and echo belong to
+	Spec    *testSpec `json:"spec,omitempty"`    // of a test
+	Targets []string  `json:"targets,omitempty"` // of forward
 }
 
 // An answer is the server's line for a hello, but for data.
@@ -80,7 +81,7 @@ func readLine(r io.Reader, most int, v any) error {
 func readHello(conn net.Conn) (h hello, err error) {
 	conn.SetReadDeadline(time.Now().Add(sayTime))
 	defer conn.SetReadDeadline(time.Time{})
-	if err := readLine(conn, 4<<10, &h); err != nil {
+	if err := readLine(conn, 64<<10, &h); err != nil {
 		return h, err
 	}
 	if h.Version != helloVersion {
