@@ -181,7 +181,7 @@ func TestMinParity(t *testing.T) {
 		c, s := w.pair(inGroups(w.config(nil, 10, 3)))
 		lowLatency(1024, c, s)
 		c.SetMinParity(1)
-		w.metered(c, s, lighter(14_000, 4000), 100, time.Millisecond/2)
+		w.metered(c, s, 14_000, 100, time.Millisecond/2)
 		w.wantGroups(c, "at least 1", 10, 1)
 		c.SetMinParity(3)
 		w.metered(c, s, 2000, 100, 10*time.Millisecond)
