@@ -27,8 +27,8 @@ import (
 	"time"
 )
 
-const usage = `usage: bench [flags] speed|scale|accepted|path
-       bench [flags] one NAME            one scenario of path
+const usage = `usage: bench [flags] speed|scale|accepted|path|latency
+       bench [flags] one NAME            one scenario of path or latency
        bench matrix [flags]              paths drawn at random: a summary, and the worst of them
        bench matrix [flags] -only INDEX  one of them in detail, over time
 
@@ -52,9 +52,9 @@ func main() {
 	flag.BoolVar(&quick, "quick", false, "measure for an instant only, to see that everything works: the figures mean nothing")
 	conns := flag.Int("conns", 2000, "connections of scale")
 	sessions := flag.Int("sessions", 100_000, "sessions of accepted")
-	seeds := flag.Int("seeds", 5, "runs of each scenario of path, with seeds from 1 on; of one, the seed")
+	seeds := flag.Int("seeds", 5, "runs of each scenario of path and latency, with seeds from 1 on; of one, the seed")
 	realTime := flag.Bool("real", false, "path in real time: for an implementation whose goroutines start before main")
-	plots := flag.String("plots", "", "directory that path writes its plots of goodput over time to, and matrix its histograms")
+	plots := flag.String("plots", "", "directory that path writes its plots of goodput over time to, matrix its histograms, and latency its curves")
 	asJSON := flag.Bool("json", false, "print JSON instead of a table")
 	drawn := flag.Int("n", 500, "paths of matrix")
 	seed := flag.Uint64("seed", 1, "seed that matrix draws its paths from")
@@ -80,6 +80,9 @@ func main() {
 	if quick {
 		*secs, *count, *conns, *sessions, *drawn, warmup = 0.05, 1, 50, 500, 8, 10*time.Millisecond
 	}
+	if quick && command != "one" {
+		*seeds = 1
+	}
 	path := pathOptions{match: match, seeds: *seeds, realTime: *realTime, asJSON: *asJSON, plots: *plots}
 	duration := time.Duration(*secs * float64(time.Second))
 	switch command {
@@ -96,10 +99,9 @@ func main() {
 			show([]acceptedResult{r}, *asJSON, func() { r.print() })
 		}
 	case "path":
-		if quick {
-			path.seeds = 1
-		}
 		err = paths(path)
+	case "latency":
+		err = latencies(path)
 	case "matrix":
 		err = matrix(matrixOptions{count: *drawn, seed: *seed, plain: *plain, only: *only, match: match,
 			transport: *transport, runs: *runs, asJSON: *asJSON, plots: *plots, compare: *compare})

@@ -128,15 +128,10 @@ type pathOptions struct {
 
 // paths runs the scenarios whose names match with every seed, and shows the medians.
 func paths(o pathOptions) error {
-	todo := chosen(o.match)
-	runs, err := runAll(todo, o)
-	progress("")
+	todo := chosen(scenarios(), o.match)
+	medians, err := runMedians(todo, o)
 	if err != nil {
 		return err
-	}
-	medians := make([]pathResult, len(todo))
-	for i := range todo {
-		medians[i] = pathMedians(runs[i])
 	}
 	if o.plots != "" {
 		if err := plotPaths(o.plots, todo, medians); err != nil {
@@ -147,11 +142,25 @@ func paths(o pathOptions) error {
 	return nil
 }
 
-// chosen returns the scenarios whose names match, but for those that this kernel cannot run. In a
+// runMedians runs the scenarios with every seed, and returns the medians of each.
+func runMedians(todo []scenario, o pathOptions) ([]pathResult, error) {
+	runs, err := runAll(todo, o)
+	progress("")
+	if err != nil {
+		return nil, err
+	}
+	medians := make([]pathResult, len(todo))
+	for i := range todo {
+		medians[i] = pathMedians(runs[i])
+	}
+	return medians, nil
+}
+
+// chosen returns those of the scenarios whose names match, but for those that this kernel cannot run. In a
 // quick run they have no targets.
-func chosen(match *regexp.Regexp) (todo []scenario) {
+func chosen(all []scenario, match *regexp.Regexp) (todo []scenario) {
 	missing := make(map[string]error)
-	for _, s := range scenarios() {
+	for _, s := range all {
 		if match.MatchString(s.name()) && !s.leftOut(missing) {
 			if quick {
 				s.floor, s.goal = target{}, target{}
@@ -266,11 +275,12 @@ func runSelf(ctx context.Context, result any, args ...string) error {
 // one runs the scenario with that name in this process, with one seed, and prints the result. It
 // returns only with an error.
 func one(name string, seed int, o pathOptions) error {
-	i := slices.IndexFunc(scenarios(), func(s scenario) bool { return s.name() == name })
+	all := append(scenarios(), latencyScenarios()...)
+	i := slices.IndexFunc(all, func(s scenario) bool { return s.name() == name })
 	if i < 0 {
 		return fmt.Errorf("no scenario is called %q", name)
 	}
-	s := scenarios()[i]
+	s := all[i]
 	if quick {
 		s.load = s.load.shortened()
 	}

@@ -182,7 +182,16 @@ type tuning struct {
 	nodelay      [4]int // arguments of SetNoDelay
 	window       int    // segments, in both directions
 	ackNoDelay   bool
-	data, parity int // FEC shards, 0 for none
+	data, parity int  // FEC shards, 0 for none
+	blocks       bool // FEC in groups, though the peer takes repairs
+}
+
+func (t tuning) settings() kcp.Settings {
+	s := kcp.Settings{DataShards: t.data, ParityShards: t.parity}
+	if t.blocks {
+		s.RepairBudget = -1
+	}
+	return s
 }
 
 func (t tuning) apply(s *kcp.UDPSession) {
@@ -201,11 +210,13 @@ func kcpOpener(t tuning) opener {
 		if err != nil {
 			return nil, err
 		}
-		l, err := kcp.ServeConn(nil, t.data, t.parity, to)
+		lc := kcp.ListenConfig{Settings: t.settings()}
+		l, err := lc.ListenConn(to)
 		if err != nil {
 			return nil, err
 		}
-		client, err := kcp.NewConn3(1, to.LocalAddr(), nil, t.data, t.parity, from)
+		d := kcp.Dialer{Settings: t.settings(), Conv: 1}
+		client, err := d.DialConn(context.Background(), from, to.LocalAddr())
 		if err != nil {
 			return nil, err
 		}

@@ -19,7 +19,7 @@ func TestQuick(t *testing.T) {
 			}
 		})
 		pathTable := printed(t, func() {
-			todo := chosen(regexp.MustCompile("^messages, no loss, kcp$"))
+			todo := chosen(scenarios(), regexp.MustCompile("^messages, no loss, kcp$"))
 			if len(todo) != 1 {
 				t.Fatal(todo)
 			}
