@@ -33,8 +33,7 @@ func TestDocNamesFiles(t *testing.T) {
 			t.Errorf("doc.go does not name %s", file)
 		}
 	}
-	documents := []string{"doc.go", "README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/glossary.md", "docs/protocol.md"}
-	for _, document := range documents {
+	for _, document := range append(documents(t), "doc.go") {
 		text, err := os.ReadFile(document)
 		if err != nil {
 			t.Fatal(err)
