@@ -254,10 +254,10 @@ func (c *config) dial(conv uint32, addr net.Addr, sock *socket) *UDPSession {
 		from = peerAddrOf(addr)
 	}
 	s := newSession(c, sock, nil, conv, sock.destination(from, addr))
-	s.source = sourceOf(sock, &s.to)
 	c.snmp.opened(&c.snmp.ActiveOpens)
 	process.addSession(s)
-	sock.start(s)
+	s.readers = 1
+	sock.start(s.newReader(&s.first))
 	return s
 }
 

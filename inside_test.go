@@ -104,13 +104,13 @@ func (s *UDPSession) countTimer() *atomic.Int64 {
 }
 
 // vanish closes the socket beneath the session.
-func (s *UDPSession) vanish() { s.sock.close() }
+func (s *UDPSession) vanish() { s.path().sock.close() }
 
 // readerOverdue makes the session's timer find data that the reader has not read yet, and runs it.
 func (s *UDPSession) readerOverdue() {
 	now := clock()
-	s.sock.unreadAt.Store(now)
-	s.sock.unread.Store(true)
+	s.path().sock.unreadAt.Store(now)
+	s.path().sock.unread.Store(true)
 	s.onTimer(now)
 }
 
@@ -217,10 +217,10 @@ func (w *world) wantGone(s *UDPSession) {
 		w.Errorf("%d packets, %d+%d segments are left", kept, sent, received)
 	}
 	if l, ok := s.owner.(*Listener); ok {
-		sh := l.table.shard(s.to.peerAddr)
+		sh := l.table.shard(s.path().peerAddr)
 		sh.mu.Lock()
 		defer sh.mu.Unlock()
-		if sh.sessions[sessionKey{s.to.peerAddr, s.conv}] != nil || sh.lastFEC[s.to.peerAddr] == s {
+		if sh.sessions[sessionKey{s.path().peerAddr, s.conv}] != nil || sh.lastFEC[s.path().peerAddr] == s {
 			w.Error("the listener still knows it")
 		}
 	} else if c, err := w.net.Listen(s.LocalAddr().String()); err != nil {
@@ -240,7 +240,7 @@ func (l *Listener) known() map[sessionKey]*UDPSession {
 		sh.mu.Unlock()
 	}
 	for _, s := range l.seal.sessions() {
-		known[sessionKey{s.to.peerAddr, s.conv}] = s
+		known[sessionKey{s.path().peerAddr, s.conv}] = s
 	}
 	return known
 }

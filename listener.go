@@ -139,7 +139,7 @@ func (l *Listener) sessionEnded(s *UDPSession) {
 	if s.displaced {
 		l.displaced--
 	}
-	if prefix := s.to.prefix(); l.from[prefix] > 1 {
+	if prefix := s.first.prefix(); l.from[prefix] > 1 {
 		l.from[prefix]--
 	} else {
 		delete(l.from, prefix)
@@ -344,7 +344,7 @@ func (l *Listener) succeed(s *UDPSession, next *successor) {
 	}
 	s.mu.Unlock()
 	now := clock()
-	key := sessionKey{s.to.peerAddr, s.conv}
+	key := sessionKey{s.path().peerAddr, s.conv}
 	sh := l.table.shard(key.from)
 	sh.mu.Lock()
 	sh.remove(key, s, end)
@@ -352,7 +352,7 @@ func (l *Listener) succeed(s *UDPSession, next *successor) {
 	var made *UDPSession
 	for _, p := range next.datagrams {
 		if c, ok := parseContents(p.data); made == nil && ok && sh.sessions[key] == nil {
-			made = l.openLocked(sh, key, s.sock, s.to, &c, now)
+			made = l.openLocked(sh, key, s.path().sock, s.path().destination, &c, now)
 		}
 	}
 	sh.mu.Unlock()
@@ -373,7 +373,7 @@ func (l *Listener) remove(s *UDPSession) {
 	s.mu.Lock()
 	end := s.closing.timeWait
 	s.mu.Unlock()
-	key := sessionKey{s.to.peerAddr, s.conv}
+	key := sessionKey{s.path().peerAddr, s.conv}
 	if z := s.seal; z != nil {
 		now := clock()
 		l.seal.ended(z.peer, &sealedEnd{end, s.conv, z.sealer}, now)

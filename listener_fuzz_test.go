@@ -90,7 +90,7 @@ func FuzzListener(f *testing.F) {
 				s.SetLinger(0)
 				s.Close()
 				waiting--
-				want[sessionKey{s.to.peerAddr, s.conv}] = true
+				want[sessionKey{s.path().peerAddr, s.conv}] = true
 			}
 		}
 		reader.receive(batch, clock())

@@ -99,7 +99,7 @@ func (s *UDPSession) expects(d *inbound, c *contents) bool {
 		return d.sealed != nil && s.seal != nil && d.sealed == s.seal.peer && !d.sealed.unproven.Load()
 	}
 	return (!c.isFEC || c.fec.kind == fecTypeData) && len(c.body) >= IKCP_OVERHEAD &&
-		c.conv == s.conv && d.from == s.to.peerAddr && c.body[4] != IKCP_CMD_WINS
+		c.conv == s.conv && d.from == s.path().peerAddr && c.body[4] != IKCP_CMD_WINS
 }
 
 // route finds the session of a datagram, or makes one. It returns nil for a datagram that belongs
@@ -160,7 +160,7 @@ func (l *listenerReader) driveAll(now int64, list []*UDPSession, f func(s *UDPSe
 		if f(s, now) {
 			l.held = append(l.held, s)
 		}
-		if len(list) == 1 || s.sock != l.sock || !s.tx.begin(false) {
+		if len(list) == 1 || s.path().sock != l.sock || !s.tx.begin(false) {
 			s.unlockAndSend(false)
 			continue
 		}

@@ -88,7 +88,7 @@ func (t *unprovenTable) add(s *UDPSession) {
 	if t.from == nil {
 		t.from = make(map[peerAddr]int)
 	}
-	t.from[s.to.prefix()]++
+	t.from[s.first.prefix()]++
 }
 
 // remove removes a session whose peer is proven, or that has ended, if it is there.
@@ -102,7 +102,7 @@ func (t *unprovenTable) remove(s *UDPSession) {
 
 func (t *unprovenTable) removeLocked(s *UDPSession) {
 	s.unproven.in.remove(s)
-	if prefix := s.to.prefix(); t.from[prefix] > 1 {
+	if prefix := s.first.prefix(); t.from[prefix] > 1 {
 		t.from[prefix]--
 	} else {
 		delete(t.from, prefix)

@@ -62,7 +62,7 @@ func TestListenerReusePort(t *testing.T) {
 				}
 			}
 			for _, s := range l.known() {
-				used[s.sock]++
+				used[s.path().sock]++
 			}
 			if len(used) != 4 {
 				t.Errorf("64 sessions on %d sockets", len(used))

@@ -156,10 +156,13 @@ func (t *sender) send(until int64) (sent bool, refused int, err error) {
 
 // transmit sends the batch, without the lock meanwhile.
 func (t *sender) transmit(until int64) (refused int, full bool, err error) {
-	b := t.batch
+	b, sock := t.batch, t.sock
 	t.mu.Unlock()
-	refused, full, err = b.transmit(t.env, t.snmp, t.sock, until)
+	refused, full, err = b.transmit(t.env, t.snmp, sock, until)
 	lockSpinning(t.mu)
+	if sock != t.sock { // see moveTo
+		b.next, full, err = len(b.list), false, nil
+	}
 	t.batch = b
 	t.end()
 	return refused, full, err

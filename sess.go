@@ -20,13 +20,12 @@ import (
 type UDPSession struct {
 	// These do not change.
 	cfg   *config
-	sock  *socket
 	conv  uint32
 	owner sessionOwner // nil for a dialled session
-	to    destination
-	task  *timedTask // runs onTimer
+	first path         // that it began with
+	task  *timedTask   // runs onTimer
 
-	source source // the reader's alone; of a dialled session
+	way atomic.Pointer[path] // see path
 
 	// mu guards all below. Drivers spin on it (lockSpinning), so what lies in the same cache line is
 	// what its holder rarely writes.
@@ -41,8 +40,8 @@ type UDPSession struct {
 	oob       oobQueue
 	next      *successor // of an accepted session, nil while there is none
 
-	done        chan struct{} // made when asked for; see Done
-	readerEnded bool          // of its own socket
+	done    chan struct{} // made when asked for; see Done
+	readers int           // of sockets of its own, that have not ended
 
 	pool packetPool
 	core *KCP
@@ -82,13 +81,6 @@ type UDPSession struct {
 	// The listener's, of an accepted session, which other locks guard.
 	unproven  unprovenLink
 	displaced bool // its place was given to another
-}
-
-// source is where the datagrams of a dialled session come from. After the start it belongs to the
-// reader of its socket.
-type source struct {
-	addr    *peerAddr // nil for anywhere
-	unknown bool      // addr is not known yet
 }
 
 // A sessionOwner is the listener of an accepted session, whose socket is the listener's.
@@ -131,16 +123,16 @@ func (s *UDPSession) opError(op string, err error) error {
 	case nil, io.EOF, io.ErrUnexpectedEOF:
 		return err
 	}
-	return &net.OpError{Op: op, Net: "udp", Source: s.sock.localAddr(), Addr: s.RemoteAddr(), Err: err}
+	return &net.OpError{Op: op, Net: "udp", Source: s.path().sock.localAddr(), Addr: s.RemoteAddr(), Err: err}
 }
 
 // LocalAddr returns the socket's local address.
-func (s *UDPSession) LocalAddr() net.Addr { return s.sock.conn.LocalAddr() }
+func (s *UDPSession) LocalAddr() net.Addr { return s.path().sock.conn.LocalAddr() }
 
 // RemoteAddr returns the peer's address, as it was given to the constructor. It is never nil: of a
 // session that was made without an address it is a nil *net.UDPAddr, which prints as <nil>.
 func (s *UDPSession) RemoteAddr() net.Addr {
-	if addr := s.to.netAddr(); !isNil(addr) {
+	if addr := s.path().netAddr(); !isNil(addr) {
 		return addr
 	}
 	return (*net.UDPAddr)(nil)

@@ -112,7 +112,7 @@ func (s *UDPSession) awaitLeave() {
 
 // awaitReader waits for the reader of a session that leaves a socket of the caller's.
 func (s *UDPSession) awaitReader() {
-	if s.owner != nil || s.sock.owned {
+	if s.owner != nil || s.path().sock.owned {
 		return
 	}
 	s.mu.Lock()
@@ -120,7 +120,7 @@ func (s *UDPSession) awaitReader() {
 	s.mu.Unlock()
 	if leaves {
 		s.awaitLeave()
-		s.sock.awaitReader()
+		s.path().sock.awaitReader()
 	}
 }
 

@@ -242,7 +242,7 @@ func TestCloseLeavesPacketConn(t *testing.T) {
 			}
 			w.check(s.Close())
 			select {
-			case <-s.sock.done:
+			case <-s.path().sock.done:
 			default:
 				t.Fatal("its reader still reads")
 			}

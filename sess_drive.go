@@ -177,7 +177,7 @@ func (s *UDPSession) scheduleLocked(woken int64) {
 
 // onTimer is the timer's drive.
 func (s *UDPSession) onTimer(now int64) {
-	unread := s.sock.pollUnread(now)
+	unread := s.path().sock.pollUnread(now)
 	s.mu.Lock()
 	s.armed = never
 	// What waits to be read may be the acknowledgement of what would be declared lost.
@@ -213,8 +213,8 @@ func (s *UDPSession) trimLocked(now int64) {
 }
 
 // buffer, sendInPlace, batches, full and emit, with dataRoom and challengeFits, make the session its core's sink.
-func (s *UDPSession) buffer(int) []byte        { return s.tx.buffer(&s.to) }
-func (s *UDPSession) sendInPlace(p *packet)    { s.tx.sendInPlace(p, &s.to) }
+func (s *UDPSession) buffer(int) []byte        { return s.tx.buffer(&s.path().destination) }
+func (s *UDPSession) sendInPlace(p *packet)    { s.tx.sendInPlace(p, &s.path().destination) }
 func (s *UDPSession) batches() *inPlaceBatches { return &s.tx.inPlace }
 func (s *UDPSession) full() bool               { return s.tx.crowded() }
 func (s *UDPSession) emit(now int64, n int, hasData bool) {
@@ -239,7 +239,7 @@ func (s *UDPSession) emit(now int64, n int, hasData bool) {
 		// The rate limit counts the same share of the parity as of the group's datagrams.
 		s.core.limitSpend((1 + s.copies) * (len(p.data) + s.behind()) * s.limitCharged / s.enc.code.data)
 		if s.addressTakesLocked(len(p.data), challengeReserve) {
-			s.enqueueLocked(outbound{p.data, p, &s.to, s.tx.keys})
+			s.enqueueLocked(outbound{p.data, p, &s.path().destination, s.tx.keys})
 		} else {
 			s.pool.put(p)
 		}
@@ -335,7 +335,7 @@ func (s *UDPSession) unlockSent() {
 	}
 	switch {
 	case !leave:
-	case s.sock.opened:
+	case s.path().sock.opened:
 		s.leave()
 	default: // a PacketConn of the caller's may take its time to close
 		go s.leave()
@@ -345,7 +345,7 @@ func (s *UDPSession) unlockSent() {
 // newSession makes a session that nothing drives yet. owner is nil for a dialled one.
 func newSession(cfg *config, sock *socket, owner sessionOwner, conv uint32, to destination) *UDPSession {
 	s := &UDPSession{
-		cfg: cfg, sock: sock, conv: conv, owner: owner, to: to,
+		cfg: cfg, conv: conv, owner: owner, first: path{sock, to},
 		writeDelay: cfg.writeDelay,
 		restAt:     never, messageAt: never, flushBy: never, armed: never, created: clock(),
 		closing:   closing{linger: cfg.linger},
@@ -353,6 +353,7 @@ func newSession(cfg *config, sock *socket, owner sessionOwner, conv uint32, to d
 		keepalive: keepalive{idle: cfg.idle, user: cfg.user},
 		limits:    limitClock{limit: LimitApplication},
 	}
+	s.way.Store(&s.first)
 	s.limits.since = s.created
 	for _, q := range []*waitQueue{&s.readable, &s.writable} {
 		q.cond.L, q.deadline = &s.mu, never
@@ -414,7 +415,7 @@ func (s *UDPSession) setMtuLocked(mtu int) bool {
 	}
 	s.mtu = mtu
 	s.core.setMssLess(max(0, s.behindMax()-s.cfg.env.behind(false)))
-	s.gsoSegments = s.sock.gsoSegments(mtu)
+	s.gsoSegments = s.path().sock.gsoSegments(mtu)
 	if code := s.cfg.fec; code != nil { // in whole groups
 		s.gsoSegments = s.gsoSegments / int(code.shards()) * code.data
 	}

@@ -23,7 +23,7 @@ func (s *UDPSession) smallLocked(v [][]byte) bool {
 // one (after Linux's tcp_autocorking).
 func (s *UDPSession) gathersLocked() bool {
 	return s.gsoSegments > 0 && s.core.sentSegments() >= s.gsoSegments && s.core.shortPath(gatherMaxRTT) &&
-		!s.to.offloadRefused()
+		!s.path().offloadRefused()
 }
 
 // gatherRoomLocked returns how many segments of a write to queue before they are sent.

@@ -5,55 +5,19 @@ import (
 	"time"
 )
 
-// receive takes a batch of datagrams for a dialled session from its socket's reader, at now.
-func (s *UDPSession) receive(batch []inbound, now int64) {
-	batch, drops := s.cfg.env.openAll(batch, s.source.addr, s.sealedDemux(), s.cfg.snmp)
-	if len(batch) == 0 && drops.invalid == 0 {
-		return
-	}
-	lockSpinning(&s.mu)
-	s.total.InCsumErrors += drops.invalid
-	if len(batch) == 0 {
-		s.mu.Unlock()
-		return
-	}
-	for _, d := range batch {
-		if d.sealed != nil {
-			s.sealedInputLocked(now, &d)
-			continue
-		}
-		c, ok := parseContents(d.data)
-		if s.source.unknown && !s.source.learn(s, d.from, &c) {
-			s.count.InErrs++
-			continue
-		}
-		if s.seal == nil {
-			s.datagramLocked(now, d.data, &c, ok)
-		} else if s.unsealedInputLocked(now, &c) {
-			s.datagramLocked(now, d.data, &c, ok)
-			s.noteProofLocked()
-		}
-	}
-	held := s.driveInputLocked(now)
-	s.unlockAndSend(false)
-	if held {
-		s.flushHeldAck(s.sock.yield(now))
-	}
-}
-
 // driveInputLocked is the drive of a socket's reader. Where a single acknowledgement, and nothing
 // else, would be sent at once (SetACKNoDelay), the goroutine that reads the data has a turn first: if
 // it answers at once, its answer carries the acknowledgement. Afterwards flushHeldAck is due: held
 // says that the caller has to see to that.
 func (s *UDPSession) driveInputLocked(now int64) (held bool) {
-	if s.answerableLocked() && now >= s.sock.yieldFrom.Load() {
+	if s.answerableLocked() && now >= s.path().sock.yieldFrom.Load() {
 		s.core.holdAck()
 	}
 	s.driveLocked(now, false)
 	if !s.core.ackHeld() {
 		return false
 	}
-	if s.sock.udp != nil {
+	if s.path().sock.udp != nil {
 		return true
 	}
 	// Neither the reader of any other PacketConn nor the goroutine of a PacketPusher is kept.
@@ -93,30 +57,6 @@ func (s *UDPSession) releaseAckLocked(now int64) (held bool) {
 		s.driveLocked(now, false)
 	}
 	return false
-}
-
-// sourceOf returns where datagrams come from that are of a session to the given destination. Only a
-// UDP socket, whose addresses are the kernel's, is known to report the address that it sends to. A
-// PacketConn may be given a dummy, or name its peer otherwise when it reads (the TCP of a raw socket
-// that sends to UDP addresses); without an address it knows its peer by itself.
-func sourceOf(sock *socket, to *destination) source {
-	switch {
-	case sock.connected, to.peerAddr == peerAddr{}:
-		return source{} // the kernel, or the PacketConn, passes no other's
-	case sock.udp != nil:
-		return source{addr: &to.peerAddr}
-	}
-	return source{unknown: true}
-}
-
-// learn takes the address of the first datagram of the session's conversation for the peer's. It says
-// whether the datagram counts.
-func (src *source) learn(s *UDPSession, from peerAddr, c *contents) bool {
-	if !c.hasConv || c.conv != s.conv {
-		return from == s.to.peerAddr
-	}
-	*src = source{addr: &from}
-	return true
 }
 
 // datagramLocked takes an opened datagram b and what parseContents has made of it.
@@ -174,7 +114,7 @@ func (s *UDPSession) datagramLocked(now int64, b []byte, c *contents, ok bool) {
 func (s *UDPSession) otherConvLocked(c *contents) {
 	s.count.KCPInErrors++
 	if p := s.cfg.probeReply(c.conv, c.body); p != nil && !s.tx.crowded() {
-		s.enqueueLocked(outbound{p.data, p, &s.to, s.tx.keys})
+		s.enqueueLocked(outbound{p.data, p, &s.path().destination, s.tx.keys})
 	} else if p != nil {
 		packets.put(p)
 	}
@@ -185,25 +125,6 @@ func (s *UDPSession) segmentsLocked(now int64, b []byte, regular bool) {
 		s.count.KCPInErrors++
 	}
 }
-
-// refused ends the wait for the peer when it comes twice. The first time the peer is asked again, at
-// once: the report may be about what was sent from the same port before. It ends nothing else, as it
-// may be forged, and a peer that restarts comes back.
-func (s *UDPSession) refused() {
-	s.mu.Lock()
-	if p := &s.capsProbe; p.dialling && !s.peerReadyLocked() {
-		now := clock()
-		p.next = now
-		if p.refused++; p.refused > 1 {
-			s.failLocked(errRefused)
-		}
-		s.driveLocked(now, false)
-	}
-	s.unlockAndSend(false)
-}
-
-// readFailed breaks a dialled session whose socket is of no use any more.
-func (s *UDPSession) readFailed(err error) { s.abort(brokenError{err}) }
 
 // abort breaks the session with err, and ends it if it was closed.
 func (s *UDPSession) abort(err error) {

@@ -70,7 +70,7 @@ func (s *UDPSession) readerBehindLocked(now int64) bool {
 		return true
 	case a.readerUntil > s.core.heardAt(): // it had its turn
 		return false
-	case now-s.livenessAtLocked() < readerSlack && !s.sock.pollUnread(now):
+	case now-s.livenessAtLocked() < readerSlack && !s.path().sock.pollUnread(now):
 		return false
 	}
 	a.readerUntil = now + readerSlack

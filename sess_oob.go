@@ -126,7 +126,7 @@ func (s *UDPSession) sendOOBLocked(b []byte) error {
 	binary.LittleEndian.PutUint32(p.data[at+fecHeaderSize:], s.conv)
 	copy(p.data[at+fecHeaderSize+convSize:], b)
 	s.chargeLocked(len(p.data))
-	s.tx.enqueueOOB(outbound{p.data, p, &s.to, s.tx.keys}, s.copies)
+	s.tx.enqueueOOB(outbound{p.data, p, &s.path().destination, s.tx.keys}, s.copies)
 	return nil
 }
 

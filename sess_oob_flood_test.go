@@ -148,7 +148,7 @@ func TestOOBOpensSession(t *testing.T) {
 		w.check(s.SetLinger(0))
 		w.check(s.Close())
 		w.awaitIdle()
-		c.sock.conn.WriteTo(first, l.Addr())
+		c.path().sock.conn.WriteTo(first, l.Addr())
 		w.awaitIdle()
 		w.wantSessions(l, 0)
 		closeAll(c, l)

@@ -218,12 +218,12 @@ func (s *UDPSession) onSocket(set func(*socket) error) error {
 	if s.owner != nil {
 		return errNotOwner
 	}
-	return set(s.sock) // without the lock: a PacketConn of the caller's may take its time
+	return set(s.path().sock) // without the lock: a PacketConn of the caller's may take its time
 }
 
 // Control calls f with the session's PacketConn, an accepted session's listener's, and returns its
 // result. The connection is not to be read, written or closed.
-func (s *UDPSession) Control(f func(conn net.PacketConn) error) error { return f(s.sock.conn) }
+func (s *UDPSession) Control(f func(conn net.PacketConn) error) error { return f(s.path().sock.conn) }
 
 // GetRTO returns the retransmission timeout in milliseconds.
 func (s *UDPSession) GetRTO() uint32 { return uint32(s.rtts().rto / int64(time.Millisecond)) }
@@ -319,7 +319,7 @@ func (s *UDPSession) Stats() Stats {
 		Duplicates: n.RepeatSegs, FECRecovered: n.FECRecovered,
 		FECWasted:     n.FECParityShards - min(n.FECRecovered, n.FECParityShards),
 		InvalidInputs: n.InCsumErrors + n.KCPInErrors + n.FECErrs, OOBDropped: s.oobDropped,
-		ReceiveDrops: s.sock.overflow.total.Load(),
+		ReceiveDrops: s.path().sock.overflow.total.Load(),
 		LastHeard:    time.Duration(now - s.core.heardAt()), Age: time.Duration(now - s.created),
 	}
 	st.SendLimit, st.TimeLimited = s.limits.limit, s.limits.times(now)

@@ -511,9 +511,9 @@ func TestOneWayBlackHole(t *testing.T) {
 
 // inject lets a session take a datagram as if it came from its peer.
 func (s *UDPSession) inject(b []byte) {
-	d := []inbound{{data: append(make([]byte, 0, 1500), b...), from: s.to.peerAddr}}
+	d := []inbound{{data: append(make([]byte, 0, 1500), b...), from: s.path().peerAddr}}
 	if s.owner == nil {
-		s.receive(d, clock())
+		s.newReader(s.path()).receive(d, clock())
 		return
 	}
 	s.mu.Lock()

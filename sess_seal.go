@@ -1,18 +1,16 @@
 package kcp
 
 import (
-	"crypto/cipher"
 	"math/rand/v2"
 	"time"
 )
 
-// sessionSeal is how far a session is on the way to being sealed; see sealPhase. The session's lock
-// guards it, but for demux, which is its reader's.
+// sessionSeal is how far a session is on the way to being sealed; see sealPhase. Its lock
+// guards it.
 type sessionSeal struct {
 	phase  sealPhase
-	demux  *sealDemux // of a dialled session
 	peer   *sealedPeer
-	dial   *sealDialler // likewise
+	dial   *sealDialler // of a dialled session
 	shake  *handshake   // of an accepted one
 	sealer *datagramSealer
 	cipher uint8
@@ -41,13 +39,15 @@ const (
 func newDialledSeal(cfg *config, conv uint32) *sessionSeal {
 	z := &sessionSeal{phase: sealOffered, peer: &sealedPeer{index: rand.Uint32()}}
 	z.dial = &sealDialler{id: cfg.seal.id, head: cfg.seal.head, conv: conv, index: z.peer.index}
-	z.demux = &sealDemux{heads: []cipher.Block{cfg.seal.head}, find: func(index uint32) *sealedPeer {
-		if index == z.peer.index {
-			return z.peer
-		}
-		return nil
-	}}
 	return z
+}
+
+// findPeer is how readers of a dialled session find its sealedPeer.
+func (z *sessionSeal) findPeer(index uint32) *sealedPeer {
+	if index == z.peer.index {
+		return z.peer
+	}
+	return nil
 }
 
 // newAcceptedSeal is that of a session that a listener makes for a handshake.
@@ -57,14 +57,6 @@ func newAcceptedSeal(p *sealedPeer) *sessionSeal {
 		phase: sealWelcomed, peer: p, shake: h, sealer: h.sealer, cipher: h.cipher, early: h.taken,
 		lead: appendRecord(nil, recordWelcome, h.welcome),
 	}
-}
-
-// sealedDemux is what the reader of a dialled session finds sealed datagrams with.
-func (s *UDPSession) sealedDemux() *sealDemux {
-	if s.seal == nil {
-		return nil
-	}
-	return s.seal.demux
 }
 
 // offeredLocked says whether it is not decided yet whether the session is sealed.
@@ -138,7 +130,7 @@ func (s *UDPSession) offerLocked(now int64) {
 // ticketOf is what the listener's tickets are kept under.
 func (s *UDPSession) ticketOf() ticketOf {
 	id := &s.cfg.seal.id
-	return ticketOf{s.to.peerAddr, id.psk, id.server}
+	return ticketOf{s.path().peerAddr, id.psk, id.server}
 }
 
 // unsealLocked decides that the session is not sealed.
@@ -226,7 +218,7 @@ func (s *UDPSession) leadLocked() {
 	}
 	z.leadDue = false
 	p := s.cfg.recordsPacket(s.conv, z.lead)
-	s.tx.enqueue(outbound{p.data, p, &s.to, nil}, 0)
+	s.tx.enqueue(outbound{p.data, p, &s.path().destination, nil}, 0)
 }
 
 // recordsPacket returns a datagram, not to be sealed with keys, of a WINS with records.

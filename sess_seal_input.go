@@ -191,7 +191,7 @@ func (s *UDPSession) askKnownLocked(now int64) {
 		return
 	}
 	p := s.cfg.recordsPacket(s.conv, records)
-	s.tx.enqueue(outbound{p.data, p, &s.to, nil}, 0)
+	s.tx.enqueue(outbound{p.data, p, &s.path().destination, nil}, 0)
 	z.asked++
 	z.askAt = now + s.core.retransmitAfter(z.asked)
 }

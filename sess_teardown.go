@@ -113,7 +113,7 @@ func (s *UDPSession) drainUntilLocked(now int64) int64 {
 		return now
 	case s.owner != nil && s.owner.answersStragglers():
 		return now
-	case !s.sock.owned: // its owner waits for it
+	case !s.path().sock.owned: // its owner waits for it
 		return now
 	case c.finAcksPeer && !c.timeWait.reset: // the peer has acknowledged that it was heard to the end
 		return now
@@ -143,7 +143,7 @@ func (s *UDPSession) replyLocked(now int64, contents *contents) {
 	if p == nil {
 		return
 	}
-	s.enqueueLocked(outbound{p.data, p, &s.to, s.tx.keys})
+	s.enqueueLocked(outbound{p.data, p, &s.path().destination, s.tx.keys})
 	if c.timeWait.fin && !finished {
 		c.leaveAt = min(c.leaveAt, s.finRepeatsUntilLocked(now))
 		s.task.arm(c.leaveAt)
@@ -173,7 +173,7 @@ func (s *UDPSession) leave() {
 		s.owner.remove(s)
 	} else {
 		process.removeSession(s)
-		s.sock.close()
+		s.path().sock.close()
 	}
 	s.mu.Lock()
 	s.closing.left = true
@@ -182,18 +182,9 @@ func (s *UDPSession) leave() {
 	s.mu.Unlock()
 }
 
-// readEnded notes that the socket of a dialled session is not read any more.
-func (s *UDPSession) readEnded() {
-	process.removeSession(s)
-	s.mu.Lock()
-	s.readerEnded = true
-	s.signalDoneLocked()
-	s.mu.Unlock()
-}
-
 // overLocked says whether nothing of the session goes on.
 func (s *UDPSession) overLocked() bool {
-	return s.closing.left && !s.tx.busy && (s.owner != nil || s.readerEnded)
+	return s.closing.left && !s.tx.busy && s.readers == 0
 }
 
 func (s *UDPSession) signalDoneLocked() {

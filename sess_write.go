@@ -26,7 +26,7 @@ func (s *UDPSession) WriteBuffers(v [][]byte) (n int, err error) {
 func (s *UDPSession) writeBuffers(v [][]byte) (n int, err error) {
 	s.mu.Lock()
 	now := clock()
-	if s.sock.pollUnread(now) {
+	if s.path().sock.pollUnread(now) {
 		s.mu.Unlock()
 		time.Sleep(readerTurn)
 		s.mu.Lock()

@@ -389,7 +389,7 @@ func foreign(w *world, block BlockCrypt, shards int) {
 	l := w.listen(cfg, "10.0.0.2:2000")
 	c := w.dial(cfg, l)
 	stranger := w.bind("10.0.0.3:3000")
-	own, _ := c.sock.conn.(*netem.Conn)
+	own, _ := c.path().sock.conn.(*netem.Conn)
 	sent := uint64(0)
 	send := func(from *netem.Conn, to net.Addr) {
 		for _, b := range foreignDatagrams() {
