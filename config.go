@@ -48,6 +48,8 @@ type config struct {
 	limitAmplification             bool                     // see ListenConfig
 	maxSessions, maxPerPrefix      int                      // of a listener, 0 for no limit
 	linger                         time.Duration            // negative for Close to wait
+	roam                           bool                     // sealed sessions follow a change of network
+	pathHandler                    func(*UDPSession, PathChange)
 	oobHandler                     func(*UDPSession, []byte)
 	socket                         socketOptions
 }
@@ -79,6 +81,7 @@ func (s Settings) resolveFor(private PrivateKey) (*config, error) {
 		linger: s.CloseTimeout, socket: socketOptions{s.DSCP, s.ReadBuffer, s.WriteBuffer},
 		sndWnd: s.SendWindow, rcvWnd: s.ReceiveWindow, maxWnd: s.MaxWindow, mtu: s.MTU, memory: &processWindows,
 		dgramsMax: s.DatagramQueue,
+		roam:      s.Roam == RoamAuto, pathHandler: s.PathHandler,
 	}
 	if fec != nil {
 		c.repair = repairBudgetOf(s.RepairBudget)
@@ -125,6 +128,7 @@ func (c *config) checkRanges(s *Settings) error {
 		{"DatagramQueue", int64(s.DatagramQueue), 0, dgramsLimit, "1 to %d, or 0 for the default"},
 		{"RateLimit", s.RateLimit, 0, rateLimitMax, "1 to %d, or 0 for no limit"},
 		{"Redundancy", int64(s.Redundancy), math.MinInt, redundancyMax, "at most %d, negative for none, or 0 for the default"},
+		{"Roam", int64(s.Roam), 0, int64(RoamOff), "RoamAuto or RoamOff, 0 or %d"},
 		{"DSCP", int64(s.DSCP), 0, dscpMax, "0 to %d"},
 		{"ReadBuffer", int64(s.ReadBuffer), 0, math.MaxInt32, "1 to %d, or 0 for the default"},
 		{"WriteBuffer", int64(s.WriteBuffer), 0, math.MaxInt32, "1 to %d, or 0 for the default"},

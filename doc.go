@@ -132,7 +132,8 @@
 //     sess_oob.go, sess_dgram.go,
 //     sess_close.go, sess_options.go and sess_input.go. Below it stands what driving has to see to:
 //     sess_teardown.go, sess_keepalive.go, sess_unproven.go, sess_gather.go, and sess_restart.go, for
-//     a peer that was restarted. notify.go: functions that are called where a goroutine would be
+//     a peer that was restarted. sess_roam.go with path_validation.go: peers that move; path.go: the
+//     socket and the address of a session. notify.go: functions that are called where a goroutine would be
 //     woken.
 //   - sender.go: datagrams on their way to the socket. inplace.go: the zero-copy contract.
 //   - kcp_*.go: what the core does. It is a state machine that takes the time as an argument, does

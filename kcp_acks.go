@@ -128,7 +128,7 @@ func (k *KCP) writeAck(now int64, h *header, a ack) {
 // lost, had arrived by it (the Eifel detection, RFC 3522: https://www.rfc-editor.org/rfc/rfc3522). timed
 // says that now is when it arrived. Whatever has been acknowledged meanwhile, so long had to be waited.
 func (k *KCP) noteSpurious(now, at int64, s *sendSegment, timed bool) {
-	if s.forced {
+	if s.forced || at < k.snd.since {
 		return
 	}
 	if timed {
@@ -177,10 +177,9 @@ func (k *KCP) onArrived(now int64, sn uint32, in *inputState, ordered bool) {
 		k.noteSpurious(now, s.sentAt, s, in.regular && !ordered && !s.resent && sn == k.snd.una)
 		k.snd.forgetEarlier(sn)
 	}
-	k.loss.noteDelivered()
-	k.rate.onAcked(now, s.size())
+	k.noteDelivered(now, s)
 	once := s.state == segInFlight && !s.resent && k.proof.covers(sn)
-	if once && in.regular {
+	if once && in.regular && !k.snd.former(s) {
 		k.rate.onTransmission(s.sentAt, s.rate, s.appLimited)
 	}
 	if once && ordered {

@@ -128,12 +128,14 @@ func (k *KCP) noteSent(now int64, ts uint32, s *sendSegment) {
 	}
 }
 
-// bytesInFlight is the number of bytes in flight, the stream's and of DGRAMs and REPs, headers included.
+// bytesInFlight is the number of bytes in flight on the path, the stream's and of DGRAMs and REPs, headers
+// included.
 func (k *KCP) bytesInFlight() int {
+	n := k.snd.bytesInFlight - k.snd.formerBytes
 	if k.dgrams == nil {
-		return k.snd.bytesInFlight
+		return n
 	}
-	return k.snd.bytesInFlight + k.dgrams.history.inFlight
+	return n + k.dgrams.history.inFlight
 }
 
 // dgramFlight is how long a datagram counts as in flight.

@@ -62,8 +62,10 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		k.windowTuner.rtt = min(k.windowTuner.rtt, max(now-in.newest, 1))
 		k.pathQueue.sample(now, now-in.newest, k.ackDelaySlack())
 	}
-	if k.rate.sample.Acked > 0 {
+	if k.rate.acked > 0 {
 		k.loss.onAcks(now, k.rtt.srtt)
+	}
+	if k.rate.sample.Acked > 0 {
 		sample := k.rate.finish(now, k.bytesInFlight(), k.rtt.min)
 		sample.WindowLimited = limited
 		k.rate.filter.onAcks(now, sample.Delivered, k.rtt.srtt, sample.AppLimited || k.allSent(now))
@@ -259,13 +261,15 @@ func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
 		if !last {
 			k.snd.forget(sn, ts)
 		}
-		sentAt = at
+		if at >= k.snd.since {
+			sentAt = at
+		}
+	case k.snd.former(s):
 	case !s.duplicated && regular: // else either copy may have arrived (Karn's algorithm)
 		k.loss.onAck(now, at, k.rtt.srtt)
 		sentAt = at
 	}
-	k.loss.noteDelivered()
-	k.rate.onAcked(now, s.size())
+	k.noteDelivered(now, s)
 	if last && sentAt != 0 && regular {
 		k.rate.onTransmission(s.sentAt, s.rate, s.appLimited)
 	}

@@ -128,6 +128,11 @@ func (k *KCP) noteTimeout(now, wait int64, backoff uint8) {
 
 func (k *KCP) declareLost(now int64, sn uint32, backoff uint8, timeout bool) {
 	s := k.snd.at(sn)
+	if k.snd.former(s) {
+		k.snd.markLost(sn, backoff)
+		s.forced = true
+		return
+	}
 	size := s.size()
 	if k.ccLossTimes != nil {
 		k.ccLossTimes.lostAfter(time.Duration(s.sentAt), size)

@@ -26,7 +26,7 @@ func (k *KCP) paramsDue(now int64) bool {
 }
 
 // recordsMax is the length of all records that a WASK or WINS has.
-const recordsMax = paramsSize + pathSize
+const recordsMax = paramsSize + 2*pathSize
 
 // ownParams appends a PARAMS record of this end to b.
 func (k *KCP) ownParams(b []byte) []byte {
@@ -57,9 +57,8 @@ func (k *KCP) answers(b []byte) []byte {
 		k.params.answerDue, k.params.told = false, k.ownAckDelay()
 		b = k.ownParams(b)
 	}
-	if k.pathCheck.echoDue {
-		k.pathCheck.echoDue = false
-		b = appendPath(b, recordPathOK, k.pathCheck.echo)
+	for _, value := range k.pathCheck.echo.take() {
+		b = appendPath(b, recordPathOK, value)
 	}
 	return b
 }

@@ -289,8 +289,7 @@ func (k *KCP) onRebuilt(now int64, sn, ts uint32) {
 			k.repairs.rebuilt.add(sn)
 		}
 	}
-	k.loss.noteDelivered()
-	k.rate.onAcked(now, s.size())
+	k.noteDelivered(now, s)
 	k.putSent(k.snd.markAcked(sn), s.batch)
 }
 

@@ -48,7 +48,7 @@ func (l *listenerReader) receive(batch []inbound, now int64) {
 				l.touched = append(l.touched, current)
 			}
 		}
-		current.inputLocked(now, d, &c, ok)
+		current.inputLocked(now, d, &c, ok, l.sock)
 	}
 	if current != nil {
 		current.mu.Unlock()
@@ -80,10 +80,11 @@ func (l *listenerReader) sessionOf(d *inbound, c *contents, ok bool, now int64) 
 	return s
 }
 
-// inputLocked takes a datagram that a listener's reader has found to be for s.
-func (s *UDPSession) inputLocked(now int64, d *inbound, c *contents, ok bool) {
+// inputLocked takes a datagram that a listener's reader has found to be for s, and read from sock.
+func (s *UDPSession) inputLocked(now int64, d *inbound, c *contents, ok bool, sock *socket) {
 	switch {
 	case d.sealed != nil:
+		s.noteSourceLocked(now, d, sock)
 		s.sealedInputLocked(now, d)
 	case s.seal != nil: // it has brought early data
 		s.takeHelloLocked(now)

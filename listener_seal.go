@@ -143,6 +143,19 @@ func (z *listenerSeal) ended(p *sealedPeer, end *sealedEnd, now int64) {
 	z.young = append(z.young, p)
 }
 
+// moved notes that a session is at another address: a newer one of the former ends it no more.
+func (l *Listener) moved(s *UDPSession, from peerAddr) {
+	z, p := l.seal, s.seal.peer
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if z.byKey[p.key] == p {
+		delete(z.byKey, p.key)
+	}
+	if key := (sessionKey{s.path().peerAddr, s.conv}); z.byKey[key] == nil && p.end.Load() == nil {
+		z.byKey[key], p.key = p, key
+	}
+}
+
 // helloFrom takes a datagram that has records of a handshake, or is early data. handled says that it is
 // no other datagram's, and s which session has something to take from it.
 func (l *listenerReader) helloFrom(d *inbound, c *contents, now int64) (s *UDPSession, handled bool) {

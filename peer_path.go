@@ -11,8 +11,30 @@ type pathCheck struct {
 	sent   int    // times
 	askAt  int64  // not before this time is it sent again
 
-	echoDue bool   // the next WINS echoes the peer's value
-	echo    uint64 // that value
+	echo  pathValues // the peer's, which the next WINS echoes
+	heard pathValues // those that the peer has echoed
+}
+
+// pathValues are up to two values, the newest: while it is not known whether a peer has moved, it is asked
+// at two addresses.
+type pathValues struct {
+	list [2]uint64
+	n    int
+}
+
+func (v *pathValues) add(value uint64) {
+	if v.n == len(v.list) {
+		v.list[0], v.n = v.list[1], 1
+	}
+	v.list[v.n] = value
+	v.n++
+}
+
+// take returns the values, valid until the next add, and forgets them.
+func (v *pathValues) take() []uint64 {
+	n := v.n
+	v.n = 0
+	return v.list[:n]
 }
 
 // pathCheckTries is how often the value is sent, an RTO apart and backing off, before a peer that does
@@ -36,10 +58,11 @@ func (c *pathCheck) challenge(now int64, rtt *rttEstimator) uint64 {
 }
 
 // challenged takes the peer's value.
-func (c *pathCheck) challenged(value uint64) { c.echo, c.echoDue = value, true }
+func (c *pathCheck) challenged(value uint64) { c.echo.add(value) }
 
 // echoed takes the peer's echo of a value.
 func (c *pathCheck) echoed(value uint64) {
+	c.heard.add(value)
 	if c.value != 0 && value == c.value {
 		c.valid = true
 	}

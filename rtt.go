@@ -35,6 +35,11 @@ func (e *rttEstimator) setNoDelay(on bool) {
 	}
 }
 
+// forget makes e as it was before the first sample.
+func (e *rttEstimator) forget() {
+	e.srtt, e.rttvar, e.min, e.rto = 0, 0, 0, rtoDef
+}
+
 // timerGranularity is how late timers and schedulers commonly are.
 const timerGranularity = 5 * int64(time.Millisecond)
 

@@ -86,6 +86,8 @@ type sendWindow struct {
 	bytesQueued   int                   // data of the segments that were never sent
 	inFlight      snList                // in order of last transmission
 	bytesInFlight int                   // sum of their sizes
+	since         int64                 // what was sent before went by a former path, 0 for nothing
+	formerBytes   int                   // of bytesInFlight, those that did
 	lost          snList                // in the order in which they were declared lost
 	timers        [backoffLevels]snList // by backoff level, in order of last transmission
 	armed         uint32                // bit l is set while timers[l] is not empty
@@ -316,7 +318,7 @@ func (w *sendWindow) removeInFlight(sn uint32) {
 		w.at(s.links[linkOrder].prev).laterAcks += s.laterAcks
 	}
 	s.laterAcks = 0
-	w.bytesInFlight -= s.size()
+	w.leaveFlight(s)
 	w.remove(&w.inFlight, linkOrder, sn)
 	l := &w.timers[s.backoff]
 	w.remove(l, linkTimer, sn)
@@ -331,13 +333,36 @@ func (w *sendWindow) markHeld(sn uint32) {
 	s := w.at(sn)
 	s.state = segHeld
 	w.bytesInFlight += s.size()
+	if w.former(s) {
+		w.formerBytes += s.size()
+	}
 }
+
+// leaveFlight counts segment s in flight no more.
+func (w *sendWindow) leaveFlight(s *sendSegment) {
+	w.bytesInFlight -= s.size()
+	if w.former(s) {
+		w.formerBytes -= s.size()
+	}
+}
+
+// beginPath makes all that was sent before now sent by a former path.
+func (w *sendWindow) beginPath(now int64) {
+	w.since, w.formerBytes = now, w.bytesInFlight
+	for sn, n := w.inFlight.tail, w.inFlight.n; n > 0 && w.at(sn).sentAt >= now; n-- {
+		w.formerBytes -= w.at(sn).size()
+		sn = w.at(sn).links[linkOrder].prev
+	}
+}
+
+// former says whether the last transmission of segment s went by a former path.
+func (w *sendWindow) former(s *sendSegment) bool { return s.sentAt < w.since }
 
 // markLost declares a segment in flight or held lost. level is the backoff level of its next transmission.
 func (w *sendWindow) markLost(sn uint32, level uint8) {
 	s := w.at(sn)
 	if s.state == segHeld {
-		w.bytesInFlight -= s.size()
+		w.leaveFlight(s)
 	} else {
 		w.removeInFlight(sn)
 	}
@@ -369,7 +394,7 @@ func (w *sendWindow) markAcked(sn uint32) *packet {
 	case segInFlight:
 		w.removeInFlight(sn)
 	case segHeld:
-		w.bytesInFlight -= s.size()
+		w.leaveFlight(s)
 	case segLost:
 		w.remove(&w.lost, linkOrder, sn)
 	default:

@@ -34,6 +34,7 @@ type UDPSession struct {
 	created   int64
 	closing   closing
 	seal      *sessionSeal // nil for a session that is not to be sealed; set before the session is used
+	roam      *roaming     // nil before there is reason to think of another path
 	mtu       int
 	capsProbe capsProbe
 	keepalive keepalive
@@ -89,6 +90,8 @@ type sessionOwner interface {
 	remove(s *UDPSession)
 	// succeed makes a newer session of the same peer and conversation in the place of s.
 	succeed(s *UDPSession, next *successor)
+	// moved notes that a sealed session, which was at the address from, is somewhere else.
+	moved(s *UDPSession, from peerAddr)
 	// proven notes that the peer of s has shown that it is there.
 	proven(s *UDPSession)
 	// answersStragglers says whether the listener answers for sessions that have ended.

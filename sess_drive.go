@@ -39,6 +39,9 @@ func (s *UDPSession) driveLocked(now int64, flush bool) {
 	if s.seal != nil && now >= s.askKnownAtLocked() {
 		s.askKnownLocked(now)
 	}
+	if s.roam != nil {
+		s.driveRoamingLocked(now)
+	}
 	if s.err == nil {
 		s.uncorkLocked()
 		if s.writable.notify.armed { // the caller of TryWrite waits
@@ -150,6 +153,9 @@ func (s *UDPSession) scheduleLocked(woken int64) {
 		at = min(s.livenessAtLocked(), s.capsProbe.at, s.askKnownAtLocked())
 		if s.timersHeld = s.tx.crowded(); !s.timersHeld {
 			at = min(at, s.core.deadline(), s.flushBy)
+		}
+		if s.roam != nil {
+			at = min(at, s.roam.check.deadline())
 		}
 		if s.dec != nil && s.dec.holding() || s.enc != nil && len(s.enc.parity) > 0 ||
 			s.tx.spare != nil || s.pool.free != nil {
@@ -329,9 +335,13 @@ func (s *UDPSession) unlockSent() {
 		s.pool.trim()
 	}
 	next := s.takeSuccessorLocked()
+	from, moved := s.takeMovedLocked()
 	s.mu.Unlock()
 	if next != nil {
 		s.owner.succeed(s, next)
+	}
+	if moved {
+		s.owner.moved(s, from)
 	}
 	switch {
 	case !leave:

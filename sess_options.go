@@ -326,6 +326,9 @@ func (s *UDPSession) Stats() Stats {
 	s.core.fill(now, &st)
 	if s.seal != nil {
 		s.seal.fill(&st)
+	}
+	if s.roam != nil {
+		st.PathChanges = s.roam.changes
 		st.Unsealed = n.InUnsealed
 	}
 	st.KeyDatagrams, st.KeyLimit = s.cfg.env.keyUse()

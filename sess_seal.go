@@ -14,7 +14,8 @@ type sessionSeal struct {
 	shake  *handshake   // of an accepted one
 	sealer *datagramSealer
 	cipher uint8
-	early  bool // what was sent before there were keys was taken at once
+	next   uint64 // above the highest number of what the peer has sent
+	early  bool   // what was sent before there were keys was taken at once
 
 	held    []*packet // sealed datagrams that came before WELCOME
 	heldNum []uint64

@@ -145,6 +145,9 @@ func (s *UDPSession) sealedInputLocked(now int64, d *inbound) {
 		}
 	}
 	s.datagramLocked(now, d.data, &c, ok)
+	if s.roam != nil {
+		s.pathEchoesLocked(now, d.from)
+	}
 }
 
 // takeEarlyLocked takes what came before there were keys, as far as a list names it.

@@ -82,6 +82,14 @@ type Settings struct {
 	// its 0 discards what was written.)
 	CloseTimeout time.Duration
 
+	// Roam says whether a sealed session goes on when a network changes: an accepted one follows its peer to
+	// another address, as behind a NAT that has forgotten it; a dialled one asks after its peer, and takes
+	// another socket where its own is of no use any more. Default: RoamAuto.
+	Roam RoamMode
+	// PathHandler is called when the path of a session has changed, with the addresses before and after;
+	// from a goroutine of its own, one call of a session at a time. It may call any method of the session.
+	PathHandler func(s *UDPSession, c PathChange)
+
 	// OOBHandler is called with the payload of each out-of-band datagram, of which there are none
 	// without FEC; see SetOOBHandler.
 	OOBHandler func(s *UDPSession, b []byte)
@@ -98,6 +106,16 @@ type Settings struct {
 	// WriteBuffer is the size of the socket's send buffer in bytes. Default: 7 MiB, likewise.
 	WriteBuffer int
 }
+
+// RoamMode says whether sessions follow a change of network: see Settings.Roam.
+type RoamMode int
+
+const (
+	// RoamAuto follows where a session is sealed.
+	RoamAuto RoamMode = iota
+	// RoamOff ties a session to the addresses that it began with.
+	RoamOff
+)
 
 // Timing is what SetNoDelay and SetACKNoDelay set, but for the congestion control.
 type Timing struct {

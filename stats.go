@@ -145,6 +145,9 @@ type Stats struct {
 	// EarlyData says that a listener has taken what was sent before the session had keys at once, without
 	// a round trip for the handshake.
 	EarlyData bool
+	// PathChanges counts how often the session has gone over to another path: its peer to another address, or
+	// a dialled session to another socket. See Settings.Roam.
+	PathChanges uint64
 	// Replays counts the sealed datagrams dropped that had been received before, or were too old to tell.
 	Replays uint64
 	// Unsealed counts the datagrams dropped as they were not sealed, and should have been.
