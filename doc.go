@@ -155,9 +155,10 @@
 //     fec_decoder.go, fec_shape.go and fec_lagrange.go.
 //   - seal_*.go, from seal_psk.go up: sealed sessions, with what a session (sess_seal*.go), a listener
 //     (listener_seal.go) and a core (kcp_seal.go) do for them.
-//   - tx*.go, write_loop.go, readloop*.go, gso_linux.go, mmsg_*.go, socket.go, addr*.go and
+//   - tx*.go, write_loop.go, readloop*.go, gso_linux.go, mmsg_*.go, socket.go, overflow.go, addr*.go and
 //     reuseport_*.go: sockets.
-//   - timedsched.go, clock.go, spinlock.go: time and waiting. stats.go, send_limit.go, snmp.go: counters.
+//   - timedsched.go, clock.go, spinlock.go: time and waiting. stats.go, listener_stats.go, send_limit.go,
+//     snmp.go: counters. sessions.go: the loops over what there is.
 //     errors.go, errno*.go: errors. assert.go: what the types are. race_*.go, xor_*.go: what
 //     differs with the race detector, and with the processor.
 //
