@@ -2,16 +2,10 @@ package kcp
 
 import (
 	"bytes"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -191,6 +185,7 @@ func TestWiresharkRecords(t *testing.T) {
 	list := appendParams(nil, &params{features: featureRanges | featureSkip, datagram: 1400, ackDelay: 20e6})
 	list = appendPath(appendPath(list, recordPath, 0x1234), recordPathOK, 0x5678)
 	list = append(list, record(recordEarly, append([]byte{7, 0, 0, 0}, random(1, 2*digestSize)...)...)...)
+	list = append(list, record(8, 4, 3, 2, 1)...)
 	list = append(list, record(200, 1, 2, 3)...)
 	list = append(list, record(recordPad, 0, 0)...)
 	frames := []frame{recordsFrame(list), recordsFrame(record(recordWelcome)), recordsFrame([]byte{recordPath, 8, 0, 1})}
@@ -207,7 +202,7 @@ func TestWiresharkRecords(t *testing.T) {
 	})
 	all := dissect(t, frames)
 	d := all[0]
-	d.want(t, "record.type", "1", "6", "7", "10", "200", "0")
+	d.want(t, "record.type", "1", "6", "7", "10", "8", "200", "0")
 	d.want(t, "features", "0x0000000a")
 	d.want(t, "features.ranges", "1")
 	d.want(t, "features.repairs", "0")
@@ -215,6 +210,7 @@ func TestWiresharkRecords(t *testing.T) {
 	d.want(t, "ack_delay", "20")
 	d.want(t, "path", "0x0000000000001234", "0x0000000000005678")
 	d.want(t, "early.first", "7")
+	d.want(t, "probe", "0x01020304")
 	if n := len(d.get("early.digest")); n != 2 {
 		t.Errorf("%d digests", n)
 	}
@@ -235,49 +231,6 @@ func TestWiresharkRecords(t *testing.T) {
 		if kinds[strconv.Itoa(kind)] == 0 {
 			t.Errorf("no record of type %d was seen: %v", kind, kinds)
 		}
-	}
-}
-
-// Sealed datagrams are opened with a key log, in any epoch, with either cipher.
-func TestWiresharkSealed(t *testing.T) {
-	text, err := os.ReadFile("testdata/seal.json")
-	var vectors []sealVector
-	if err == nil {
-		err = json.Unmarshal(text, &vectors)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	var frames []frame
-	var want []sealedVector
-	log := "# a comment\nCLIENT_RANDOM of another protocol\n"
-	for _, v := range vectors {
-		secret, err := hex.DecodeString(v.PSK + v.ServerPublic)
-		if err != nil {
-			t.Fatal(err)
-		}
-		head := mustDerive(hkdf.Key(sha256.New, secret, nil, headLabel, headKeySize))
-		for _, d := range v.Datagrams {
-			b, err := hex.DecodeString(d.Datagram)
-			if err != nil {
-				t.Fatal(err)
-			}
-			frames, want = append(frames, testFrame(b)), append(want, d)
-			log += fmt.Sprintf("KCP_SEALED %08x %08x %d %x %s\n", d.Index, v.Conv, d.Cipher, head, v.ToListener)
-		}
-	}
-	file := filepath.Join(t.TempDir(), "keys")
-	if err := os.WriteFile(file, []byte(log), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for i, d := range dissect(t, frames, "-o", "kcp.keylog:"+file) {
-		w := want[i]
-		d.want(t, "sealed.index", fmt.Sprintf("0x%08x", w.Index))
-		d.want(t, "sealed.number", strconv.FormatUint(w.Number, 10))
-		d.want(t, "sealed.epoch", strconv.FormatUint(w.Number>>epochShift, 10))
-		d.want(t, "sealed.conv", "00000063")
-		d.want(t, "cipher", []string{sealGCM: "AES-256-GCM", sealChaCha: "ChaCha20-Poly1305"}[w.Cipher])
-		d.want(t, "rest", "70:61:79:6c:6f:61:64") // no segments: "payload"
 	}
 }
 

@@ -9,13 +9,14 @@ local opener = dofile(here .. "kcp_open.lua")
 local names = dofile(here .. "kcp_fields.lua")
 local dissect_record = dofile(here .. "kcp_records.lua")
 local track = dofile(here .. "kcp_track.lua")
+local train = dofile(here .. "kcp_train.lua")
 local f, e, cmds = names.fields, names.experts, names.cmds
 
 local kcp = Proto("kcp", "KCP")
 names.register(kcp)
 
 kcp.prefs.keys = Pref.string("Keys", "",
-	"Of the shared ciphers, each as cipher:hex, with spaces between. Ciphers: aes, sm4, tea, xtea, salsa20, none, aes-gcm, chacha20-poly1305")
+	"Of the shared ciphers, each as cipher:key with the key in hex or base64, with spaces between. Ciphers: aes, sm4, tea, xtea, salsa20, none, aes-gcm, chacha20-poly1305")
 kcp.prefs.keylog = Pref.string("Key log of sealed sessions", "", "The path of a file with KCP_SEALED lines")
 
 local header_size, longest = 24, 1500
@@ -135,7 +136,7 @@ local function add_segments(tree, tvb, at, pinfo)
 		local text = describe(tvb, at, cmd, len)
 		local segment = tree:add(kcp, tvb(at, header_size + len), "Segment: " .. text)
 		add_header(segment, tvb, at, cmd)
-		if track(names, segment, tvb, at, cmd, pinfo) then text = text .. " (again)" end
+		if track.segment(names, segment, tvb, at, cmd, pinfo) then text = text .. " (again)" end
 		add_data(segment, tvb, at + header_size, at + header_size + len, cmd)
 		texts[#texts + 1] = text
 		at = at + header_size + len
@@ -236,24 +237,6 @@ local function add_datagram(tvb, pinfo, tree, opened)
 	return { "not opened" }, ""
 end
 
-local most_described = 6
-
-local function show(tvb, pinfo, tree, opened)
-	pinfo.cols.protocol = "KCP"
-	local root = tree:add(kcp, tvb())
-	local texts, prefix = add_datagram(tvb, pinfo, root, opened)
-	if #texts > most_described then
-		texts[most_described] = string.format("and %d more", #texts - most_described + 1)
-	end
-	pinfo.cols.info = prefix .. table.concat(texts, "; ", 1, math.min(#texts, most_described))
-end
-
-function kcp.dissector(tvb, pinfo, tree)
-	if tvb:len() == 0 then return 0 end
-	show(tvb, pinfo, tree, opener.open(tvb:raw()))
-	return tvb:len()
-end
-
 -- consists_of_segments tells whether a datagram in the clear is segments of one conversation to its
 -- last byte, behind a FEC header or not.
 local function consists_of_segments(tvb)
@@ -271,12 +254,52 @@ local function consists_of_segments(tvb)
 	return conv ~= nil and at == tvb:len()
 end
 
+-- fits tells whether a datagram is one for sure.
+local function fits(tvb)
+	return opener.open(tvb:raw()) ~= nil or consists_of_segments(tvb)
+end
+
+local most_described = 6
+
+local function describe_all(texts)
+	if #texts > most_described then
+		texts[most_described] = string.format("and %d more", #texts - most_described + 1)
+	end
+	return table.concat(texts, "; ", 1, math.min(#texts, most_described))
+end
+
+-- show adds a packet, which opened is the result of opening.
+local function show(tvb, pinfo, tree, opened)
+	track.begin()
+	pinfo.cols.protocol = "KCP"
+	local length = not opened and not consists_of_segments(tvb) and train.length(tvb, pinfo, fits)
+	if not length then
+		if not pinfo.visited and tvb:len() <= longest then train.learn(tvb:len()) end
+		local texts, prefix = add_datagram(tvb, pinfo, tree:add(kcp, tvb()), opened)
+		pinfo.cols.info = prefix .. describe_all(texts)
+		return
+	end
+	local all, n = {}, math.ceil(tvb:len() / length)
+	for at = 0, tvb:len() - 1, length do
+		local one = tvb(at, math.min(length, tvb:len() - at)):tvb()
+		local texts = add_datagram(one, pinfo, tree:add(kcp, one()), opener.open(one:raw()))
+		for _, text in ipairs(texts) do all[#all + 1] = text end
+	end
+	pinfo.cols.info = string.format("%d datagrams: %s", n, describe_all(all))
+end
+
+function kcp.dissector(tvb, pinfo, tree)
+	if tvb:len() == 0 then return 0 end
+	show(tvb, pinfo, tree, opener.open(tvb:raw()))
+	return tvb:len()
+end
+
 -- Datagrams of any port are taken that a key opens, or that are nothing but segments; from then on the
 -- conversation is KCP's.
 kcp:register_heuristic("udp", function(tvb, pinfo, tree)
 	if tvb:len() < header_size then return false end
 	local opened = opener.open(tvb:raw())
-	if not opened and not consists_of_segments(tvb) then return false end
+	if not opened and not consists_of_segments(tvb) and not train.length(tvb, pinfo, fits) then return false end
 	pinfo.conversation = kcp
 	show(tvb, pinfo, tree, opened)
 	return true
@@ -302,5 +325,6 @@ kcp.prefs_changed = read_prefs
 
 function kcp.init()
 	read_prefs()
-	track(nil)
+	track.reset()
+	train.reset()
 end

@@ -8,7 +8,7 @@ local cmds = {
 local fec_types = { [0xf1] = "data", [0xf2] = "parity", [0xf3] = "out-of-band" }
 local record_types = {
 	[0] = "PAD", [1] = "PARAMS", [2] = "HELLO", [3] = "WELCOME", [4] = "RETRY", [5] = "TOKEN",
-	[6] = "PATH", [7] = "PATH OK", [10] = "EARLY",
+	[6] = "PATH", [7] = "PATH OK", [8] = "PROBE", [9] = "PROBE OK", [10] = "EARLY",
 }
 local param_ids = { [1] = "features", [2] = "longest datagram", [3] = "longest acknowledgement delay" }
 local patterns = { [0] = "Noise_NNpsk0_25519_ChaChaPoly_SHA256", [1] = "Noise_NKpsk0_25519_ChaChaPoly_SHA256" }
@@ -84,6 +84,7 @@ field("features.expiry", "bool", "Expiry", 32, nil, 0x08)
 field("datagram", "uint16", "Longest datagram, in bytes")
 field("ack_delay", "uint16", "Longest acknowledgement delay, in ms")
 field("path", "uint64", "Value", base.HEX)
+field("probe", "uint32", "Value", base.HEX)
 field("noise.pattern", "uint8", "Pattern", base.DEC, patterns)
 field("noise.ephemeral", "bytes", "Ephemeral public key")
 field("noise.payload", "bytes", "Encrypted payload")

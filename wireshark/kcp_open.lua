@@ -13,6 +13,21 @@ local function unhex(text)
 	return (text:gsub("..", function(pair) return string.char(tonumber(pair, 16)) end))
 end
 
+local digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+-- unbase64 decodes RFC 4648's base64.
+local function unbase64(text)
+	local value, have, out = 0, 0, {}
+	for c in text:gsub("=+$", ""):gmatch(".") do
+		value, have = value % 256 * 64 + digits:find(c, 1, true) - 1, have + 6
+		if have >= 8 then
+			have = have - 8
+			out[#out + 1] = string.char(math.floor(value / 2 ^ have) % 256)
+		end
+	end
+	return table.concat(out)
+end
+
 local function le32(s, i)
 	local a, b, c, d = byte(s, i, i + 3)
 	return bor(a, shl(b, 8), shl(c, 16), shl(d, 24))
@@ -81,18 +96,18 @@ local kinds = {
 
 local openers = {}
 
--- set_keys takes the keys from a text: cipher:hex, any number of them with spaces or commas between. It
--- returns what is wrong with it, or nil; the other keys are taken.
+-- set_keys takes the keys from a text: cipher:key, any number of them with spaces or commas between, each
+-- in hex or base64. It returns what is wrong with it, or nil; the other keys are taken.
 function M.set_keys(text)
 	local wrong
 	openers = {}
 	for item in text:gmatch("[^%s,]+") do
-		local name, hex = item:match("^([%w-]+):?(%x*)$")
-		local kind, key = kinds[name and name:lower()], unhex(hex or "")
+		local name, text = item:match("^([%w-]+):?([%w+/]*=*)$")
+		local kind, key = kinds[name and name:lower()], text and (unhex(text) or unbase64(text))
 		if not kind then
-			wrong = "a key is cipher:hex, with aes, sm4, tea, xtea, salsa20, none, aes-gcm or chacha20-poly1305"
-		elseif not key or kind.sizes and not kind.sizes[#key] then
-			wrong = "no " .. name .. " key has " .. #hex .. " hex digits"
+			wrong = "a key is cipher:key, the cipher aes, sm4, tea, xtea, salsa20, none, aes-gcm or chacha20-poly1305"
+		elseif kind.sizes and not kind.sizes[#key] then
+			wrong = string.format("no key of %s has %d bytes", name, #key)
 		else
 			openers[#openers + 1] = kind.new(key)
 		end

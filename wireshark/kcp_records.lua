@@ -59,15 +59,22 @@ bodies[4] = function(names, tree, tvb, at, size)
 end
 bodies[5] = bodies[4]
 
--- PATH and PATH OK
-bodies[6] = function(names, tree, tvb, at, size)
-	if size == 8 then
-		tree:add_le(names.fields.path, tvb(at, 8))
-	else
-		tree:add(names.fields.record_body, tvb(at, size))
+-- echoed returns what shows a value that comes back as it is.
+local function echoed(name, length)
+	return function(names, tree, tvb, at, size)
+		if size == length then
+			tree:add_le(names.fields[name], tvb(at, size))
+		else
+			tree:add(names.fields.record_body, tvb(at, size))
+		end
 	end
 end
+
+-- PATH and PATH OK, PROBE and PROBE OK
+bodies[6] = echoed("path", 8)
 bodies[7] = bodies[6]
+bodies[8] = echoed("probe", 4)
+bodies[9] = bodies[8]
 
 -- EARLY
 bodies[10] = function(names, tree, tvb, at, size)

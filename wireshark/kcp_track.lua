@@ -4,10 +4,10 @@
 
 local sessions -- by direction and conv
 local found    -- by frame, what was found for each of its segments when that was dissected first
-local place    -- the number of segments so far of the frame that is dissected
+local place    -- of the frame that is dissected, the number of segments so far
 
 local function reset()
-	sessions, found, place = {}, {}, { frame = nil, n = 0 }
+	sessions, found, place = {}, {}, { n = 0 }
 end
 reset()
 
@@ -48,12 +48,14 @@ local function observe(tvb, at, cmd, pinfo)
 	return nil
 end
 
--- Adds to a segment's tree what is known of it, and tells whether it is a retransmission. Without names it
--- forgets everything: another capture begins.
-return function(names, tree, tvb, at, cmd, pinfo)
-	if not names then return reset() end
-	if place.frame ~= pinfo.number or at <= place.at then place = { frame = pinfo.number, n = 0 } end
-	place.n, place.at = place.n + 1, at
+-- begin is called before the segments of a frame.
+local function begin()
+	place = { n = 0 }
+end
+
+-- segment adds to a segment's tree what is known of it, and tells whether it is a retransmission.
+local function segment(names, tree, tvb, at, cmd, pinfo)
+	place.n = place.n + 1
 	local key = pinfo.number .. " " .. place.n
 	if not pinfo.visited then found[key] = observe(tvb, at, cmd, pinfo) or nil end
 	local what = found[key]
@@ -67,3 +69,5 @@ return function(names, tree, tvb, at, cmd, pinfo)
 	tree:add(f.rtt, what.rtt):set_generated()
 	return false
 end
+
+return { reset = reset, begin = begin, segment = segment }
