@@ -70,7 +70,7 @@ func (s *sampler) serveSessions(r *http.Request) (any, int) {
 		}
 	}
 	l := list{
-		At: float64(smp.at.UnixMilli()), Took: ms(smp.took), Every: ms(max(sampleEvery, sampleShare*smp.took)),
+		At: float64(smp.at.UnixMilli()), Took: ms(smp.took), Every: ms(smp.lasts()),
 		Total: len(smp.rows), Matched: len(rows),
 	}
 	l.sum(rows)
@@ -179,7 +179,7 @@ func (s *sampler) serveSession(r *http.Request) (any, int) {
 	d := detail{
 		At: float64(time.Now().UnixMicro()) / 1000, ID: id, Conv: session.GetConv(),
 		Peer: session.RemoteAddr().String(), Local: session.LocalAddr().String(),
-		State: state(session), Limit: st.SendLimit.String(), Loss: loss(&st), Stats: st,
+		State: state(session, &st), Limit: st.SendLimit.String(), Loss: loss(&st), Stats: st,
 	}
 	if err := session.Cause(); err != nil {
 		d.Cause = err.Error()

@@ -17,8 +17,11 @@ import (
 const sampleEvery = time.Second
 
 // sampleShare bounds what sampling takes of one processor: a pass is followed by as many times its length
-// without one.
-const sampleShare = 20
+// without one, up to sampleMost.
+const (
+	sampleShare = 20
+	sampleMost  = 10 * time.Second
+)
 
 // sampler keeps the newest sample of all sessions, and what the one before is needed for: rates.
 type sampler struct {
@@ -72,6 +75,11 @@ type row struct {
 	Unread     int     `json:"unread"`
 }
 
+// lasts is how long it is new enough.
+func (s *sample) lasts() time.Duration {
+	return min(max(sampleEvery, sampleShare*s.took), sampleMost)
+}
+
 func newSampler() *sampler {
 	return &sampler{
 		// So an id of another handler, or of the process before, is most likely none.
@@ -85,7 +93,7 @@ func newSampler() *sampler {
 func (s *sampler) sample() *sample {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n := s.newest; n != nil && time.Since(n.at) < max(sampleEvery, sampleShare*n.took) {
+	if n := s.newest; n != nil && time.Since(n.at) < n.lasts() {
 		return n
 	}
 	next := &sample{at: time.Now(), pass: 1}
@@ -120,7 +128,7 @@ func (s *sampler) row(session *kcp.UDPSession, pass uint64) row {
 	r := row{
 		ID: t.id, Conv: session.GetConv(),
 		Peer: session.RemoteAddr().String(), Local: session.LocalAddr().String(),
-		State: state(session), Sealed: st.Sealed, Limit: st.SendLimit.String(),
+		State: state(session, &st), Sealed: st.Sealed, Limit: st.SendLimit.String(),
 		Age: ms(st.Age), Heard: ms(st.LastHeard), RTT: ms(st.RTT), MinRTT: ms(st.MinRTT), Queueing: ms(st.QueueingDelay),
 		Loss: loss(&st), InFlight: st.InFlight, Window: st.SendWindow, PeerWindow: st.PeerWindow,
 		CWnd: st.CongestionWindow, Queued: st.BytesQueued, Unread: st.Unread,
@@ -149,8 +157,10 @@ func loss(st *kcp.Stats) float64 {
 }
 
 // state returns what has become of a session, in a word.
-func state(session *kcp.UDPSession) string {
+func state(session *kcp.UDPSession, st *kcp.Stats) string {
 	switch err := session.Cause(); {
+	case err == nil && st.InFlight > 0 && st.LastHeard > max(time.Second, 3*st.RTO):
+		return "silent" // the peer owes an acknowledgement
 	case err == nil:
 		return "open"
 	case errors.Is(err, net.ErrClosed):

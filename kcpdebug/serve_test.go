@@ -110,8 +110,12 @@ func demoSession(t testing.TB, network *netem.Network, l *kcp.Listener, block kc
 
 // demoLoad writes for ever.
 func demoLoad(s *kcp.UDPSession, i int) {
-	bulk := make([]byte, 50_000)
-	switch i % 8 {
+	bulk, kind := make([]byte, 50_000), i%8
+	every := time.Duration(200+100*(i%9)) * time.Millisecond
+	if i >= 64 { // the others do little, as there may be thousands
+		kind, every = 7, 20*every
+	}
+	switch kind {
 	case 0, 1: // as much as the path carries
 		for {
 			if _, err := s.Write(bulk); err != nil {
@@ -141,7 +145,7 @@ func demoLoad(s *kcp.UDPSession, i int) {
 			}
 		}
 	default: // now and then
-		for range time.Tick(time.Duration(200+100*(i%9)) * time.Millisecond) {
+		for range time.Tick(every) {
 			if _, err := fmt.Fprintf(s, "message %d", i); err != nil {
 				return
 			}

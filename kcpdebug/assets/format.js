@@ -59,7 +59,7 @@ export const limits = {
 	"application": ["c1", "nothing to send"],
 	"send window": ["c2", "send window"],
 	"peer window": ["c3", "peer's window"],
-	"congestion window": ["c4", "congestion window"],
+	"congestion window": ["c4", "congestion"],
 	"pacing": ["c5", "pacing"],
 	"rate limit": ["c7", "rate limit"],
 	"socket": ["c6", "socket"],

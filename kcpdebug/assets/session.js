@@ -12,7 +12,7 @@ function reason(d) {
 	const s = d.stats;
 	const heard = ns(s.LastHeard);
 	if (d.state === "failed") return "It has failed: " + d.cause;
-	if (s.InFlight > 0 && heard > Math.max(1000, 3 * ns(s.RTO))) return `The peer has been silent for ${seconds(heard / 1000)}, and ${count(s.InFlight)} segments are unanswered.`;
+	if (d.state === "silent") return `The peer has been silent for ${seconds(heard / 1000)}, and ${count(s.InFlight)} segments are unanswered.`;
 	switch (d.limit) {
 	case "none": return "Nothing: it is about to send.";
 	case "application": return s.BytesQueued ? `The application holds ${bytes(s.BytesQueued)} back, to gather more.` : "The application: all that was written is sent.";

@@ -35,7 +35,7 @@ function why(s) {
 }
 
 function stateText(s) {
-	return s.state === "failed" ? mark("failed", true) : s.state;
+	return mark(s.state, s.state === "failed" || s.state === "silent");
 }
 
 const mark = (text, bad) => (bad ? el("span", { class: "bad" }, text) : text);
@@ -100,7 +100,7 @@ export function showSessions(view, { load, poll, signal }) {
 				["Sessions", count(l.matched), l.matched === l.total ? "" : "of " + count(l.total)],
 				["Out", rate(l.out)], ["In", rate(l.in)],
 				["Round trip, median", ms(l.rtt[0])], ["95th percentile", ms(l.rtt[1])],
-				["Lossy, 1 % or more", count(l.lossy)], ["Sealed", count(l.sealed)], ["Failed", count(l.states.failed || 0)],
+				["Lossy, 1 % or more", count(l.lossy)], ["Sealed", count(l.sealed)], ["Silent", count(l.states.silent || 0)], ["Failed", count(l.states.failed || 0)],
 			]),
 			...shares(l.limits, (v) => count(v), (name) => { search.value = name; set({ q: name, offset: 0 }); }));
 		found.textContent = l.matched ? `${count(l.offset + 1)} to ${count(l.offset + l.sessions.length)} of ${count(l.matched)}` : "";
