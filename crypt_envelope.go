@@ -209,7 +209,7 @@ func (e *envelope) openAll(batch []inbound, peer *peerAddr, demux *sealDemux, sn
 			count.InErrs++
 			continue
 		}
-		payload, ok := e.openSealed(&d, demux, &count)
+		payload, ok := openSealed(&d, demux, &count)
 		if !ok {
 			continue
 		}
@@ -233,7 +233,7 @@ func (e *envelope) openAll(batch []inbound, peer *peerAddr, demux *sealDemux, sn
 
 // openSealed opens a sealed datagram, and says so in it. Any other is as it was. ok is false for one that
 // is dropped.
-func (e *envelope) openSealed(d *inbound, demux *sealDemux, count *Snmp) (payload []byte, ok bool) {
+func openSealed(d *inbound, demux *sealDemux, count *Snmp) (payload []byte, ok bool) {
 	if demux == nil {
 		return nil, true
 	}

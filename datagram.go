@@ -8,8 +8,9 @@ type inbound struct {
 	from peerAddr
 	addr net.Addr // only where from is not a UDP address
 
-	sealed *sealedPeer // whom it is for, if it is sealed; not opened yet where that has no keys
-	number uint64      // its number
+	sealed *sealedPeer  // whom it is for, if it is sealed; not opened yet where that has no keys
+	number uint64       // its number
+	group  *cipherGroup // of a transport's: under whose shared cipher it has opened, nil if it is sealed
 }
 
 // setSource says that d came from addr.

@@ -113,6 +113,9 @@ type Dialer struct {
 	WaitForPeer bool
 	// OwnConn makes DialConn's PacketConn the session's, which closes it.
 	OwnConn bool
+	// Transport is what Dial and DialContext dial over, as Transport.Dial does: sessions have no sockets of
+	// their own then. Default: none.
+	Transport *Transport
 }
 
 // Dial is DialContext without a context.
@@ -132,6 +135,9 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	network, err = udpNetwork("dial", network)
 	if err != nil {
 		return nil, err
+	}
+	if d.Transport != nil {
+		return d.Transport.dialName(ctx, d, network, address)
 	}
 	ctx, cancel := d.withTimeout(ctx)
 	defer cancel()

@@ -107,7 +107,7 @@
 //	readloop_push.go     a PacketPusher hands them over.
 //	crypt_envelope.go    The batch is opened by the cipher (crypt.go, crypt_cfb.go).
 //	datagram.go          The FEC header is taken off (fec.go), and the conversation found.
-//	listener_reader.go   A listener finds each datagram's session; a dialled one has its own.
+//	transport_reader.go  A transport finds each datagram's session; one with a socket of its own has its own.
 //	sess_input.go        The session passes the datagram to
 //	fec_decoder.go       FEC, which rebuilds what is missing, and
 //	kcp_input.go         to the core: acknowledgements, and data (kcp_acks.go acknowledges it)
@@ -123,10 +123,15 @@
 //
 //   - dial.go, listen.go: the ways to make a session or a listener. settings.go, config.go: what
 //     they can be told, and that checked and completed.
-//   - listener.go: Accept and Close. listener_reader.go: a reader, which finds or makes the session
-//     of each datagram. listener_table.go: the table of sessions. listener_backlog.go: those that
+//   - transport.go: one socket that many sessions share, dialled and accepted ones. Every listener is on
+//     one. transport_state.go: how it lives and ends. transport_reader.go: a reader of its socket, which
+//     opens each datagram (transport_open.go) under the cipher of its group (transport_group.go), and finds
+//     its session in transport_table.go, a sealed one's in transport_index.go. timewait.go: those that have
+//     ended. transport_other.go: what is not KCP. transport_dials.go: settings that were dialled with before.
+//     transport_stats.go: its counters. sessions.go: the sessions of the process.
+//   - listener.go: Accept and Close, and which datagrams make a session. listener_backlog.go: sessions that
 //     wait for Accept, and who may join them. listener_unproven.go: those whose peers may be forged.
-//     timewait.go: those that have ended.
+//     listener_seal.go: handshakes of those that will be sealed. listener_stats.go: its counters.
 //   - sess_*.go: what a session does. sess.go is its state, all types of it. Above sess_drive.go
 //     stand the ways in: sess_read.go, sess_write.go, sess_message.go, sess_try.go, sess_copy.go,
 //     sess_oob.go, sess_dgram.go,
@@ -167,7 +172,7 @@
 //
 // A session (sess_drive.go) is driven by three things: a caller, the socket's reader, and a timer.
 // Each passes all it has to the core under one lock, flushes once, and sends what came out when the
-// lock is released; a listener's reader does so for all the sessions that one read touched, with
+// lock is released; a transport's reader does so for all the sessions that one read touched, with
 // one system call. A driver sends only what the socket takes at once, and not for long; the rest is
 // left to the socket's write loop (write_loop.go). Where sending may block, on a PacketConn that is
 // no UDP socket or without batched system calls, readers and timers leave everything to it. So
@@ -176,8 +181,8 @@
 // There is no goroutine for a session, and a program needs none either where its event loop calls
 // [UDPSession.TryRead] after [UDPSession.SetReadNotify]. A listener has one reader, or on Linux one
 // for each processor, up to eight, with sockets at the same address among which the kernel
-// distributes the peers (reuseport_linux.go); a dialled session has the reader of its own socket;
-// and all share the few goroutines of [SystemTimedSched]. On a [PacketPusher] nothing is read.
+// distributes the peers (reuseport_linux.go); a dialled session has the reader of its own socket, or
+// shares a [Transport]'s with others; and all share the few goroutines of [SystemTimedSched]. On a [PacketPusher] nothing is read.
 // Timer workers, write loops, and the goroutines that call out-of-band handlers or notify are there
 // only while there is something to do. An idle session has no deadline, and costs nothing but its
 // memory.

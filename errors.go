@@ -19,9 +19,10 @@ var (
 	errClosed   error = closedError{}
 	errDeadline error = os.ErrDeadlineExceeded
 
-	errNoRemote = pkgerrors.New("kcp: the remote address is nil")
-	errNoConn   = pkgerrors.New("kcp: the PacketConn is nil")
-	errNoAEAD   = pkgerrors.New("kcp: the cipher.AEAD is nil")
+	errListening = pkgerrors.New("kcp: the transport has a listener")
+	errNoRemote  = pkgerrors.New("kcp: the remote address is nil")
+	errNoConn    = pkgerrors.New("kcp: the PacketConn is nil")
+	errNoAEAD    = pkgerrors.New("kcp: the cipher.AEAD is nil")
 )
 
 // Errors of sessions that have to be sealed, of dialling with WaitForPeer, or of Read and Write without.
@@ -35,7 +36,7 @@ var (
 
 // Errors of calls that this session, listener or PacketConn does not support.
 const (
-	errNotOwner     unsupportedError = "kcp: an accepted session shares its listener's socket: set it there"
+	errNotOwner     unsupportedError = "kcp: the session shares its listener's or transport's socket: set it there"
 	errNoWrites     unsupportedError = "kcp: a listener writes nothing"
 	errNotSupported unsupportedError = "kcp: the PacketConn does not support this setting"
 	errNoMessages   unsupportedError = "kcp: a session in stream mode has no messages"

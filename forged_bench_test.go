@@ -31,7 +31,7 @@ func (n *nowhere) SetReadDeadline(time.Time) error           { return nil }
 func (n *nowhere) SetWriteDeadline(time.Time) error          { return nil }
 
 // benchReader returns a reader of a listener, and a batch of datagrams from addresses of all kinds.
-func benchReader(b *testing.B, cipher string, change func(*config), datagram func(i int) []byte) (*listenerReader, []inbound) {
+func benchReader(b *testing.B, cipher string, change func(*config), datagram func(i int) []byte) (*transportReader, []inbound) {
 	cfg, err := newConfig(newCrypt(b, cipher), 0, 0)
 	if err != nil {
 		b.Fatal(err)
@@ -52,7 +52,7 @@ func benchReader(b *testing.B, cipher string, change func(*config), datagram fun
 	for i := range batch {
 		batch[i] = inbound{data: datagram(i), from: peerAddr{udp: addrOf(i)}}
 	}
-	return newListenerReader(l, l.socks[0]), batch
+	return newTransportReader(l.t, l.t.socks[0]), batch
 }
 
 func addrOf(i int) netip.AddrPort {
@@ -61,7 +61,7 @@ func addrOf(i int) netip.AddrPort {
 
 // receiveAll has the batch received again and again, and reports the cost of a datagram. Opening changes
 // what a datagram holds, to what does not open either.
-func receiveAll(b *testing.B, r *listenerReader, batch []inbound) {
+func receiveAll(b *testing.B, r *transportReader, batch []inbound) {
 	kept := append([]inbound(nil), batch...)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -113,7 +113,7 @@ func BenchmarkForgedSession(b *testing.B) {
 	conv := uint32(0)
 	r, batch := benchReader(b, "plain", func(cfg *config) { cfg.maxUnproven, cfg.maxUnprovenPerPrefix = 0, 0 },
 		func(int) []byte { return forged(1, true) })
-	go drain(r.Listener)
+	go drain(r.listener.Load())
 	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -127,7 +127,7 @@ func BenchmarkForgedSession(b *testing.B) {
 		r.receive(batch, clock())
 		elapsed += time.Since(start)
 		n += len(batch)
-		for r.Stats().Backlog > 0 {
+		for r.listener.Load().Stats().Backlog > 0 {
 			runtime.Gosched()
 		}
 	}

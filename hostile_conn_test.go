@@ -382,8 +382,8 @@ func TestFloods(t *testing.T) {
 					synctest.Wait()
 					held := heapInUse() - before
 					known := 0
-					for i := range l.table {
-						known += len(l.table[i].timeWaits.young) + len(l.table[i].timeWaits.old)
+					for i := range l.t.table {
+						known += len(l.t.table[i].timeWaits.young) + len(l.t.table[i].timeWaits.old)
 					}
 					t.Logf("%d kB held after %d, %d remembered, at most %d goroutines", held>>10, count, known, most)
 					if held > 24<<20 || known > 1<<16 || most > 100 {

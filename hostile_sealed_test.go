@@ -328,7 +328,7 @@ func TestSealedServerRestarts(t *testing.T) {
 			c := w.dial(cfg, l)
 			w.check(request(c, "before"))
 			w.awaitIdle()
-			for _, sock := range l.socks {
+			for _, sock := range l.t.socks {
 				sock.conn.Close()
 			}
 			w.sleep(time.Second)

@@ -217,7 +217,7 @@ func (w *world) wantGone(s *UDPSession) {
 		w.Errorf("%d packets, %d+%d segments are left", kept, sent, received)
 	}
 	if l, ok := s.owner.(*Listener); ok {
-		sh := l.table.shard(s.path().peerAddr)
+		sh := l.t.table.shard(s.path().peerAddr)
 		sh.mu.Lock()
 		defer sh.mu.Unlock()
 		if sh.sessions[sessionKey{s.path().peerAddr, s.conv}] != nil || sh.lastFEC[s.path().peerAddr] == s {
@@ -233,13 +233,13 @@ func (w *world) wantGone(s *UDPSession) {
 // known returns the sessions in the listener's table.
 func (l *Listener) known() map[sessionKey]*UDPSession {
 	known := make(map[sessionKey]*UDPSession)
-	for i := range l.table {
-		sh := &l.table[i]
+	for i := range l.t.table {
+		sh := &l.t.table[i]
 		sh.mu.Lock()
 		maps.Copy(known, sh.sessions)
 		sh.mu.Unlock()
 	}
-	for _, s := range l.seal.sessions() {
+	for _, s := range l.t.index.sessions() {
 		known[sessionKey{s.path().peerAddr, s.conv}] = s
 	}
 	return known
@@ -253,8 +253,8 @@ func (l *Listener) knows(addr net.Addr, conv uint32) *UDPSession {
 // remembers is how many entries the table has beside sessions: of peers that send FEC, and of
 // sessions that have ended.
 func (l *Listener) remembers() (n int) {
-	for i := range l.table {
-		sh := &l.table[i]
+	for i := range l.t.table {
+		sh := &l.t.table[i]
 		sh.mu.Lock()
 		n += len(sh.lastFEC) + len(sh.timeWaits.young) + len(sh.timeWaits.old)
 		sh.mu.Unlock()

@@ -196,14 +196,26 @@ func udpNetwork(op, network string) (string, error) {
 
 // newListener listens on socks with the settings of cfg.
 func newListener(cfg *config, socks ...*socket) *Listener {
-	l := &Listener{cfg: cfg, socks: socks, acceptBy: never, reading: len(socks), done: make(chan struct{})}
+	t := newTransport(cfg.sched, cfg.snmp, socks...)
+	l, _ := t.listen(cfg, false) // nobody else does
+	t.start()
+	return l
+}
+
+// listen makes the listener of t. shares says that t is the program's.
+func (t *Transport) listen(cfg *config, shares bool) (*Listener, error) {
+	l := &Listener{cfg: cfg, t: t, shares: shares, acceptBy: never, done: make(chan struct{})}
 	l.arrived.L = &l.mu
-	l.seal = newListenerSeal(cfg)
+	l.seal = newListenerSeal(cfg, &t.index)
 	l.check.init()
 	l.task = cfg.sched.task(l.onTimer)
-	process.addListener(l)
-	for _, sock := range socks {
-		sock.start(newListenerReader(l, sock))
+	var err error
+	if l.group, err = t.join(cfg, l.seal.heads(), true); err != nil {
+		return nil, t.opError("listen", err)
 	}
-	return l
+	if !t.listener.CompareAndSwap(nil, l) {
+		l.group.leave()
+		return nil, t.opError("listen", errListening)
+	}
+	return l, nil
 }

@@ -8,16 +8,17 @@ import (
 	"time"
 )
 
-// Listener is a net.Listener over a packet socket, or a few at one address that share the peers.
-// Sessions that it has accepted go on after it is closed, as TCP's do; its sockets are closed with
-// the last of them.
+// Listener is a net.Listener over a packet socket, or a few at one address that share the peers, or over
+// a Transport. Sessions that it has accepted go on after it is closed, as TCP's do; its sockets are closed
+// with the last of them.
 type Listener struct {
-	cfg   *config
-	socks []*socket  // at least one; each has a reader of its own
-	task  *timedTask // runs onTimer
-	table sessionTable
-	check addressCheck
-	seal  *listenerSeal // nil where nothing is sealed
+	cfg    *config
+	t      *Transport
+	shares bool         // t is the program's
+	group  *cipherGroup // of its sessions
+	task   *timedTask   // runs onTimer
+	check  addressCheck
+	seal   *listenerSeal // nil where nothing is sealed
 
 	unproven unprovenTable
 
@@ -35,37 +36,22 @@ type Listener struct {
 	acceptBy  int64            // deadline, never for none
 	closed    bool
 	err       error         // why the socket broke
-	reading   int           // readers that have not ended
-	done      chan struct{} // closed when there are none
+	over      bool          // nothing of the listener goes on
+	done      chan struct{} // closed then
 
 	shut   atomic.Bool // closed, for whoever holds a session's lock
 	counts listenerCounts
 }
 
-// onTimer wakes Accept, and forgets sessions that ended long ago.
+// onTimer wakes Accept, and forgets handshakes that came to nothing.
 func (l *Listener) onTimer(now int64) {
 	l.mu.Lock()
 	l.arrived.Broadcast()
 	l.mu.Unlock()
-	for i := range l.table {
-		sh := &l.table[i]
-		sh.mu.Lock()
-		sh.timeWaits.age(now)
-		l.scheduleLocked(sh)
-		sh.mu.Unlock()
-	}
 	if l.seal != nil {
-		if at := l.seal.expire(now); at != never && !l.shut.Load() {
+		if at := l.seal.expire(now); at != never {
 			l.task.arm(at)
 		}
-	}
-}
-
-// scheduleLocked arms the timer for a shard, so that ended sessions are forgotten even where
-// nothing happens.
-func (l *Listener) scheduleLocked(sh *demuxShard) {
-	if !l.shut.Load() && !sh.timeWaits.empty() {
-		l.task.arm(sh.timeWaits.since + timeWaitLife)
 	}
 }
 
@@ -130,8 +116,8 @@ func (l *Listener) withinLimitLocked() bool {
 	return l.cfg.maxSessions == 0 || l.open-l.displaced < l.cfg.maxSessions
 }
 
-// sessionEnded notes that a session has left the table. The last one of a closed listener closes the
-// sockets.
+// sessionEnded notes that a session has left the table. With the last one of a closed listener nothing of
+// that goes on.
 func (l *Listener) sessionEnded(s *UDPSession) {
 	l.unproven.remove(s)
 	l.mu.Lock()
@@ -147,34 +133,46 @@ func (l *Listener) sessionEnded(s *UDPSession) {
 	last := l.closed && l.open == 0
 	l.mu.Unlock()
 	if last {
-		l.closeSockets()
+		l.leave()
 	}
 }
 
-// answersStragglers says whether the listener answers for sessions that have ended.
-func (l *Listener) answersStragglers() bool { return !l.shut.Load() }
-
-// refused is nothing to a listener, whose sockets are not connected.
-func (l *Listener) refused() {}
-
-// readFailed breaks the listener and its sessions when a socket is of no use any more.
-func (l *Listener) readFailed(err error) {
-	err = brokenError{err}
-	l.mu.Lock()
-	l.err = err
-	l.arrived.Broadcast()
-	l.mu.Unlock()
-	for s := range l.Sessions() {
-		s.abort(err)
+// leave takes a listener away of which nothing goes on: from a transport of the program's, or closes
+// its own.
+func (l *Listener) leave() error {
+	if !l.shares {
+		return l.t.closeSockets()
 	}
+	l.task.retire()
+	if l.seal != nil {
+		l.seal.end()
+	}
+	l.t.listener.CompareAndSwap(l, nil)
+	l.ended()
+	return nil
 }
 
-// readEnded notes that one of the sockets is not read any more.
-func (l *Listener) readEnded() {
+// answersStragglers, dials and group are what its sessions ask their owner.
+func (l *Listener) answersStragglers() bool   { return !l.t.shut.Load() }
+func (l *Listener) dials() bool               { return false }
+func (l *Listener) cipherGroup() *cipherGroup { return l.group }
+
+// broken ends Accept: the socket is of no use any more.
+func (l *Listener) broken(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.reading--; l.reading == 0 {
-		process.removeListener(l)
+	l.err = err
+	l.arrived.Broadcast()
+}
+
+// ended notes that nothing of the listener goes on.
+func (l *Listener) ended() {
+	l.mu.Lock()
+	first := !l.over
+	l.over = true
+	l.mu.Unlock()
+	if first {
+		l.group.leave()
 		close(l.done)
 	}
 }
@@ -228,7 +226,7 @@ func (l *Listener) AcceptContext(ctx context.Context) (*UDPSession, error) {
 }
 
 func (l *Listener) opError(op string, err error) error {
-	return &net.OpError{Op: op, Net: "udp", Addr: l.socks[0].localAddr(), Err: err}
+	return &net.OpError{Op: op, Net: "udp", Addr: l.t.socks[0].localAddr(), Err: err}
 }
 
 // Close stops accepting: Accept fails with net.ErrClosed, and sessions that nobody has accepted are
@@ -247,7 +245,11 @@ func (l *Listener) Close() error {
 	l.arrived.Broadcast()
 	empty := l.open == 0
 	l.mu.Unlock()
-	l.task.retire()
+	if !l.shares {
+		l.t.shut.Store(true)
+		l.t.task.retire()
+		l.task.retire()
+	}
 	for _, s := range orphans {
 		if l.cfg.linger < 0 { // which is for those who wait
 			s.SetLinger(int(closeTimeout / time.Second))
@@ -257,9 +259,9 @@ func (l *Listener) Close() error {
 	if !empty {
 		return nil
 	}
-	err := l.closeSockets()
-	for _, sock := range l.socks {
-		sock.awaitReader()
+	err := l.leave()
+	if !l.shares {
+		l.t.awaitReaders()
 	}
 	return err
 }
@@ -269,30 +271,16 @@ func (l *Listener) Close() error {
 // caller's is the caller's again then.
 func (l *Listener) Done() <-chan struct{} { return l.done }
 
-func (l *Listener) closeSockets() error {
-	return l.eachSocket(func(sock *socket) error { return sock.close() })
-}
-
-// eachSocket calls f with each socket and returns the first error.
-func (l *Listener) eachSocket(f func(*socket) error) (err error) {
-	for _, sock := range l.socks {
-		if e := f(sock); err == nil {
-			err = e
-		}
-	}
-	return err
-}
-
-// configure is eachSocket for a setter, which returns net.ErrClosed after Close.
+// configure calls f with each socket, for a setter, which returns net.ErrClosed after Close.
 func (l *Listener) configure(f func(*socket) error) error {
 	if l.shut.Load() {
 		return l.opError("set", errClosed)
 	}
-	return l.eachSocket(f)
+	return l.t.eachSocket(f)
 }
 
 // Addr returns the local address.
-func (l *Listener) Addr() net.Addr { return l.socks[0].conn.LocalAddr() }
+func (l *Listener) Addr() net.Addr { return l.t.LocalAddr() }
 
 // SetDeadline sets the time at which Accept gives up.
 func (l *Listener) SetDeadline(t time.Time) error { return l.SetReadDeadline(t) }
@@ -332,7 +320,7 @@ func (l *Listener) SetWriteBuffer(bytes int) error {
 // Control calls f with the listener's PacketConn, or one after the other where it has several at
 // its address, and returns the first error. The connections are not to be read, written or closed.
 func (l *Listener) Control(f func(conn net.PacketConn) error) error {
-	return l.eachSocket(func(sock *socket) error { return f(sock.conn) })
+	return l.t.Control(f)
 }
 
 // succeed makes the session that next is of, in the place of s.
@@ -345,10 +333,10 @@ func (l *Listener) succeed(s *UDPSession, next *successor) {
 	s.mu.Unlock()
 	now := clock()
 	key := sessionKey{s.path().peerAddr, s.conv}
-	sh := l.table.shard(key.from)
+	sh := l.t.table.shard(key.from)
 	sh.mu.Lock()
 	sh.remove(key, s, end)
-	l.scheduleLocked(sh)
+	l.t.scheduleLocked(sh)
 	var made *UDPSession
 	for _, p := range next.datagrams {
 		if c, ok := parseContents(p.data); made == nil && ok && sh.sessions[key] == nil {
@@ -370,22 +358,9 @@ func (l *Listener) succeed(s *UDPSession, next *successor) {
 
 // remove takes a session that has ended out of the table, and remembers it.
 func (l *Listener) remove(s *UDPSession) {
-	s.mu.Lock()
-	end := s.closing.timeWait
-	s.mu.Unlock()
-	key := sessionKey{s.path().peerAddr, s.conv}
+	l.t.remove(s)
 	if z := s.seal; z != nil {
-		now := clock()
-		l.seal.ended(z.peer, &sealedEnd{end, s.conv, z.sealer}, now)
-		if !l.shut.Load() {
-			l.task.arm(now + timeWaitLife)
-		}
-	} else {
-		sh := l.table.shard(key.from)
-		sh.mu.Lock()
-		sh.remove(key, s, end)
-		l.scheduleLocked(sh)
-		sh.mu.Unlock()
+		l.seal.ended(z.peer)
 	}
 	l.sessionEnded(s)
 }
@@ -409,12 +384,24 @@ func (l *Listener) openLocked(sh *demuxShard, key sessionKey, sock *socket, to d
 		if s.unproved = !asked; asked {
 			s.core.addressValidated()
 		}
-		if sh.sessions == nil {
-			sh.sessions = make(map[sessionKey]*UDPSession)
-		}
-		sh.sessions[key] = s
+		sh.add(key, s)
 		return s
 	})
+}
+
+// replyTo returns the answer to a datagram that no session was made of, nil for none: to a probe, or a
+// question whether the sender is there.
+func (l *Listener) replyTo(key sessionKey, c *contents, now int64) *packet {
+	ok, asks := l.admits(key.from)
+	if asks && c.kind() != fecTypeOOB {
+		if opens, _ := opensSession(key.conv, c.body, uint32(l.cfg.receiveWindow())); opens {
+			return l.check.question(l.cfg, key, now)
+		}
+	}
+	if ok || asks {
+		return l.cfg.probeReply(key.conv, c.body)
+	}
+	return nil
 }
 
 // opensSession says whether a datagram's segments contain a PUSH that a new session of conv with

@@ -49,7 +49,7 @@ func FuzzListener(f *testing.F) {
 		in = in[1:]
 		cfg := standalone(t, crypts[mode], fuzzListeners[mode].data, fuzzListeners[mode].parity)
 		l := newListener(cfg, newSocket(hole{newPostOffices("hole")[0]}, true))
-		reader := newListenerReader(l, l.socks[0])
+		reader := newTransportReader(l.t, l.t.socks[0])
 
 		want := make(map[sessionKey]bool) // and whether it was accepted and closed
 		waiting := 0                      // for Accept

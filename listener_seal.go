@@ -1,42 +1,29 @@
 package kcp
 
 import (
-	"math/rand/v2"
+	"crypto/cipher"
+	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
 // listenerSeal is what a listener has for sealed sessions. Those are found by index only, the others by
 // address and conversation: neither is in the other's way.
 //
-// Lock order: shakes, peers, then the listener; no session is locked while one of them is.
+// Lock order: shakes, peers, the index, then the listener; no session is locked while one of them is.
 type listenerSeal struct {
 	required bool
 	shakes   sync.Mutex // guards hs
 	hs       *sealListener
+	index    *sealIndex
 
-	mu      sync.RWMutex // guards all below
-	byIndex map[uint32]*sealedPeer
-	byKey   map[sessionKey]*sealedPeer // the last of an address and conversation, that a newer one ends
-	young   []*sealedPeer              // ended, see timeWaitLife
-	old     []*sealedPeer
-	since   int64 // when young was started
+	mu    sync.Mutex                 // guards byKey
+	byKey map[sessionKey]*sealedPeer // the last of an address and conversation, that a newer one ends
 }
-
-// sealedEnd is what answers the stragglers of a sealed session that has ended.
-type sealedEnd struct {
-	timeWait
-	conv   uint32
-	sealer *datagramSealer
-}
-
-// sealedEndsMax bounds the ended sessions that are remembered.
-const sealedEndsMax = 1 << 14
 
 // newListenerSeal returns nil where nothing is sealed.
-func newListenerSeal(cfg *config) *listenerSeal {
+func newListenerSeal(cfg *config, index *sealIndex) *listenerSeal {
 	if cfg.seal == nil || cfg.caps&capRecords == 0 {
 		return nil
 	}
@@ -45,55 +32,16 @@ func newListenerSeal(cfg *config) *listenerSeal {
 		own.ackDelay = thinDelayMin
 	}
 	return &listenerSeal{
-		required: cfg.seal.required, hs: cfg.seal.listener(own),
-		byIndex: make(map[uint32]*sealedPeer), byKey: make(map[sessionKey]*sealedPeer),
+		required: cfg.seal.required, hs: cfg.seal.listener(own), index: index, byKey: make(map[sessionKey]*sealedPeer),
 	}
 }
 
-// demux returns what a reader finds sealed datagrams with, nil for nothing.
-func (z *listenerSeal) demux() *sealDemux {
+// heads returns the ciphers of the headers of sealed datagrams, nil for none.
+func (z *listenerSeal) heads() []cipher.Block {
 	if z == nil {
 		return nil
 	}
-	return &sealDemux{heads: z.hs.heads, find: z.find}
-}
-
-func (z *listenerSeal) find(index uint32) *sealedPeer {
-	z.mu.RLock()
-	defer z.mu.RUnlock()
-	return z.byIndex[index]
-}
-
-// newPeer draws an index that is free.
-func (z *listenerSeal) newPeer() *sealedPeer {
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	p := &sealedPeer{index: rand.Uint32()}
-	for z.byIndex[p.index] != nil {
-		p.index = rand.Uint32()
-	}
-	p.unproven.Store(true)
-	z.byIndex[p.index] = p
-	return p
-}
-
-// known says whether there is a session with these indices, or what becomes one with the first sealed
-// datagram, or one that has ended and still answers.
-func (z *listenerSeal) known(own, peer uint32) bool {
-	p := z.find(own)
-	return p != nil && p.opener.Load() != nil && p.peer.Load() == peer
-}
-
-// forget forgets handshakes that came to nothing, whose early data goes with them.
-func (z *listenerSeal) forget(list []*handshake) {
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	for _, h := range list {
-		if p := z.byIndex[h.index]; p != nil && p.session.Load() == nil {
-			delete(z.byIndex, h.index)
-			h.dropEarly()
-		}
-	}
+	return z.hs.heads
 }
 
 // expire forgets what is old enough. It returns when to come again, never for not at all.
@@ -107,40 +55,25 @@ func (z *listenerSeal) expire(now int64) (at int64) {
 	z.hs.seen.recent.age(now)
 	z.shakes.Unlock()
 	if len(gone) > 0 {
-		z.forget(gone)
-	}
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	z.age(now)
-	if len(z.young)+len(z.old) > 0 {
-		at = min(at, z.since+timeWaitLife)
+		z.index.forget(gone)
 	}
 	return at
 }
 
-// age forgets sessions that ended long ago.
-func (z *listenerSeal) age(now int64) {
-	for len(z.young)+len(z.old) > 0 && (now-z.since >= timeWaitLife || len(z.young) >= sealedEndsMax/2) {
-		for _, p := range z.old {
-			delete(z.byIndex, p.index)
-		}
-		z.old, z.young, z.since = z.young, nil, max(z.since+timeWaitLife, now-timeWaitLife)
-	}
-}
-
-// ended remembers a session that has ended.
-func (z *listenerSeal) ended(p *sealedPeer, end *sealedEnd, now int64) {
-	p.end.Store(end)
-	p.session.Store(nil)
+// ended forgets the key of a session that has ended.
+func (z *listenerSeal) ended(p *sealedPeer) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	if z.byKey[p.key] == p {
 		delete(z.byKey, p.key)
 	}
-	if z.age(now); len(z.young)+len(z.old) == 0 {
-		z.since = now
-	}
-	z.young = append(z.young, p)
+}
+
+// newPeer makes the peer of a handshake.
+func (z *listenerSeal) newPeer() *sealedPeer {
+	p := z.index.newPeer()
+	p.unproven.Store(true)
+	return p
 }
 
 // moved notes that a session is at another address: a newer one of the former ends it no more.
@@ -158,15 +91,18 @@ func (l *Listener) moved(s *UDPSession, from peerAddr) {
 
 // helloFrom takes a datagram that has records of a handshake, or is early data. handled says that it is
 // no other datagram's, and s which session has something to take from it.
-func (l *listenerReader) helloFrom(d *inbound, c *contents, now int64) (s *UDPSession, handled bool) {
-	r := c.handshake(c.conv)
-	c.early = r.hello == nil && r.early != nil
-	if r.hello == nil && !c.early {
+func (l *Listener) helloFrom(r *transportReader, d *inbound, c *contents, now int64) (s *UDPSession, handled bool) {
+	rec := c.handshake(c.conv)
+	c.early = rec.hello == nil && rec.early != nil
+	if rec.hello == nil && !c.early {
 		return nil, false
 	}
 	z := l.seal
 	key := sessionKey{d.from, c.conv}
-	if r.hello == nil {
+	if l.t.dialled(key) {
+		return nil, false
+	}
+	if rec.hello == nil {
 		z.shakes.Lock()
 		h := z.hs.table.byAddr[key]
 		z.shakes.Unlock()
@@ -177,10 +113,10 @@ func (l *listenerReader) helloFrom(d *inbound, c *contents, now int64) (s *UDPSe
 		return l.earlySession(h), true
 	}
 	var made *sealedPeer
-	in := helloIn{d.from, c.conv, &r, now, time.Now()}
+	in := helloIn{d.from, c.conv, &rec, now, time.Now()}
 	z.shakes.Lock()
 	gone := z.hs.table.expire(now)
-	out := z.hs.hello(&in, func() uint32 { made = z.newPeer(); return made.index }, z.known)
+	out := z.hs.hello(&in, func() uint32 { made = z.newPeer(); return made.index }, z.index.known)
 	if h := out.shake; h != nil && out.isNew {
 		made.shake = h
 		l.counts.handshakes.Add(1)
@@ -188,26 +124,24 @@ func (l *listenerReader) helloFrom(d *inbound, c *contents, now int64) (s *UDPSe
 		made.opener.Store(h.opener)
 		l.task.arm(now + halfOpenLife)
 	} else if made != nil {
-		z.mu.Lock()
-		delete(z.byIndex, made.index)
-		z.mu.Unlock()
+		z.index.remove(made)
 	}
 	z.shakes.Unlock()
 	if len(gone) > 0 {
-		z.forget(gone)
+		z.index.forget(gone)
 	}
-	return l.helloTaken(d, c, &r, &out, made, now)
+	return l.helloTaken(r, d, c, &rec, &out, made, now)
 }
 
 // helloTaken answers a HELLO.
-func (l *listenerReader) helloTaken(d *inbound, c *contents, r *handshakeRecords, out *helloOut, made *sealedPeer, now int64) (s *UDPSession, handled bool) {
+func (l *Listener) helloTaken(r *transportReader, d *inbound, c *contents, rec *handshakeRecords, out *helloOut, made *sealedPeer, now int64) (s *UDPSession, handled bool) {
 	var answer []byte
 	switch out.result {
 	case helloTaken:
 		answer = appendRecord(nil, recordWelcome, out.body)
 		out.shake.keepEarly(c.body)
 		if out.isNew && out.shake.taken {
-			l.openSealed(made, d, now)
+			l.openSealed(r.sock, made, d)
 		}
 		s = l.earlySession(out.shake)
 	case helloRetried:
@@ -216,7 +150,7 @@ func (l *listenerReader) helloTaken(d *inbound, c *contents, r *handshakeRecords
 	case helloAnswered:
 		answer = appendRecord(nil, recordWelcome, out.body)
 	case helloOther:
-		if pattern(r.hello[0]) != patternKey && !l.seal.required || len(r.hello) == 0 {
+		if pattern(rec.hello[0]) != patternKey && !l.seal.required || len(rec.hello) == 0 {
 			return nil, false // it counts as none
 		}
 		l.counts.failed.Add(1)
@@ -224,25 +158,25 @@ func (l *listenerReader) helloTaken(d *inbound, c *contents, r *handshakeRecords
 	default:
 		return nil, true
 	}
-	l.reply(l.cfg.recordsPacket(c.conv, answer), nil, d)
+	r.reply(l.cfg.recordsPacket(c.conv, answer), l.cfg, nil, d)
 	return s, true
 }
 
 // earlySession returns the session of a handshake whose early data is taken at once, nil for none.
-func (l *listenerReader) earlySession(h *handshake) *UDPSession {
+func (l *Listener) earlySession(h *handshake) *UDPSession {
 	if !h.taken {
 		return nil
 	}
-	if p := l.seal.find(h.index); p != nil {
+	if p := l.t.index.find(h.index); p != nil {
 		return p.session.Load()
 	}
 	return nil
 }
 
 // openSealed makes the session of a handshake, unless there is no room for it.
-func (l *listenerReader) openSealed(p *sealedPeer, d *inbound, now int64) *UDPSession {
+func (l *Listener) openSealed(sock *socket, p *sealedPeer, d *inbound) *UDPSession {
 	return l.admit(d.from, true, func() *UDPSession {
-		s := newSession(l.cfg, l.sock, l.Listener, p.shake.conv, l.sock.destination(d.from, d.addr))
+		s := newSession(l.cfg, sock, l, p.shake.conv, sock.destination(d.from, d.addr))
 		s.seal = newAcceptedSeal(p)
 		s.startSealLocked()
 		s.setMtuLocked(l.cfg.mtu)
@@ -251,30 +185,16 @@ func (l *listenerReader) openSealed(p *sealedPeer, d *inbound, now int64) *UDPSe
 	})
 }
 
-// sealedSession returns the session of a sealed datagram, which it makes if that is the first one of a
-// handshake, nil for none.
-func (l *listenerReader) sealedSession(d *inbound, now int64) *UDPSession {
-	p := d.sealed
-	if end := p.end.Load(); end != nil {
-		l.replySealedEnd(d, end)
-		return nil
-	}
-	if p.unproven.Load() {
-		l.sealProven(p, d, now)
-	}
-	return p.session.Load()
-}
-
 // sealProven takes the first sealed datagram of a handshake. It makes the session, if that was not made for
 // early data, and ends the one of the same address and conversation that was there before.
-func (l *listenerReader) sealProven(p *sealedPeer, d *inbound, now int64) {
+func (l *Listener) sealProven(r *transportReader, p *sealedPeer, d *inbound, now int64) {
 	z := l.seal
 	z.shakes.Lock()
-	if !p.unproven.Load() || z.find(p.index) != p { // another reader's affair, or given up
+	if !p.unproven.Load() || z.index.find(p.index) != p { // another reader's affair, or given up
 		z.shakes.Unlock()
 		return
 	}
-	if p.session.Load() == nil && l.openSealed(p, d, now) == nil {
+	if p.session.Load() == nil && l.openSealed(r.sock, p, d) == nil {
 		z.shakes.Unlock()
 		return // it comes again
 	}
@@ -292,9 +212,11 @@ func (l *listenerReader) sealProven(p *sealedPeer, d *inbound, now int64) {
 	}
 	z.byKey[key], p.key = p, key
 	z.mu.Unlock()
-	sh := l.table.shard(key.from)
+	sh := l.t.table.shard(key.from)
 	sh.mu.Lock()
-	before = append(before, sh.sessions[key])
+	if s := sh.sessions[key]; s != nil && !s.dialled {
+		before = append(before, s)
+	}
 	sh.mu.Unlock()
 	for _, s := range before {
 		if s != nil {
@@ -308,31 +230,13 @@ func (l *listenerReader) sealProven(p *sealedPeer, d *inbound, now int64) {
 	}
 }
 
-// replySealedEnd answers a straggler of a session that has ended.
-func (l *listenerReader) replySealedEnd(d *inbound, end *sealedEnd) {
-	c, ok := parseContents(d.data)
-	if !ok || len(c.body) < IKCP_OVERHEAD || l.shut.Load() {
-		return
-	}
-	l.seal.mu.Lock()
-	p := end.reply(l.cfg, end.conv, &c)
-	l.seal.mu.Unlock()
-	if p != nil {
-		l.reply(p, end.sealer, d)
-	}
-}
-
-// reply sends a datagram to where another came from, sealed with those keys, or under the shared cipher.
-func (l *listenerReader) reply(p *packet, keys *datagramSealer, d *inbound) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.replies.crowded() {
-		packets.put(p)
-		atomic.AddUint64(&l.cfg.snmp.OutErrs, 1)
-		return
-	}
-	to := l.sock.destination(d.from, d.addr)
-	l.replies.enqueue(outbound{p.data, p, &to, keys}, 0)
+// end forgets the handshakes of a listener that is closed.
+func (z *listenerSeal) end() {
+	z.shakes.Lock()
+	gone := slices.Collect(maps.Values(z.hs.table.byKey))
+	z.hs.table = halfOpenTable{}
+	z.shakes.Unlock()
+	z.index.forget(gone)
 }
 
 // halfOpen is the number of handshakes that have no session yet.
@@ -343,19 +247,4 @@ func (z *listenerSeal) halfOpen() int {
 	z.shakes.Lock()
 	defer z.shakes.Unlock()
 	return z.hs.table.waiting
-}
-
-// sessions returns those that have not ended.
-func (z *listenerSeal) sessions() (list []*UDPSession) {
-	if z == nil {
-		return nil
-	}
-	z.mu.RLock()
-	defer z.mu.RUnlock()
-	for _, p := range z.byIndex {
-		if s := p.session.Load(); s != nil {
-			list = append(list, s)
-		}
-	}
-	return slices.Clip(list)
 }

@@ -2,7 +2,8 @@ package kcp
 
 import "sync/atomic"
 
-// ListenerStats is what a listener has done and where it stands. Its counters begin with the listener.
+// ListenerStats is what a listener has done and where it stands. Its counters begin with the listener; what
+// counts datagrams counts those of all sessions of a Transport, where that is shared.
 type ListenerStats struct {
 	// Sessions is the number of its sessions that have not ended.
 	Sessions int
@@ -38,33 +39,20 @@ type ListenerStats struct {
 	ReceiveDrops uint64
 }
 
-// listenerCounts is the counters of a listener that its readers count in.
+// listenerCounts is the counters of a listener that readers count in.
 type listenerCounts struct {
 	handshakes, finished, retried, failed atomic.Uint64
-	invalid, foreign, replays             atomic.Uint64
-}
-
-// dropped counts what openAll has dropped.
-func (c *listenerCounts) dropped(d openDrops) {
-	if d.invalid > 0 {
-		c.invalid.Add(d.invalid)
-	}
-	if d.replays > 0 {
-		c.replays.Add(d.replays)
-	}
 }
 
 // Stats returns the listener's statistics, also those of one that was closed.
 func (l *Listener) Stats() ListenerStats {
-	c := &l.counts
+	c, in := &l.counts, &l.t.counts
 	st := ListenerStats{
 		HalfOpen:   l.seal.halfOpen(),
 		Handshakes: c.handshakes.Load(), HandshakesDone: c.finished.Load(),
 		HandshakesRetried: c.retried.Load(), HandshakesFailed: c.failed.Load(),
-		InvalidInputs: c.invalid.Load(), Foreign: c.foreign.Load(), Replays: c.replays.Load(),
-	}
-	for _, sock := range l.socks {
-		st.ReceiveDrops += sock.overflow.total.Load()
+		InvalidInputs: in.invalid.Load(), Foreign: in.foreign.Load(), Replays: in.replays.Load(),
+		ReceiveDrops: l.t.receiveDrops(),
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -21,7 +21,7 @@ func TestBrokenListenerTakesNothing(t *testing.T) {
 	cfg := standalone(t, nil, 0, 0)
 	l := newListener(cfg, newSocket(hole{newPostOffices("hole")[0]}, true))
 	defer l.Close()
-	reader := newListenerReader(l, l.socks[0])
+	reader := newTransportReader(l.t, l.t.socks[0])
 	receive := func(conv uint32) {
 		from := peerAddr{udp: netip.MustParseAddrPort("10.0.0.1:1000")}
 		reader.receive([]inbound{{data: segment(conv, IKCP_CMD_PUSH, 0, []byte("hello")), from: from}}, clock())

@@ -182,7 +182,7 @@ func TestRoamListenerSockets(t *testing.T) {
 		io.ReadFull(s, make([]byte, 5))
 		w.look(func() { deal = true })
 		w.check(exchange(c, s, 200_000))
-		if s.path().sock != l.socks[1] || s.Stats().PathChanges != 0 {
+		if s.path().sock != l.t.socks[1] || s.Stats().PathChanges != 0 {
 			t.Errorf("%d changes of path", s.Stats().PathChanges)
 		}
 		w.look(func() {

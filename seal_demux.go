@@ -12,18 +12,20 @@ type sealedPeer struct {
 	index  uint32                         // ours
 	opener atomic.Pointer[datagramOpener] // nil as long as there are no keys
 
+	// Of a transport's; see sealIndex.
+	session atomic.Pointer[UDPSession] // nil before it is made
+	end     atomic.Pointer[sealedEnd]  // set when the session has ended
+
 	// Of a listener's; see listenerSeal.
-	shake    *handshake                 // until it is finished; listenerSeal.shakes guards it
-	key      sessionKey                 // that a newer one of ends it; listenerSeal.mu guards it
-	peer     atomic.Uint32              // the dialler's index
-	session  atomic.Pointer[UDPSession] // nil before it is made
-	unproven atomic.Bool                // nothing sealed has come
-	end      atomic.Pointer[sealedEnd]  // set when the session has ended
+	shake    *handshake    // until it is finished; listenerSeal.shakes guards it
+	key      sessionKey    // that a newer one of ends it; listenerSeal.mu guards it
+	peer     atomic.Uint32 // the dialler's index
+	unproven atomic.Bool   // nothing sealed has come
 }
 
 // sealDemux finds the sealedPeer of each datagram. It belongs to one reader.
 type sealDemux struct {
-	heads []cipher.Block // one for each identity that is served
+	heads []cipher.Block // one for each identity that datagrams are for
 	find  func(index uint32) *sealedPeer
 	last  *sealedPeer // the one that was found last
 	mask  [aes.BlockSize]byte

@@ -21,7 +21,7 @@ type UDPSession struct {
 	// These do not change.
 	cfg   *config
 	conv  uint32
-	owner sessionOwner // nil for a dialled session
+	owner sessionOwner // nil for a session with a socket of its own
 	first path         // that it began with
 	task  *timedTask   // runs onTimer
 
@@ -72,6 +72,7 @@ type UDPSession struct {
 	flushHeld  bool  // a flush was left out, as the sender was crowded
 	timersHeld bool  // the core's timers are not armed, as the sender was crowded
 	armed      int64 // the latest time that task is armed for, never for none
+	dialled    bool  // does not change
 	unproved   bool  // the listener has it among those whose peers are not proven
 	inBatch    bool  // part of a reader's batch that has not been driven yet
 	postponed  uint8 // times in a row that onTimer has waited for the reader
@@ -84,9 +85,14 @@ type UDPSession struct {
 	displaced bool // its place was given to another
 }
 
-// A sessionOwner is the listener of an accepted session, whose socket is the listener's.
+// A sessionOwner is what a session shares its socket by: the listener of an accepted one, the group of one
+// that was dialled over a Transport.
 type sessionOwner interface {
-	// remove takes a session that has ended out of the listener's table.
+	// dials says whether the session is dialled.
+	dials() bool
+	// cipherGroup returns the group of sessions whose datagrams open as those of the session.
+	cipherGroup() *cipherGroup
+	// remove takes a session that has ended out of the transport's table.
 	remove(s *UDPSession)
 	// succeed makes a newer session of the same peer and conversation in the place of s.
 	succeed(s *UDPSession, next *successor)
@@ -94,7 +100,7 @@ type sessionOwner interface {
 	moved(s *UDPSession, from peerAddr)
 	// proven notes that the peer of s has shown that it is there.
 	proven(s *UDPSession)
-	// answersStragglers says whether the listener answers for sessions that have ended.
+	// answersStragglers says whether the transport answers for sessions that have ended.
 	answersStragglers() bool
 }
 

@@ -48,6 +48,16 @@ func (s *UDPSession) Close() error {
 // heard yet. A socket of its own is closed when Abort returns, and a Close that waits returns
 // net.ErrClosed. It returns net.ErrClosed if nothing of the session was left.
 func (s *UDPSession) Abort() error {
+	if !s.endNow() {
+		return s.opError("close", errClosed)
+	}
+	s.awaitLeave()
+	s.awaitReader()
+	return nil
+}
+
+// endNow is Abort that does not wait. It says whether anything of the session was left.
+func (s *UDPSession) endNow() bool {
 	s.mu.Lock()
 	now := clock()
 	switch s.closing.state {
@@ -61,12 +71,10 @@ func (s *UDPSession) Abort() error {
 		s.closing.leaveAt, s.closing.lingerUntil = now, later(now, int64(readerExit))
 	case stateClosed:
 		s.mu.Unlock()
-		return s.opError("close", errClosed)
+		return false
 	}
 	s.unlockAndSend(true)
-	s.awaitLeave()
-	s.awaitReader()
-	return nil
+	return true
 }
 
 // closeLocked ends reading and writing.

@@ -10,8 +10,8 @@ import (
 // that is worth it (driveLocked), and sends what came out when it releases the lock
 // (unlockAndSend).
 //
-// Lock order: a shard of a listener's table, then the listener. Neither is locked while a session
-// is, nor one session while another is.
+// Lock order: a shard of a transport's table, then the listener, then the transport and its index. None is
+// locked while a session is, nor one session while another is.
 
 // maxPostponed bounds how often in a row, readerSlack each time, the timer waits for a reader that
 // has something to read.
@@ -352,10 +352,11 @@ func (s *UDPSession) unlockSent() {
 	}
 }
 
-// newSession makes a session that nothing drives yet. owner is nil for a dialled one.
+// newSession makes a session that nothing drives yet. owner is nil for one with a socket of its own.
 func newSession(cfg *config, sock *socket, owner sessionOwner, conv uint32, to destination) *UDPSession {
 	s := &UDPSession{
 		cfg: cfg, conv: conv, owner: owner, first: path{sock, to},
+		dialled:    owner == nil || owner.dials(),
 		writeDelay: cfg.writeDelay,
 		restAt:     never, messageAt: never, flushBy: never, armed: never, created: clock(),
 		closing:   closing{linger: cfg.linger},
@@ -372,7 +373,7 @@ func newSession(cfg *config, sock *socket, owner sessionOwner, conv uint32, to d
 	s.pool.parent = &packets
 	s.tx = sender{mu: &s.mu, owner: s, env: &cfg.env, snmp: cfg.snmp, sock: sock, pool: &s.pool}
 	s.core = newCore(conv, s, &s.pool, &s.count, s.created)
-	s.core.configure(cfg, owner == nil)
+	s.core.configure(cfg, s.dialled)
 	if cfg.fec != nil {
 		s.enc = newFECEncoder(cfg.fec, cfg.env.head, &s.pool)
 		s.enc.adapter.setMinParity(cfg.fecMin)
@@ -380,9 +381,8 @@ func newSession(cfg *config, sock *socket, owner sessionOwner, conv uint32, to d
 	if handler := cfg.oobHandler; handler != nil {
 		s.oob.handler = func(b []byte) { handler(s, b) }
 	}
-	if owner == nil && cfg.seal.seals() && cfg.caps&capRecords != 0 {
-		s.seal = newDialledSeal(cfg, conv)
-		s.startSealLocked()
+	if s.dialled && cfg.seal.seals() && cfg.caps&capRecords != 0 {
+		s.dialSealedLocked()
 	}
 	s.setMtuLocked(cfg.mtu)
 	s.task = cfg.sched.task(s.onTimer)

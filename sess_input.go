@@ -62,7 +62,7 @@ func (s *UDPSession) releaseAckLocked(now int64) (held bool) {
 // datagramLocked takes an opened datagram b and what parseContents has made of it.
 func (s *UDPSession) datagramLocked(now int64, b []byte, c *contents, ok bool) {
 	number := c.number()
-	others := s.owner != nil && s.seal == nil && number != 0 && s.core.othersNumber(number)
+	others := !s.dialled && s.seal == nil && number != 0 && s.core.othersNumber(number)
 	if others {
 		s.keepBackLocked(b, number)
 	}

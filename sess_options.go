@@ -193,20 +193,21 @@ func (s *UDPSession) SetMinParity(shards int) error {
 	})
 }
 
-// SetDSCP sets the differentiated services code point, 0 to 63, of the socket. An accepted session
-// returns an error, an errors.ErrUnsupported: the socket is its listener's.
+// SetDSCP sets the differentiated services code point, 0 to 63, of the socket. An accepted session,
+// and one that was dialled over a Transport, returns an error, an errors.ErrUnsupported: the socket is not
+// its own.
 func (s *UDPSession) SetDSCP(dscp int) error {
 	return s.onSocket(func(sock *socket) error { return sock.setDSCP(dscp) })
 }
 
-// SetReadBuffer sets the socket's receive buffer in bytes. An accepted session returns an error, an
-// errors.ErrUnsupported: the socket is its listener's.
+// SetReadBuffer sets the socket's receive buffer in bytes. An accepted session, and one that was
+// dialled over a Transport, returns an error, an errors.ErrUnsupported: the socket is not its own.
 func (s *UDPSession) SetReadBuffer(bytes int) error {
 	return s.onSocket(func(sock *socket) error { return sock.setReadBuffer(bytes) })
 }
 
-// SetWriteBuffer sets the socket's send buffer in bytes. An accepted session returns an error, an
-// errors.ErrUnsupported: the socket is its listener's.
+// SetWriteBuffer sets the socket's send buffer in bytes. An accepted session, and one that was
+// dialled over a Transport, returns an error, an errors.ErrUnsupported: the socket is not its own.
 func (s *UDPSession) SetWriteBuffer(bytes int) error {
 	return s.onSocket(func(sock *socket) error { return sock.setWriteBuffer(bytes) })
 }

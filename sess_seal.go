@@ -36,11 +36,24 @@ const (
 	sealAskAfter = 3
 )
 
-// newDialledSeal prepares a session that is dialled to be sealed.
-func newDialledSeal(cfg *config, conv uint32) *sessionSeal {
-	z := &sessionSeal{phase: sealOffered, peer: &sealedPeer{index: rand.Uint32()}}
-	z.dial = &sealDialler{id: cfg.seal.id, head: cfg.seal.head, conv: conv, index: z.peer.index}
+// newDialledSeal prepares a session that is dialled to be sealed, and found as peer.
+func newDialledSeal(cfg *config, conv uint32, peer *sealedPeer) *sessionSeal {
+	z := &sessionSeal{phase: sealOffered, peer: peer}
+	z.dial = &sealDialler{id: cfg.seal.id, head: cfg.seal.head, conv: conv, index: peer.index}
 	return z
+}
+
+// dialSealedLocked prepares a session that is dialled to be sealed.
+func (s *UDPSession) dialSealedLocked() {
+	var p *sealedPeer
+	if s.owner != nil {
+		p = s.owner.cipherGroup().newPeer()
+	} else {
+		p = &sealedPeer{index: rand.Uint32()}
+	}
+	s.seal = newDialledSeal(s.cfg, s.conv, p)
+	p.session.Store(s)
+	s.startSealLocked()
 }
 
 // findPeer is how readers of a dialled session find its sealedPeer.

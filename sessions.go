@@ -9,58 +9,58 @@ import (
 // being here.
 var process receivers
 
-// receivers is the dialled sessions and the listeners that have a reader.
+// receivers is the sessions with a socket of their own, and the transports, that have a reader.
 type receivers struct {
-	mu        sync.Mutex // nothing else is locked while it is held
-	dialled   map[*UDPSession]struct{}
-	listeners map[*Listener]struct{}
+	mu         sync.Mutex // nothing else is locked while it is held
+	sessions   map[*UDPSession]struct{}
+	transports map[*Transport]struct{}
 }
 
 func (r *receivers) addSession(s *UDPSession) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.dialled == nil {
-		r.dialled = make(map[*UDPSession]struct{})
+	if r.sessions == nil {
+		r.sessions = make(map[*UDPSession]struct{})
 	}
-	r.dialled[s] = struct{}{}
+	r.sessions[s] = struct{}{}
 }
 
 // removeSession may be called more than once.
 func (r *receivers) removeSession(s *UDPSession) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if delete(r.dialled, s); len(r.dialled) == 0 {
-		r.dialled = nil // a map that was large stays so
+	if delete(r.sessions, s); len(r.sessions) == 0 {
+		r.sessions = nil // a map that was large stays so
 	}
 }
 
-func (r *receivers) addListener(l *Listener) {
+func (r *receivers) addTransport(t *Transport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.listeners == nil {
-		r.listeners = make(map[*Listener]struct{})
+	if r.transports == nil {
+		r.transports = make(map[*Transport]struct{})
 	}
-	r.listeners[l] = struct{}{}
+	r.transports[t] = struct{}{}
 }
 
-func (r *receivers) removeListener(l *Listener) {
+func (r *receivers) removeTransport(t *Transport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.listeners, l)
+	delete(r.transports, t)
 }
 
 // lists returns all of them.
-func (r *receivers) lists() (dialled []*UDPSession, listeners []*Listener) {
+func (r *receivers) lists() (sessions []*UDPSession, transports []*Transport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	dialled = make([]*UDPSession, 0, len(r.dialled))
-	for s := range r.dialled {
-		dialled = append(dialled, s)
+	sessions = make([]*UDPSession, 0, len(r.sessions))
+	for s := range r.sessions {
+		sessions = append(sessions, s)
 	}
-	for l := range r.listeners {
-		listeners = append(listeners, l)
+	for t := range r.transports {
+		transports = append(transports, t)
 	}
-	return dialled, listeners
+	return sessions, transports
 }
 
 // Sessions returns the sessions of the process, dialled and accepted, in no particular order: those that
@@ -70,14 +70,14 @@ func (r *receivers) lists() (dialled []*UDPSession, listeners []*Listener) {
 // session.
 func Sessions() iter.Seq[*UDPSession] {
 	return func(yield func(*UDPSession) bool) {
-		dialled, listeners := process.lists()
-		for _, s := range dialled {
+		sessions, transports := process.lists()
+		for _, s := range sessions {
 			if !yield(s) {
 				return
 			}
 		}
-		for _, l := range listeners {
-			for s := range l.Sessions() {
+		for _, t := range transports {
+			for s := range t.sessions() {
 				if !yield(s) {
 					return
 				}
@@ -90,9 +90,9 @@ func Sessions() iter.Seq[*UDPSession] {
 // closed and have sessions that have not ended.
 func Listeners() iter.Seq[*Listener] {
 	return func(yield func(*Listener) bool) {
-		_, listeners := process.lists()
-		for _, l := range listeners {
-			if !yield(l) {
+		_, transports := process.lists()
+		for _, t := range transports {
+			if l := t.listener.Load(); l != nil && !yield(l) {
 				return
 			}
 		}
@@ -102,15 +102,8 @@ func Listeners() iter.Seq[*Listener] {
 // Sessions returns the listener's sessions, as the function [Sessions] does those of the process.
 func (l *Listener) Sessions() iter.Seq[*UDPSession] {
 	return func(yield func(*UDPSession) bool) {
-		for i := range l.table {
-			for _, s := range l.table[i].list() {
-				if !yield(s) {
-					return
-				}
-			}
-		}
-		for _, s := range l.seal.sessions() {
-			if !yield(s) {
+		for s := range l.t.sessions() {
+			if !s.dialled && !yield(s) {
 				return
 			}
 		}

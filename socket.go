@@ -209,14 +209,17 @@ func (s *socket) setWriteBuffer(bytes int) error {
 type socketOptions struct{ dscp, readBuffer, writeBuffer int }
 
 // configure applies the settings that are the socket's. After an error the socket is discarded.
-func (s *socket) configure(cfg *config) (err error) {
-	c := cfg.socket
+func (s *socket) configure(cfg *config) error {
 	s.snmp = cfg.snmp
-	defer func() {
-		if err != nil {
-			s.discard()
-		}
-	}()
+	err := s.apply(cfg.socket)
+	if err != nil {
+		s.discard()
+	}
+	return err
+}
+
+// apply applies c.
+func (s *socket) apply(c socketOptions) error {
 	if c.dscp != 0 {
 		if err := s.setDSCP(c.dscp); err != nil {
 			return err
