@@ -48,8 +48,8 @@ const margin = { left: 62, right: 10, top: 8, bottom: 20 };
 // Plot draws series: {label, color, kind: line, area, steps, dots or bars, t: [], v: []}, v null where there
 // is none. colors are names of custom properties. format writes a value.
 export class Plot {
-	constructor(timeline, title, series, { format, time, classes = "", whole = false }) {
-		Object.assign(this, { timeline, series, format, time, whole });
+	constructor(timeline, title, series, { format, time, classes = "", whole = false, fit = false }) {
+		Object.assign(this, { timeline, series, format, time, whole, fit });
 		this.keys = el("div", { class: "keys" });
 		this.canvas = el("canvas", { role: "img", "aria-label": title });
 		this.element = el("section", { class: "card plot " + classes }, el("h2", {}, title), this.keys, this.canvas);
@@ -84,9 +84,9 @@ export class Plot {
 		canvas.addEventListener("dblclick", () => { timeline.zoomed = null; timeline.redraw(); });
 	}
 
-	// bounds returns the least and the largest value in the range that is shown.
+	// bounds returns the least and the largest value in the range that is shown, and 0 among them unless fit.
 	bounds(from, to) {
-		let low = 0, high = 0;
+		let [low, high] = this.fit ? [Infinity, -Infinity] : [0, 0];
 		for (const s of this.series) {
 			const last = Math.min(s.t.length, firstFrom(s.t, to) + 1);
 			for (let i = Math.max(0, firstFrom(s.t, from) - 1); i < last; i++) {
@@ -96,7 +96,8 @@ export class Plot {
 				if (v > high) high = v;
 			}
 		}
-		if (high === low) high = low + 1;
+		if (low > high) [low, high] = [0, 1]; // there is none
+		if (low === high) high = low + 1;
 		return [low, high + (high - low) * 0.06];
 	}
 
@@ -130,7 +131,7 @@ export class Plot {
 		c.lineWidth = 1;
 		c.textBaseline = "middle";
 		c.textAlign = "right";
-		const step = Math.max(niceStep(high - low, 4), this.whole ? 1 : 0);
+		const step = Math.max(niceStep(high - low, Math.max(3, (bottom - margin.top) / 50)), this.whole ? 1 : 0);
 		for (let v = Math.ceil(low / step) * step; v <= high; v += step) {
 			const at = Math.round(y(v)) + 0.5;
 			c.beginPath();

@@ -51,14 +51,14 @@ function draw(file, log, out, signal) {
 		["Pacing", "", rate, [["pacing", "pacing rate", "--accent", "steps"]]],
 	].map(([title, classes, format, list]) => {
 		const filled = list.filter(([key]) => s[key] && s[key].t.length);
-		return filled.length ? new Plot(timeline, title, filled.map(([key, label, color, kind]) => ({ label, color, kind, ...s[key] })), { format, time, classes }) : null;
+		return filled.length ? new Plot(timeline, title, filled.map(([key, label, color, kind]) => ({ label, color, kind, ...s[key] })), { format, time, classes, fit: title === "Sequence" }) : null;
 	}).filter((p) => p);
 	addEventListener("resize", () => timeline.redraw(), { signal });
 
 	const n = (key) => (s[key] ? s[key].t.length : 0), transmissions = n("sent") + n("again");
 	out.replaceChildren(
-		el("h1", {}, log.title || file.name),
-		el("p", { class: "soft" }, [log.title ? file.name : "", bytes(file.size), log.vantage, log.schema].filter((t) => t).join(" · ")),
+		el("h1", {}, file.name),
+		el("p", { class: "soft" }, [log.title, bytes(file.size), log.vantage, log.schema].filter((t) => t).join(" · ")),
 		figures([
 			["Duration", log.end.toFixed(log.end < 10 ? 2 : 1) + " s"], ["Events", count(log.events)],
 			["Transmissions", count(transmissions)], ["Sent again", count(n("again"))],
