@@ -22,7 +22,7 @@ type command struct {
 
 // commands returns the table. It is a function as help is in it and reads it.
 func commands() []*command {
-	return []*command{perfCommand, pingCommand, forwardCommand, keyCommand, helpCommand()}
+	return []*command{perfCommand, pingCommand, forwardCommand, explainCommand, keyCommand, helpCommand()}
 }
 
 func find(name string) *command {

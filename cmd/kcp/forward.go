@@ -21,6 +21,7 @@ type forwarding struct {
 	tcp, udp []string
 
 	silence, udpIdle time.Duration
+	stats            string
 }
 
 var forwardCommand = &command{
@@ -52,6 +53,7 @@ Options of the command line replace those of the file. Both ends tell systemd wh
 		list(fs, &f.udp, "udp", "client: `listen=target`, a UDP port to forward; repeat it for more")
 		duration(fs, &f.silence, time.Second, 10*time.Minute, "silence", "`time` without a word from the other end after which the session has failed")
 		duration(fs, &f.udpIdle, time.Second, 24*time.Hour, "udp-idle", "`time` after which a UDP peer that is silent is forgotten")
+		file(fs, &f.stats, "stats", "`socket` at which \"kcp explain\" may join")
 		f.session.declare(fs, false)
 		return func(ctx context.Context, std *stdio, args []string) error {
 			if err := none(args); err != nil {
@@ -84,6 +86,9 @@ func (f *forwarding) run(ctx context.Context, std *stdio) error {
 		return usagef("at most %d ports", maxTargets)
 	case f.via != "" && len(f.allow) > 0:
 		return usagef("-allow is the server's")
+	}
+	if err := serveStats(ctx, f.stats); err != nil {
+		return err
 	}
 	if f.serve != "" {
 		return f.runServer(ctx, std)

@@ -51,6 +51,7 @@ func (t *testSpec) down() bool { return t.Direction != "up" }
 type flow struct {
 	conn           duplex
 	sent, received atomic.Int64
+	wrote          atomic.Bool   // all that it is to send
 	took           time.Duration // until all was received, or sent
 }
 
@@ -87,7 +88,11 @@ func (f *flow) run(ctx context.Context, t *testSpec, send, receive bool) (flowRe
 	start := time.Now()
 	sent := make(chan error, 1)
 	if send {
-		go func() { sent <- errors.Join(f.send(ctx, t), f.conn.CloseWrite()) }()
+		go func() {
+			err := f.send(ctx, t)
+			f.wrote.Store(true)
+			sent <- errors.Join(err, f.conn.CloseWrite())
+		}()
 	}
 	err := f.receive()
 	if send {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/xtaci/kcp-go/v5/cmd/kcp/explain"
 )
 
 // text collects what is written, and may be read meanwhile.
@@ -177,14 +179,19 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// docs/command.md has the exit codes as the command has them.
-func TestManualHasExitCodes(t *testing.T) {
+// docs/command.md has the exit codes and the bounds as the command has them.
+func TestManualIsComplete(t *testing.T) {
 	manual, err := os.ReadFile("../../docs/command.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range exitCodes {
 		if row := fmt.Sprintf("| %d | %s |\n", e.code, e.text); !strings.Contains(string(manual), row) {
+			t.Errorf("the manual lacks %q", row)
+		}
+	}
+	for _, b := range explain.Bounds {
+		if row := fmt.Sprintf("| %s | %s |\n", b.Name, b.Means); !strings.Contains(string(manual), row) {
 			t.Errorf("the manual lacks %q", row)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"time"
+
+	"github.com/xtaci/kcp-go/v5/cmd/kcp/format"
 )
 
 // A perfRun is what the options of kcp perf say.
@@ -19,6 +21,7 @@ type perfRun struct {
 	spec          testSpec
 	tcp, json     bool
 	interval      time.Duration
+	stats         string
 }
 
 var perfCommand = &command{
@@ -33,6 +36,7 @@ var perfCommand = &command{
   loss      of what was sent, as the sender's session has found it
   limit     what kept the sender from sending more, and for how long
   cpu       of both processes, in percent of one core
+  bound by  what all that comes down to: see "kcp help explain"
 
 With -tcp the same is then done with TCP connections over the same path, without encryption, and put beside it.
 The server listens for them at the TCP port of the same number.
@@ -51,13 +55,17 @@ Its -fec, -mtu and buffers are its own.`,
 		fs.BoolVar(&p.tcp, "tcp", false, "then the same with TCP")
 		fs.BoolVar(&p.json, "json", false, "print one JSON object, and nothing else")
 		duration(fs, &p.interval, 100*time.Millisecond, time.Hour, "interval", "`time` between two lines of progress; on a terminal one line is redrawn unless it is given (default 1s)")
+		file(fs, &p.stats, "stats", "`socket` at which \"kcp explain\" may join")
 		p.session.declare(fs, false)
 		return p.run
 	},
 }
 
 func (p *perfRun) run(ctx context.Context, std *stdio, args []string) error {
-	p.session.keepAlive, p.session.userTimeout = time.Second, 10*time.Second
+	if err := serveStats(ctx, p.stats); err != nil {
+		return err
+	}
+	p.prepare()
 	if p.serve != "" {
 		if err := none(args); err != nil {
 			return err
@@ -73,6 +81,12 @@ func (p *perfRun) run(ctx context.Context, std *stdio, args []string) error {
 	case p.reverse && p.both:
 		return usagef("-reverse and -both exclude each other")
 	}
+	return p.measure(ctx, std, address)
+}
+
+// prepare fills in what follows from other options.
+func (p *perfRun) prepare() {
+	p.session.keepAlive, p.session.userTimeout = time.Second, 10*time.Second
 	s := &p.spec
 	if s.Bytes > 0 {
 		s.Time = 0
@@ -84,7 +98,6 @@ func (p *perfRun) run(ctx context.Context, std *stdio, args []string) error {
 		s.Direction = "both"
 	}
 	s.Profile, s.Congestion, s.Window, s.Rate = p.session.profile, p.session.congestion, p.session.window, p.session.rate
-	return p.measure(ctx, std, address)
 }
 
 // measure runs the tests and prints the results.
@@ -121,9 +134,9 @@ func newLogger(w io.Writer) *slog.Logger {
 // describe says what the test does, in one line.
 func (t *testSpec) describe() string {
 	who := map[string]string{"up": "the client sends", "down": "the server sends", "both": "both send"}[t.Direction]
-	much := "for " + short(t.Time)
+	much := "for " + format.Short(t.Time)
 	if t.Bytes > 0 {
-		much = si(float64(t.Bytes))
+		much = format.Bytes(float64(t.Bytes))
 	}
-	return fmt.Sprintf("%s %s, %s", who, much, count(t.Sessions, "session"))
+	return fmt.Sprintf("%s %s, %s", who, much, format.Count(t.Sessions, "session"))
 }

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/xtaci/kcp-go/v5"
+	"github.com/xtaci/kcp-go/v5/cmd/kcp/explain"
 )
 
 // A perfClient runs a test with a server.
@@ -19,7 +21,8 @@ type perfClient struct {
 
 	dialer  *kcp.Dialer
 	control *kcp.UDPSession
-	id      string // of the test, at the server
+	id      string           // of the test, at the server
+	watched []explain.Sample // of the first session, under load
 }
 
 // A perfResult is what kcp perf -json prints.
@@ -33,14 +36,17 @@ type perfResult struct {
 
 // A loadResult is how the load went over one transport.
 type loadResult struct {
-	Up     transfer        `json:"up"`
-	Down   transfer        `json:"down"`
-	Idle   latency         `json:"idle_latency"`
-	Loaded latency         `json:"loaded_latency"`
-	CPU    cpuShares       `json:"cpu"`
-	Client flowResults     `json:"client"`
-	Server flowResults     `json:"server"`
-	Every  []progressPoint `json:"intervals"`
+	Up     transfer         `json:"up"`
+	Down   transfer         `json:"down"`
+	Idle   latency          `json:"idle_latency"`
+	Loaded latency          `json:"loaded_latency"`
+	CPU    cpuShares        `json:"cpu"`
+	Client flowResults      `json:"client"`
+	Server flowResults      `json:"server"`
+	Every  []progressPoint  `json:"intervals"`
+	Bound  *explain.Verdict `json:"bound,omitempty"` // of KCP
+
+	watched []explain.Sample // of the first session, at the client
 }
 
 // A transfer is what one direction carried.
@@ -128,7 +134,7 @@ func (c *perfClient) load(ctx context.Context, name string, dial func(context.Co
 	}
 	took := time.Since(start)
 	r.CPU.Client = (cpuTime() - cpu).Seconds() / took.Seconds()
-	return r, lostFailure(c.address, c.collect(r, took))
+	return r, lostFailure(c.address, c.collect(name, r, took))
 }
 
 const (
@@ -176,14 +182,59 @@ func (c *perfClient) drive(ctx context.Context, name string, flows []*flow, prob
 		r.Loaded = summarize(times)
 	})
 	beside.Go(func() { r.Every = c.progress(loaded, name, flows) })
+	beside.Go(func() { c.watch(loaded, flows[0]) })
 	all.Wait()
 	over()
 	beside.Wait()
 	return errors.Join(errs...)
 }
 
+// watch takes samples of a flow's session while it sends, or while it is under load if it does not.
+func (c *perfClient) watch(ctx context.Context, f *flow) {
+	s, ok := f.conn.(*kcp.UDPSession)
+	if !ok {
+		return
+	}
+	ticks := time.NewTicker(sampleEvery)
+	defer ticks.Stop()
+	for start := time.Now(); !f.wrote.Load(); {
+		c.watched = append(c.watched, sampleOf(s, time.Since(start)))
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks.C:
+		}
+	}
+}
+
+// series returns what judge needs of the first session: the client's samples, or what the server's end tells
+// where that sends.
+func (r *loadResult) series(reverse bool) []explain.Sample {
+	if len(r.Client) == 0 || len(r.Server) == 0 || r.Client[0].Stats == nil || r.Server[0].Stats == nil {
+		return nil
+	}
+	client, server := r.Client[0].Stats, r.Server[0].Stats
+	if reverse {
+		return []explain.Sample{{At: server.Age, Stats: *server, Peer: client}}
+	}
+	if len(r.watched) == 0 {
+		return []explain.Sample{{At: client.Age, Stats: *client, Peer: server}}
+	}
+	series := slices.Clone(r.watched)
+	series[len(series)-1].Peer = server
+	return series
+}
+
+// samples returns the same of what kcp perf -json has printed.
+func (r *perfResult) samples() ([]explain.Sample, error) {
+	if series := r.KCP.series(!r.Spec.up()); series != nil {
+		return series, nil
+	}
+	return nil, errors.New("a result without Stats")
+}
+
 // collect asks the server for its part.
-func (c *perfClient) collect(r *loadResult, took time.Duration) error {
+func (c *perfClient) collect(name string, r *loadResult, took time.Duration) error {
 	if err := writeLine(c.control, struct{}{}); err != nil {
 		return err
 	}
@@ -196,6 +247,10 @@ func (c *perfClient) collect(r *loadResult, took time.Duration) error {
 	r.Server = s.Flows
 	r.CPU.Server = s.CPU.Seconds() / took.Seconds()
 	r.Up, r.Down = sum(r.Server), sum(r.Client)
+	if r.watched = c.watched; name == "KCP" {
+		v := explain.Judge(r.series(!c.spec.up()))
+		r.Bound = &v
+	}
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/xtaci/kcp-go/v5"
+	"github.com/xtaci/kcp-go/v5/cmd/kcp/format"
 )
 
 // A progressPoint is what was sent and received by a time since the start of the load.
@@ -93,14 +94,14 @@ func (c *perfClient) line(name string, flows []*flow, from, to progressPoint) st
 	s := fmt.Sprintf("%s %5.1f s", name, to.At.Seconds())
 	seconds := (to.At - from.At).Seconds()
 	if c.spec.up() {
-		s += fmt.Sprintf("  sent %10s", bits(float64(to.Sent-from.Sent)/seconds))
+		s += fmt.Sprintf("  sent %10s", format.Bits(float64(to.Sent-from.Sent)/seconds))
 	}
 	if c.spec.down() {
-		s += fmt.Sprintf("  received %10s", bits(float64(to.Received-from.Received)/seconds))
+		s += fmt.Sprintf("  received %10s", format.Bits(float64(to.Received-from.Received)/seconds))
 	}
 	if session, ok := flows[0].conn.(*kcp.UDPSession); ok {
 		stats := session.Stats()
-		s += fmt.Sprintf("  RTT %s ms", ms(stats.RTT))
+		s += fmt.Sprintf("  RTT %s ms", format.Milliseconds(stats.RTT))
 		if c.spec.up() {
 			s += fmt.Sprintf("  lost %.1f%%", 100*lossOf(&stats))
 		}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/xtaci/kcp-go/v5"
+	"github.com/xtaci/kcp-go/v5/cmd/kcp/explain"
+	"github.com/xtaci/kcp-go/v5/cmd/kcp/format"
 )
 
 // print prints the results as a table, with TCP in a column of its own.
@@ -46,18 +48,21 @@ func (r *perfResult) print(out io.Writer) {
 	if r.Spec.down() {
 		r.KCP.Server.print(w, "down")
 	}
+	if b := r.KCP.Bound; b != nil {
+		fmt.Fprintf(w, "bound by\t%s (%s)\n", b.Bound, meaning(b.Bound))
+	}
 }
 
 // String tells the rate, and what it is the rate of.
 func (t transfer) String() string {
-	return fmt.Sprintf("%s (%s in %.2f s)", bits(t.Goodput), si(float64(t.Bytes)), t.Took.Seconds())
+	return fmt.Sprintf("%s (%s in %.2f s)", format.Bits(t.Goodput), format.Bytes(float64(t.Bytes)), t.Took.Seconds())
 }
 
 func (l latency) String() string {
 	if l.Count == 0 {
 		return "none came back"
 	}
-	return fmt.Sprintf("median %s ms, p99 %s, max %s", ms(l.Median), ms(l.P99), ms(l.Max))
+	return fmt.Sprintf("median %s ms, p99 %s, max %s", format.Milliseconds(l.Median), format.Milliseconds(l.P99), format.Milliseconds(l.Max))
 }
 
 // print prints what the sending sessions have found out.
@@ -77,8 +82,8 @@ func (f flowResults) print(w io.Writer, direction string) {
 		return
 	}
 	fmt.Fprintf(w, "loss %s\t%.2f%% (%d of %s lost, %d sent again)\n", direction,
-		100*lossOf(&total), lostOf(&total), count(total.SegmentsSent, "segment"), total.Resent)
-	fmt.Fprintf(w, "round trip\t%s ms at the end, smallest %s\n", ms(rtt/time.Duration(n)), ms(total.MinRTT))
+		100*lossOf(&total), explain.Lost(&total), format.Count(total.SegmentsSent, "segment"), total.Resent)
+	fmt.Fprintf(w, "round trip\t%s ms at the end, smallest %s\n", format.Milliseconds(rtt/time.Duration(n)), format.Milliseconds(total.MinRTT))
 	fmt.Fprintf(w, "limit %s\t%s\n", direction, limits(total.TimeLimited))
 }
 
@@ -98,14 +103,8 @@ func addStats(t, s *kcp.Stats) {
 	}
 }
 
-// lostOf returns the segments declared lost that did not arrive after all.
-func lostOf(s *kcp.Stats) uint64 {
-	lost := s.LostFast + s.LostEarly + s.LostTimeout
-	return lost - min(lost, s.Spurious)
-}
-
 // lossOf returns lost segments as a share of the segments sent.
-func lossOf(s *kcp.Stats) float64 { return float64(lostOf(s)) / float64(max(1, s.SegmentsSent)) }
+func lossOf(s *kcp.Stats) float64 { return float64(explain.Lost(s)) / float64(max(1, s.SegmentsSent)) }
 
 // limits tells what the limit was, and for how much of the time, the longest first.
 func limits(t kcp.LimitTimes) string {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/xtaci/kcp-go/v5"
+	"github.com/xtaci/kcp-go/v5/cmd/kcp/format"
 )
 
 // A perfServer answers tests, one at a time, and echoes.
@@ -222,7 +223,7 @@ func (p *perfServer) serveTest(ctx context.Context, control *kcp.UDPSession, spe
 			return
 		}
 		r := serverReport{Flows: test.results(), CPU: cpuTime() - cpu}
-		p.log.Info("done", "from", from, "sent", si(float64(r.Flows.sent())), "received", si(float64(r.Flows.received())))
+		p.log.Info("done", "from", from, "sent", format.Bytes(float64(r.Flows.sent())), "received", format.Bytes(float64(r.Flows.received())))
 		if writeLine(control, r) != nil {
 			return
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/xtaci/kcp-go/v5"
+	"github.com/xtaci/kcp-go/v5/cmd/kcp/format"
 )
 
 // A pingRun is what the options of kcp ping say.
@@ -102,7 +103,7 @@ func (p *pingRun) ping(ctx context.Context, std *stdio, s *kcp.UDPSession, addre
 		fmt.Fprintf(std.out, "%d sent, %d came back, %.1f%% lost\n", r.Sent, r.Answered, 100*r.Loss)
 		if r.Answered > 0 {
 			fmt.Fprintf(std.out, "round trip min %s, avg %s, median %s, p99 %s, max %s ms\n",
-				ms(r.Min), ms(r.Mean), ms(r.Median), ms(r.P99), ms(r.Max))
+				format.Milliseconds(r.Min), format.Milliseconds(r.Mean), format.Milliseconds(r.Median), format.Milliseconds(r.P99), format.Milliseconds(r.Max))
 		}
 	}
 	switch {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/xtaci/kcp-go/v5"
+	"github.com/xtaci/kcp-go/v5/cmd/kcp/format"
 )
 
 // A pinger sends messages and takes what comes back.
@@ -108,7 +109,7 @@ func (b *pinger) returned(seq uint64) {
 	delete(b.open, seq)
 	took := time.Since(at)
 	b.times = append(b.times, took)
-	b.show("%d: %s ms", seq, ms(took))
+	b.show("%d: %s ms", seq, format.Milliseconds(took))
 }
 
 // giveUp gives up the messages that are older than that. On an interrupt those that are younger than -wait
@@ -124,7 +125,7 @@ func (b *pinger) giveUp(age time.Duration) {
 			b.sent--
 		default:
 			delete(b.open, seq)
-			b.show("%d: not back within %s", seq, short(b.wait))
+			b.show("%d: not back within %s", seq, format.Short(b.wait))
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/xtaci/kcp-go/v5/cmd/kcp/format"
 )
 
 // A value is an option with bounds. Its errors say what it takes.
@@ -80,12 +82,12 @@ func duration(fs *flag.FlagSet, p *time.Duration, least, most time.Duration, nam
 			if *p == 0 {
 				return ""
 			}
-			return short(*p)
+			return format.Short(*p)
 		},
 		set: func(s string) error {
 			d, err := time.ParseDuration(s)
 			if err != nil || d < least || d > most {
-				return fmt.Errorf("want a time from %s to %s, such as 10s or 1m30s", short(least), short(most))
+				return fmt.Errorf("want a time from %s to %s, such as 10s or 1m30s", format.Short(least), format.Short(most))
 			}
 			*p = d
 			return nil
@@ -100,7 +102,7 @@ func amount(fs *flag.FlagSet, p *int64, name, usage string) {
 			if *p == 0 {
 				return ""
 			}
-			return si(float64(*p))
+			return format.Bytes(float64(*p))
 		},
 		set: func(s string) (err error) { *p, err = parseBytes(s); return err },
 	}, name, usage)
@@ -143,56 +145,4 @@ func parseBytes(s string) (int64, error) {
 		return int64(n * u.size), nil
 	}
 	return 0, errors.New("want bytes from 1 to 1 PB, such as 1500, 32MiB or 2.5MB")
-}
-
-// si formats a number of bytes with three digits: 95 B, 4.20 MB.
-func si(bytes float64) string {
-	if bytes < 999.5 {
-		return fmt.Sprintf("%.0f B", bytes)
-	}
-	bytes /= 1000
-	units := []string{"kB", "MB", "GB", "TB", "PB"}
-	for len(units) > 1 && bytes >= 999.5 {
-		bytes /= 1000
-		units = units[1:]
-	}
-	return strings.TrimSuffix(fmt.Sprintf("%#.3g", bytes), ".") + " " + units[0]
-}
-
-// bits formats a rate of bytes a second as bits a second: 33.6 Mbit/s.
-func bits(bytesPerSecond float64) string {
-	s := strings.Replace(si(8*bytesPerSecond), "B", "bit/s", 1)
-	return s
-}
-
-// short formats a time without parts that are zero: 10s, 1m, 1h30m.
-func short(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
-
-// ms formats a time in milliseconds with three digits or so: 0.412, 34.1, 1208.
-func ms(d time.Duration) string {
-	switch x := d.Seconds() * 1000; {
-	case x < 10:
-		return fmt.Sprintf("%.2f", x)
-	case x < 100:
-		return fmt.Sprintf("%.1f", x)
-	default:
-		return fmt.Sprintf("%.0f", x)
-	}
-}
-
-// count formats a number of things, one of which is called one.
-func count[N int | uint64](n N, one string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %ss", n, one)
 }

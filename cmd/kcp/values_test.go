@@ -14,22 +14,9 @@ func TestBytes(t *testing.T) {
 			t.Errorf("%q: %d, %v, want %d", s, n, err, want)
 		}
 	}
-	for n, want := range map[float64]string{0: "0 B", 999: "999 B", 1000: "1.00 kB", 12345: "12.3 kB", 999999: "1.00 MB", 123e6: "123 MB"} {
-		if s := si(n); s != want {
-			t.Errorf("%v: %q, want %q", n, s, want)
-		}
-	}
-	if s := bits(125000); s != "1.00 Mbit/s" {
-		t.Error(s)
-	}
 }
 
-func TestTimes(t *testing.T) {
-	for d, want := range map[time.Duration]string{time.Hour: "1h", 90 * time.Second: "1m30s", time.Minute: "1m", 10 * time.Second: "10s"} {
-		if s := short(d); s != want {
-			t.Errorf("%v: %q, want %q", d, s, want)
-		}
-	}
+func TestLatency(t *testing.T) {
 	l := summarize([]time.Duration{5, 1, 3, 2, 4})
 	if l != (latency{Count: 5, Min: 1, Mean: 3, Median: 3, P99: 5, Max: 5}) {
 		t.Errorf("%+v", l)
