@@ -34,7 +34,7 @@ func latencyTransports() []scenario {
 	groups.blocks = true
 	return []scenario{
 		{Transport: "kcp, FEC 10/3", open: kcpOpener(repairs)},
-		{Transport: "kcp, FEC in groups, as to deployed peers", open: kcpOpener(groups)},
+		{Transport: "kcp, FEC to other peers", open: kcpOpener(groups)},
 		{Transport: "kcp, no FEC", open: kcpOpener(plain)},
 		{Transport: "quic-go", open: quicOpen},
 		{Transport: "TCP BBR", open: tcpOpener("bbr"), tcp: []string{"bbr"}},
