@@ -72,9 +72,10 @@
 //   - With SetNoDelay's nc=1 there is no congestion window: a send window larger than the path
 //     carries is sent as a whole once, and then wastes bytes, up to about a third, unless
 //     SetRateLimit bounds what is sent.
-//   - Ciphers hide and check datagrams under a key that both ends know. There is no key exchange,
-//     no forward secrecy, and no protection against replay: run TLS inside where that matters.
-//   - A session belongs to the two addresses it began with.
+//   - Toward other implementations a cipher hides and checks datagrams under a key that both ends
+//     know, and no more: no key exchange, no forward secrecy, no protection against replay. Between
+//     two ends of this package sessions with a cipher are sealed, which is all of that.
+//   - A session belongs to the two addresses it began with, but for sealed ones of a listener.
 //   - A PacketConn of the caller's carries one session or one listener at a time.
 //
 // # How data flows

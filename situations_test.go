@@ -145,16 +145,16 @@ func (st situation) row(t *testing.T) string {
 	return fmt.Sprintf("| %s | %s |", st.name, strings.Join(cells, " | "))
 }
 
-// The README's table of what happens when says what happens.
+// The table of docs/peer.md says what happens when the peer goes.
 func TestSituations(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
+	readme, err := os.ReadFile("docs/peer.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, st := range situations {
 		t.Run(st.name, func(t *testing.T) {
 			if row := st.row(t); !strings.Contains(string(readme), "\n"+row+"\n") {
-				t.Errorf("README.md has no line\n%s", row)
+				t.Errorf("docs/peer.md has no line\n%s", row)
 			}
 		})
 	}
