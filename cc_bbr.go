@@ -117,6 +117,12 @@ const (
 	bbrProbeRTT
 )
 
+// bbrStateNames are the draft's names of the states.
+var bbrStateNames = [...]string{"Startup", "Drain", "ProbeBW_CRUISE", "ProbeBW_UP", "ProbeBW_DOWN", "ProbeRTT"}
+
+// State returns the name of the state, such as "Startup".
+func (b *bbr) State() string { return bbrStateNames[b.state] }
+
 const (
 	// bbrFilter is the number of rounds over which the highest rate is taken (section 5.5.3:
 	// https://datatracker.ietf.org/doc/html/draft-ietf-ccwg-bbr#section-5.5.3; there two cycles of

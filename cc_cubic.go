@@ -71,6 +71,17 @@ func (c *cubic) Acked(now time.Duration, s *RateSample) {
 	c.window = min(c.window, wndLimit*IKCP_MTU_DEF)
 }
 
+// State returns "slow_start", "congestion_avoidance" or "recovery".
+func (c *cubic) State() string {
+	switch {
+	case c.total < c.until:
+		return "recovery"
+	case c.window < c.ssthresh:
+		return "slow_start"
+	}
+	return "congestion_avoidance"
+}
+
 // avoid grows the window in congestion avoidance: by the cubic function, at least as Reno would
 // (sections 4.2 to 4.5: https://www.rfc-editor.org/rfc/rfc9438#section-4.2).
 func (c *cubic) avoid(now time.Duration, acked float64) {

@@ -51,6 +51,7 @@ type config struct {
 	roam                           bool                     // sealed sessions follow a change of network
 	pathHandler                    func(*UDPSession, PathChange)
 	oobHandler                     func(*UDPSession, []byte)
+	tracer                         func(*UDPSession) Tracer // nil for none
 	socket                         socketOptions
 }
 
@@ -80,8 +81,8 @@ func (s Settings) resolveFor(private PrivateKey) (*config, error) {
 		unproven: int64(unprovenTimeout), maxUnproven: unprovenMax, maxUnprovenPerPrefix: unprovenPerPrefix,
 		linger: s.CloseTimeout, socket: socketOptions{s.DSCP, s.ReadBuffer, s.WriteBuffer},
 		sndWnd: s.SendWindow, rcvWnd: s.ReceiveWindow, maxWnd: s.MaxWindow, mtu: s.MTU, memory: &processWindows,
-		dgramsMax: s.DatagramQueue,
-		roam:      s.Roam == RoamAuto, pathHandler: s.PathHandler,
+		dgramsMax: s.DatagramQueue, tracer: s.Tracer,
+		roam: s.Roam == RoamAuto, pathHandler: s.PathHandler,
 	}
 	if fec != nil {
 		c.repair = repairBudgetOf(s.RepairBudget)

@@ -7,7 +7,8 @@ import (
 // A CongestionControl decides how many bytes a session has in flight and how fast it sends them.
 // The session calls its methods under its lock, so one value serves one session and needs no lock
 // of its own; the methods must neither block nor call the session. Bytes are those of segments,
-// headers included. Times are readings of one monotonic clock.
+// headers included. Times are readings of one monotonic clock. One that has a method State() string
+// has the changes of its state traced: see Tracer.
 type CongestionControl interface {
 	// Sent is called after each transmission of a segment, the first and each later one.
 	Sent(now time.Duration, bytes, inFlight int)

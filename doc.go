@@ -147,7 +147,7 @@
 //     kcp_manual.go that of a program that drives it by hand; below are kcp_input.go,
 //     kcp_identity.go, kcp_validation.go, kcp_output.go, kcp_acks.go, kcp_records.go, kcp_loss.go,
 //     kcp_limits.go, kcp_congestion.go, kcp_autotune.go, kcp_dgram.go, kcp_message.go,
-//     kcp_repair_out.go, kcp_repair_in.go, kcp_log.go.
+//     kcp_repair_out.go, kcp_repair_in.go, kcp_log.go, kcp_trace.go.
 //     kcp.go is its state, made of types with files of their own: sendwindow.go, recvwindow.go,
 //     window_memory.go, early_queue.go, dgram_queue.go, dgram_repeats.go, report.go, repair_rate.go,
 //     repair_decoder.go, repair_symbol.go, flow_control.go,
@@ -164,7 +164,7 @@
 //   - tx*.go, write_loop.go, readloop*.go, gso_linux.go, mmsg_*.go, socket.go, overflow.go, addr*.go and
 //     reuseport_*.go: sockets.
 //   - timedsched.go, clock.go, spinlock.go: time and waiting. stats.go, listener_stats.go, send_limit.go,
-//     snmp.go: counters. sessions.go: the loops over what there is.
+//     snmp.go: counters. sessions.go: the loops over what there is. trace.go, trace_slog.go: events.
 //     errors.go, errno*.go: errors. assert.go: what the types are. race_*.go, xor_*.go: what
 //     differs with the race detector, and with the processor.
 //

@@ -90,6 +90,8 @@ type KCP struct {
 	segmentsArrived uint32
 
 	unaHidden uint32 // all ones while una is not told: see peerIdentity.startedAnew
+
+	trace *tracing // nil without a tracer
 }
 
 func newCore(conv uint32, sink datagramSink, pool *packetPool, count *Snmp, now int64) *KCP {

@@ -124,10 +124,11 @@ func (k *KCP) writeAck(now int64, h *header, a ack) {
 	h.frg = k.caps.own
 }
 
-// noteSpurious takes the news that segment s, the transmission of which at that time had been declared
+// noteSpurious takes the news that segment sn, the transmission of which at that time had been declared
 // lost, had arrived by it (the Eifel detection, RFC 3522: https://www.rfc-editor.org/rfc/rfc3522). timed
 // says that now is when it arrived. Whatever has been acknowledged meanwhile, so long had to be waited.
-func (k *KCP) noteSpurious(now, at int64, s *sendSegment, timed bool) {
+func (k *KCP) noteSpurious(now, at int64, sn uint32, timed bool) {
+	s := k.snd.at(sn)
 	if s.forced || at < k.snd.since {
 		return
 	}
@@ -139,6 +140,9 @@ func (k *KCP) noteSpurious(now, at int64, s *sendSegment, timed bool) {
 		k.ccLossTimes.lostAfter(time.Duration(at), -s.size())
 	}
 	k.cc.Spurious(time.Duration(now), s.size())
+	if k.trace != nil {
+		k.traceSegment(now, EventSpurious, sn, s.size(), "")
+	}
 }
 
 // arrivedEarlier says whether segment s, of which it is only known that it arrived, did so by a
@@ -174,10 +178,13 @@ func (k *KCP) onArrived(now int64, sn uint32, in *inputState, ordered bool) {
 	s := k.snd.at(sn)
 	if k.arrivedEarlier(now, s, in.newest) {
 		// If there was one transmission, and all before had arrived, it did just now.
-		k.noteSpurious(now, s.sentAt, s, in.regular && !ordered && !s.resent && sn == k.snd.una)
+		k.noteSpurious(now, s.sentAt, sn, in.regular && !ordered && !s.resent && sn == k.snd.una)
 		k.snd.forgetEarlier(sn)
 	}
 	k.noteDelivered(now, s)
+	if k.trace != nil {
+		k.traceSegment(now, EventAcked, sn, s.size(), "")
+	}
 	once := s.state == segInFlight && !s.resent && k.proof.covers(sn)
 	if once && in.regular && !k.snd.former(s) {
 		k.rate.onTransmission(s.sentAt, s.rate, s.appLimited)

@@ -7,6 +7,13 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 	if k.log.mask != 0 {
 		k.log.segments(&logInput, k.conv, data, regular)
 	}
+	if k.trace != nil {
+		kind := EventReceived
+		if !regular {
+			kind = EventRecovered
+		}
+		k.traceDatagram(now, kind, data)
+	}
 	if len(data) < IKCP_OVERHEAD {
 		return -1
 	}
@@ -72,6 +79,10 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 		k.cc.Acked(time.Duration(now), sample)
 		k.setPacingRate(now)
 		k.tuneSendWindow(now)
+		if k.trace != nil {
+			k.traceMetrics(now, in.newest)
+			k.traceState(now)
+		}
 	}
 	k.lastActive = now
 	return code
@@ -257,7 +268,7 @@ func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
 	case !last || s.state == segLost:
 		// The retransmission was spurious: later segments had overtaken this one, or its
 		// acknowledgement took longer than the sender waited.
-		k.noteSpurious(now, at, s, regular)
+		k.noteSpurious(now, at, sn, regular)
 		if !last {
 			k.snd.forget(sn, ts)
 		}
@@ -272,6 +283,9 @@ func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
 	k.noteDelivered(now, s)
 	if last && sentAt != 0 && regular {
 		k.rate.onTransmission(s.sentAt, s.rate, s.appLimited)
+	}
+	if k.trace != nil {
+		k.traceSegment(now, EventAcked, sn, s.size(), "")
 	}
 	k.putSent(k.snd.ack(sn, ts), s.batch)
 	return sentAt
@@ -299,6 +313,9 @@ func (k *KCP) onData(now int64, h *header, body []byte, how arrival) {
 	}
 	if repeated {
 		k.count.RepeatSegs++
+		if k.trace != nil {
+			k.traceSegment(now, EventDropped, h.sn, IKCP_OVERHEAD+int(h.len), dropDuplicate)
+		}
 		return
 	}
 	switch {

@@ -130,12 +130,12 @@ func (k *KCP) noteLateEcho(now int64, sn, ts uint32, regular bool) {
 			k.proof.echoed(sn)
 		}
 		if k.repairs.rebuilt.take(sn) { // it was not lost, but late
-			k.noteSpurious(now, s.sentAt, s, regular)
+			k.noteSpurious(now, s.sentAt, sn, regular)
 		}
 	case s.resent:
 		if at, ok := w.earlier(now, sn, ts); ok {
 			k.addressValidated()
-			k.noteSpurious(now, at, s, regular)
+			k.noteSpurious(now, at, sn, regular)
 			w.forget(sn, ts)
 		}
 	}

@@ -74,19 +74,21 @@ func (k *KCP) detectLoss(now int64) {
 		if k.hold(now, sn) {
 			continue
 		}
-		backoff := uint8(0)
+		backoff, why := uint8(0), lostTime
 		switch later := int(k.snd.laterAcks); {
 		case later >= k.resend:
 			k.count.FastRetransSegs++
+			why = lostReordering
 		case later > 0:
 			k.count.EarlyRetransSegs++
+			why = lostEarly
 		default:
 			if k.loss.ackedAt <= k.snd.at(sn).sentAt { // nothing at all is acknowledged
 				backoff = 1
 			}
 			k.noteTimeout(now, k.rtt.rto, backoff)
 		}
-		k.declareLost(now, sn, backoff, false)
+		k.declareLost(now, sn, backoff, why)
 	}
 	for {
 		sn, deadline := k.nextTimeout()
@@ -107,7 +109,7 @@ func (k *KCP) detectLoss(now int64) {
 			backoff = 0
 		}
 		k.noteTimeout(now, wait, backoff)
-		k.declareLost(now, sn, backoff, true)
+		k.declareLost(now, sn, backoff, lostTimeout)
 	}
 	k.endHolds(now)
 }
@@ -126,7 +128,7 @@ func (k *KCP) noteTimeout(now, wait int64, backoff uint8) {
 	}
 }
 
-func (k *KCP) declareLost(now int64, sn uint32, backoff uint8, timeout bool) {
+func (k *KCP) declareLost(now int64, sn uint32, backoff uint8, why string) {
 	s := k.snd.at(sn)
 	if k.snd.former(s) {
 		k.snd.markLost(sn, backoff)
@@ -139,7 +141,10 @@ func (k *KCP) declareLost(now int64, sn uint32, backoff uint8, timeout bool) {
 	}
 	k.snd.markLost(sn, backoff)
 	k.loss.noteLost()
-	k.cc.Lost(time.Duration(now), size, k.bytesInFlight(), timeout)
+	k.cc.Lost(time.Duration(now), size, k.bytesInFlight(), why == lostTimeout)
+	if k.trace != nil {
+		k.traceSegment(now, EventLost, sn, size, why)
+	}
 }
 
 // resetRTO makes everything in flight wait for its retransmission instead of a timeout. Nothing is

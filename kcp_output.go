@@ -41,6 +41,9 @@ func (k *KCP) flush(now int64) {
 		k.writeChallenge(now)
 	}
 	k.endDatagram(now)
+	if k.trace != nil {
+		k.traceState(now)
+	}
 }
 
 // flushDue says whether what was written or has arrived is worth a flush now. Everything else can
@@ -222,6 +225,9 @@ func (k *KCP) charge(size int) {
 func (k *KCP) endDatagram(now int64) {
 	if k.out.buf == nil {
 		return
+	}
+	if k.trace != nil {
+		k.traceDatagram(now, EventSent, k.out.buf[k.reserved:k.out.n])
 	}
 	if k.log.mask != 0 {
 		k.log.segments(&logOutput, k.conv, k.out.buf[k.reserved:k.out.n], true)

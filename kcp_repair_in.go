@@ -40,6 +40,9 @@ func (k *KCP) takeRebuilt(now int64) {
 		h, data, ok := parseSymbol(sn, p.mem[:n])
 		if h.conv, h.ts = k.conv, ts; ok {
 			k.count.FECRecovered++
+			if k.trace != nil {
+				k.traceSegment(now, EventRecovered, sn, IKCP_OVERHEAD+len(data), "")
+			}
 			k.onData(now, &h, data, arrivedByRepair)
 		} else {
 			k.count.FECErrs++

@@ -263,7 +263,7 @@ func (k *KCP) endHolds(now int64) {
 		}
 		if s := k.snd.at(h.sn); s.state == segHeld && s.ts == h.ts {
 			k.count.FastRetransSegs++
-			k.declareLost(now, h.sn, 0, false)
+			k.declareLost(now, h.sn, 0, lostRepair)
 		}
 	}
 	r.held = r.held[:copy(r.held, r.held[n:])]
@@ -284,7 +284,7 @@ func (k *KCP) onRebuilt(now int64, sn, ts uint32) {
 		k.proof.echoed(sn)
 	}
 	if (s.state == segInFlight || s.state == segHeld) && !s.resent {
-		k.declareLost(now, sn, 0, false)
+		k.declareLost(now, sn, 0, lostRepair)
 		if k.snd.nxt-k.snd.una <= snSetSize {
 			k.repairs.rebuilt.add(sn)
 		}

@@ -246,6 +246,7 @@ func (s *UDPSession) lowWaterLocked() int {
 func (s *UDPSession) failLocked(err error) {
 	if s.err == nil {
 		s.err = err
+		s.traceClosedLocked(err)
 		s.wakeAllLocked()
 	}
 }
@@ -291,5 +292,6 @@ func (s *UDPSession) countRefusedLocked(n int) {
 	if n > 0 {
 		s.total.OutErrs += uint64(n)
 		atomic.AddUint64(&s.cfg.snmp.OutErrs, uint64(n))
+		s.traceDropLocked(clock(), dropRefused, uint64(n))
 	}
 }

@@ -83,6 +83,7 @@ func (s *UDPSession) closeLocked() {
 	c.state, c.writeClosed, c.readClosed = stateClosing, true, true
 	if c.cause = s.err; s.err == nil {
 		c.cause = errClosed
+		s.traceClosedLocked(nil)
 	}
 	s.readable.deadline, s.writable.deadline = never, never
 	s.core.setClosing(closingMaxRTO)

@@ -83,6 +83,9 @@ func (s *UDPSession) noteLimitLocked(now int64) {
 	if s.err == nil && s.closing.state < stateDraining {
 		limit = s.core.limitedBy(now)
 	}
+	if was := s.limits.limit; was != limit && s.core.trace != nil {
+		s.traceLocked(now, EventLimit, func(e *Event) { e.Old, e.New = was.String(), limit.String() })
+	}
 	s.limits.note(now, limit)
 }
 
@@ -385,6 +388,7 @@ func newSession(cfg *config, sock *socket, owner sessionOwner, conv uint32, to d
 		s.dialSealedLocked()
 	}
 	s.setMtuLocked(cfg.mtu)
+	s.startTracing()
 	s.task = cfg.sched.task(s.onTimer)
 	return s
 }
@@ -422,6 +426,9 @@ func (s *UDPSession) setMtuLocked(mtu int) bool {
 	room := mtu - s.cfg.headroom() - s.behindMax()
 	if mtu < mtuMin || mtu > mtuLimit || room <= IKCP_OVERHEAD || !s.core.setMtu(mtu-s.behindMax()) {
 		return false
+	}
+	if s.mtu != mtu && s.core.trace != nil {
+		s.traceLocked(clock(), EventMTU, func(e *Event) { e.Bytes = mtu })
 	}
 	s.mtu = mtu
 	s.core.setMssLess(max(0, s.behindMax()-s.cfg.env.behind(false)))

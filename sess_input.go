@@ -80,6 +80,7 @@ func (s *UDPSession) datagramLocked(now int64, b []byte, c *contents, ok bool) {
 	switch {
 	case !ok:
 		s.count.FECErrs++
+		s.traceDropLocked(now, dropInvalid, 1)
 		return
 	case s.owner == nil && c.conv != s.conv && (c.kind() == 0 || c.kind() == fecTypeData):
 		s.otherConvLocked(c)
@@ -123,6 +124,7 @@ func (s *UDPSession) otherConvLocked(c *contents) {
 func (s *UDPSession) segmentsLocked(now int64, b []byte, regular bool) {
 	if s.core.input(now, b, regular) < 0 {
 		s.count.KCPInErrors++
+		s.traceDropLocked(now, dropInvalid, 1)
 	}
 }
 

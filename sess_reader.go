@@ -54,11 +54,14 @@ func (src *source) learn(s *UDPSession, from peerAddr, c *contents) bool {
 func (r *sessionReader) receive(batch []inbound, now int64) {
 	s := r.UDPSession
 	batch, drops := s.cfg.env.openAll(batch, r.source.addr, r.demux, s.cfg.snmp)
-	if len(batch) == 0 && drops.invalid == 0 {
+	if len(batch) == 0 && drops == (openDrops{}) {
 		return
 	}
 	lockSpinning(&s.mu)
-	s.total.InCsumErrors += drops.invalid
+	if s.total.InCsumErrors += drops.invalid; drops != (openDrops{}) {
+		s.traceDropLocked(now, dropDecryption, drops.invalid)
+		s.traceDropLocked(now, dropReplay, drops.replays)
+	}
 	if len(batch) == 0 {
 		s.mu.Unlock()
 		return

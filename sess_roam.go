@@ -125,6 +125,9 @@ func (s *UDPSession) movePathLocked(now int64, to *path) {
 	s.usePathLocked(to)
 	s.core.pathChanged(now, r.keeps(now, s.pathName(from), s.pathName(to)))
 	s.pathChangedLocked(now)
+	if s.core.trace != nil {
+		s.traceLocked(now, EventPath, func(e *Event) { e.Addr = to.netAddr() })
+	}
 	s.tellPathLocked(PathChange{to.sock.localAddr(), to.netAddr(), from.sock.localAddr(), from.netAddr()})
 }
 

@@ -106,6 +106,7 @@ func (s *UDPSession) sealNowLocked(peer params) {
 	s.core.beginSeal(peer)
 	s.restartFECLocked()
 	s.count.Sealed++
+	s.traceSealedLocked()
 }
 
 // restartFECLocked begins a new group, and forgets what was received: what is sealed and what is not are

@@ -26,6 +26,7 @@ func (s *UDPSession) unsealedInputLocked(now int64, c *contents) bool {
 	_, act := z.phase.onDatagram(in, s.cfg.seal.required)
 	if act&doTake == 0 {
 		s.count.InUnsealed++
+		s.traceDropLocked(now, dropUnsealed, 1)
 	}
 	if z.phase == sealOffered && in == inUnsealed && s.cfg.seal.required {
 		s.refusedSealLocked(now)
@@ -95,6 +96,7 @@ func (s *UDPSession) welcomeLocked(now int64, body []byte) {
 	}
 	s.core.beginSealDialled(now, w.params, w.early, retried)
 	s.count.Sealed++
+	s.traceSealedLocked()
 	s.restartFECLocked()
 	s.setMtuLocked(s.mtu)
 	var list []byte
@@ -111,8 +113,10 @@ func (s *UDPSession) welcomeLocked(now int64, body []byte) {
 			s.sealedInputLocked(now, &inbound{data: payload, sealed: z.peer})
 		} else if result == sealedRepeat {
 			s.count.InReplays++
+			s.traceDropLocked(now, dropReplay, 1)
 		} else {
 			s.count.InCsumErrors++
+			s.traceDropLocked(now, dropDecryption, 1)
 		}
 		packets.put(p)
 	}

@@ -177,6 +177,7 @@ func (s *UDPSession) leave() {
 	}
 	s.mu.Lock()
 	s.closing.left = true
+	s.traceEndLocked()
 	s.wakeLocked(&s.writable)
 	s.signalDoneLocked()
 	s.mu.Unlock()

@@ -98,6 +98,11 @@ type Settings struct {
 	// ReceiveDatagram, 1 to 4096. Beyond that the oldest is dropped. Default: 64.
 	DatagramQueue int
 
+	// Tracer, if not nil, is called once for each session, with its first datagram, and returns who is told
+	// what the session does, nil for nobody. It may use the session only as a Tracer may. Default: none,
+	// which costs nothing.
+	Tracer func(s *UDPSession) Tracer
+
 	// DSCP is the differentiated services code point of the socket, 0 to 63. Default: the socket's.
 	DSCP int
 	// ReadBuffer is the size of the socket's receive buffer in bytes. Default: 32 MiB are asked for
