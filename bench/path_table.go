@@ -24,6 +24,9 @@ func scenarios() []scenario {
 // messageScenarios returns those of 500 bytes every 10 ms over bad paths without a bottleneck.
 func messageScenarios() (all []scenario) {
 	lossy := func(p float64) netem.Path { return netem.Path{Delay: halfRTT, Loss: p} }
+	jittery := func(ms time.Duration) netem.Path {
+		return netem.Path{Delay: halfRTT, Loss: 0.10, Jitter: ms * time.Millisecond}
+	}
 	tuned := tuning{nodelay: [4]int{1, 10, 2, 1}, window: 1024, ackNoDelay: true}
 	withFEC := tuned
 	withFEC.data, withFEC.parity = 10, 3
@@ -47,6 +50,8 @@ func messageScenarios() (all []scenario) {
 			target{p99: 132, wire: 2.10}, target{p99: 115, wire: 2.05}},
 		{"jitter 0 to 20 ms", netem.Path{Delay: halfRTT, Jitter: 20 * time.Millisecond},
 			target{p99: 50, wire: 1.06}, target{p99: 50, wire: 1.05}, target{}, target{}},
+		{"10% lost, jitter 0 to 2 ms", jittery(2), target{}, target{}, target{}, target{}},
+		{"10% lost, jitter 0 to 10 ms", jittery(10), target{}, target{}, target{}, target{}},
 		{"bursts", netem.Path{Delay: halfRTT, Burst: burst}, target{}, target{},
 			target{p99: 125, wire: 1.35}, target{p99: 120, wire: 1.28}},
 		{"5% reordered", reordering(netem.Path{Delay: halfRTT}), target{}, target{}, target{}, target{}},
