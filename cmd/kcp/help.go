@@ -11,12 +11,23 @@ import (
 func helpCommand() *command {
 	return &command{
 		name:  "help",
-		usage: []string{"[COMMAND]"},
+		usage: []string{"[COMMAND]", "man|bash|zsh|fish"},
 		short: "tell what a command does, and its options",
+		long: `"kcp help" lists the commands, "kcp help COMMAND" describes one. "kcp help man" prints the man page, "kcp help
+bash", "zsh" and "fish" the completions for a shell:
+
+  kcp help man > /usr/local/share/man/man1/kcp.1
+  kcp help bash > /usr/share/bash-completion/completions/kcp
+  kcp help zsh > "${fpath[1]}/_kcp"
+  kcp help fish > ~/.config/fish/completions/kcp.fish`,
 		setup: func(*flag.FlagSet) doFunc {
 			return func(_ context.Context, std *stdio, args []string) error {
 				if len(args) == 0 {
 					fmt.Fprint(std.out, overview())
+					return nil
+				}
+				if text := generated(args[0]); text != nil {
+					fmt.Fprint(std.out, text())
 					return nil
 				}
 				c := find(args[0])
@@ -28,6 +39,21 @@ func helpCommand() *command {
 			}
 		},
 	}
+}
+
+// generated returns what makes one of the texts that come from the same tables as the help, nil for others.
+func generated(name string) func() string {
+	switch name {
+	case "man":
+		return manual
+	case "bash":
+		return bashCompletion
+	case "zsh":
+		return zshCompletion
+	case "fish":
+		return fishCompletion
+	}
+	return nil
 }
 
 // overview lists the commands and the exit codes.
