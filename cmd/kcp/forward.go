@@ -87,9 +87,11 @@ func (f *forwarding) run(ctx context.Context, std *stdio) error {
 	case f.via != "" && len(f.allow) > 0:
 		return usagef("-allow is the server's")
 	}
-	if err := serveStats(ctx, f.stats); err != nil {
+	stop, err := serveStats(ctx, f.stats)
+	if err != nil {
 		return err
 	}
+	defer stop()
 	if f.serve != "" {
 		return f.runServer(ctx, std)
 	}

@@ -18,6 +18,7 @@ type testSpec struct {
 	Direction string        `json:"direction"` // up, down or both, as the client sees it
 	Time      time.Duration `json:"time"`      // 0 where Bytes says how long
 	Bytes     int64         `json:"bytes"`     // each session, each way; 0 where Time says how much
+	TCP       bool          `json:"tcp"`       // then the same with TCP
 
 	// For the server's ends of the sessions.
 	Profile    string `json:"profile"`

@@ -19,7 +19,7 @@ type perfRun struct {
 
 	reverse, both bool
 	spec          testSpec
-	tcp, json     bool
+	json          bool
 	interval      time.Duration
 	stats         string
 }
@@ -52,7 +52,7 @@ Its -fec, -mtu and buffers are its own.`,
 		between(fs, &p.spec.Sessions, 1, maxTestSessions, "sessions", "`number` of sessions that share the load")
 		duration(fs, &p.spec.Time, 100*time.Millisecond, maxTestTime, "time", "`time` to send for")
 		amount(fs, &p.spec.Bytes, "bytes", "`bytes` that each session sends, instead of -time")
-		fs.BoolVar(&p.tcp, "tcp", false, "then the same with TCP")
+		fs.BoolVar(&p.spec.TCP, "tcp", false, "then the same with TCP")
 		fs.BoolVar(&p.json, "json", false, "print one JSON object, and nothing else")
 		duration(fs, &p.interval, 100*time.Millisecond, time.Hour, "interval", "`time` between two lines of progress; on a terminal one line is redrawn unless it is given (default 1s)")
 		file(fs, &p.stats, "stats", "`socket` at which \"kcp explain\" may join")
@@ -62,9 +62,11 @@ Its -fec, -mtu and buffers are its own.`,
 }
 
 func (p *perfRun) run(ctx context.Context, std *stdio, args []string) error {
-	if err := serveStats(ctx, p.stats); err != nil {
+	stop, err := serveStats(ctx, p.stats)
+	if err != nil {
 		return err
 	}
+	defer stop()
 	p.prepare()
 	if p.serve != "" {
 		if err := none(args); err != nil {

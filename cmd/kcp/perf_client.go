@@ -80,7 +80,7 @@ func (c *perfClient) run(ctx context.Context) (r *perfResult, err error) {
 	stats := c.control.Stats()
 	r = &perfResult{Address: c.address, Spec: c.spec, Cipher: stats.Cipher}
 	fmt.Fprintf(c.std.out, "%s: %s; %s\n", c.address, c.spec.describe(), describeSeal(&stats))
-	if r.KCP, err = c.load(ctx, "KCP", c.dialSession); err != nil || !c.tcp || ctx.Err() != nil {
+	if r.KCP, err = c.load(ctx, "KCP", c.dialSession); err != nil || !c.spec.TCP || ctx.Err() != nil {
 		return r, err
 	}
 	if err := writeLine(c.control, struct{}{}); err != nil {

@@ -205,33 +205,52 @@ func (p *perfServer) serveTest(ctx context.Context, control *kcp.UDPSession, spe
 		writeLine(control, answer{Refused: why})
 		return
 	}
-	defer func() {
-		p.mu.Lock()
-		p.test = nil
-		p.mu.Unlock()
-		if p.once {
-			p.stop()
-		}
-	}()
-	from := control.RemoteAddr()
-	p.log.Info("test", "from", from, "direction", spec.Direction, "sessions", spec.Sessions, "time", spec.Time, "bytes", spec.Bytes)
-	for writeLine(control, answer{Test: test.id}) == nil {
-		var done struct{}
-		cpu := cpuTime()
-		if err := readLine(control, maxLine, &done); err != nil {
-			p.log.Warn("the client has gone before the test was over", "from", from, "reason", err)
-			return
-		}
-		r := serverReport{Flows: test.results(), CPU: cpuTime() - cpu}
-		p.log.Info("done", "from", from, "sent", format.Bytes(float64(r.Flows.sent())), "received", format.Bytes(float64(r.Flows.received())))
-		if writeLine(control, r) != nil {
-			return
-		}
-		if err := readLine(control, maxLine, &done); err != nil {
-			return // that was all; otherwise the same over TCP
+	defer p.end(test)
+	if p.once {
+		defer p.stop()
+	}
+	log := p.log.With("from", control.RemoteAddr())
+	log.Info("test", "direction", spec.Direction, "sessions", spec.Sessions, "time", spec.Time, "bytes", spec.Bytes, "tcp", spec.TCP)
+	err := p.round(control, test, log, !spec.TCP)
+	if spec.TCP && err == nil {
+		var again struct{}
+		if err = readLine(control, maxLine, &again); err == nil {
+			err = p.round(control, test, log, true)
 		}
 	}
+	if err != nil {
+		log.Warn("the client has gone before the test was over", "reason", lostFailure("the client", err))
+		return
+	}
 	control.CloseWrite()
+	control.Read(make([]byte, 1)) // it has the report
+}
+
+// round is the test over one transport.
+func (p *perfServer) round(control *kcp.UDPSession, test *serverTest, log *slog.Logger, last bool) error {
+	if err := writeLine(control, answer{Test: test.id}); err != nil {
+		return err
+	}
+	cpu := cpuTime()
+	var done struct{}
+	if err := readLine(control, maxLine, &done); err != nil {
+		return err
+	}
+	r := serverReport{Flows: test.results(), CPU: cpuTime() - cpu}
+	log.Info("done", "sent", format.Bytes(float64(r.Flows.sent())), "received", format.Bytes(float64(r.Flows.received())))
+	if last {
+		p.end(test) // before the client knows, as it may begin another one at once
+	}
+	return writeLine(control, r)
+}
+
+// end makes room for another test.
+func (p *perfServer) end(test *serverTest) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.test == test {
+		p.test = nil
+	}
 }
 
 // results waits for the flows, and returns how they went.

@@ -15,21 +15,21 @@ import (
 )
 
 // serveStats writes samples of all sessions of the process to whoever connects to a Unix socket, lines of JSON,
-// until ctx is done. A name of "" is no socket.
-func serveStats(ctx context.Context, name string) error {
+// until ctx is done or stop is called, which removes the socket. A name of "" is no socket.
+func serveStats(ctx context.Context, name string) (stop func(), err error) {
 	if name == "" {
-		return nil
+		return func() {}, nil
 	}
 	if info, err := os.Stat(name); err == nil && info.Mode()&os.ModeSocket != 0 {
 		if conn, err := net.Dial("unix", name); err == nil {
 			conn.Close()
-			return failf(codeAddress, "-stats %s: another program listens there", name)
+			return nil, failf(codeAddress, "-stats %s: another program listens there", name)
 		}
 		os.Remove(name) // of a program that was killed
 	}
 	l, err := net.Listen("unix", name)
 	if err != nil {
-		return failf(codeAddress, "-stats %s: %v", name, errors.Unwrap(err))
+		return nil, failf(codeAddress, "-stats %s: %v", name, errors.Unwrap(err))
 	}
 	os.Chmod(name, 0o600)
 	go acceptEach(ctx, l, func(conn net.Conn) {
@@ -43,7 +43,7 @@ func serveStats(ctx context.Context, name string) error {
 			}
 		}
 	})
-	return nil
+	return func() { l.Close() }, nil
 }
 
 // writeSamples writes one sample of each session.
