@@ -9,9 +9,10 @@
 //
 //	go -C bench run . path
 //	go -C bench run . matrix
+//	go -C bench run . soak
 //
-// path has scenarios with targets, and matrix draws paths at random to find those that nobody has tuned
-// for. As root on Linux, path measures the kernel's TCP too, cubic and bbr, in network namespaces of its
+// path has scenarios with targets, matrix draws paths at random to find those that nobody has tuned
+// for, and soak checks what has to hold whatever happens. As root on Linux, path measures the kernel's TCP too, cubic and bbr, in network namespaces of its
 // own and in real time.
 //
 // bench uses the published API only, so that a replace line measures any other implementation at
@@ -25,12 +26,15 @@ import (
 	"os"
 	"regexp"
 	"time"
+
+	"github.com/xtaci/kcp-go/v5/bench/soak"
 )
 
 const usage = `usage: bench [flags] speed|scale|accepted|path|latency
        bench [flags] one NAME            one scenario of path or latency
        bench matrix [flags]              paths drawn at random: a summary, and the worst of them
        bench matrix [flags] -only INDEX  one of them in detail, over time
+       bench soak [flags]                whole connections over hostile paths: soak -h
 
 Of matrix: -plain draws steady paths and bulk alone, which its targets are for. -filter takes those
 whose description matches. A case repeats its path, but not the times at which controllers probe, which
@@ -42,6 +46,9 @@ are random: -runs 3 takes the run in the middle. To compare two versions:
 `
 
 func main() {
+	if len(os.Args) > 1 && (os.Args[1] == "soak" || os.Args[1] == "soakcase") {
+		exit(soak.Main(os.Args[1:], progress))
+	}
 	flag.Usage = func() {
 		fmt.Fprint(os.Stderr, usage)
 		flag.PrintDefaults()
@@ -111,10 +118,16 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
+	exit(err)
+}
+
+// exit ends the process, and says why if that is an error.
+func exit(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+	os.Exit(0)
 }
 
 // progress shows a line on a terminal until the next call, and nothing elsewhere.

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package soak
+
+import "os"
+
+var stackSignal = os.Kill
