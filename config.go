@@ -31,7 +31,9 @@ type config struct {
 	repair float64     // most repairs for each segment, to peers that take them
 	sched  *TimedSched
 	snmp   *Snmp
-	caps   uint8 // announced; 0 makes sessions what they are without extensions
+
+	simultaneous bool  // see Dialer
+	caps         uint8 // announced; 0 makes sessions what they are without extensions
 
 	noDelay                        [4]int // SetNoDelay's arguments
 	sndWnd, rcvWnd, maxWnd, mtu    int

@@ -111,6 +111,12 @@ type Dialer struct {
 	// Settings.Seal): then the session is there when dialling ends. Those of deployed peers may take the
 	// probe for the beginning of a session.
 	WaitForPeer bool
+	// Simultaneous is for two ends that dial each other and neither listens, as peers behind NATs do (hole
+	// punching): one of them answers the other's offer to seal the session, which without this is not
+	// sealed. Both ends set it, and Conv, which they agree on, and which has to be new each time: an old
+	// offer, recorded and sent again, would be answered, too. It has no meaning without a cipher, and
+	// cannot be combined with ServerKey. Toward a listener it changes nothing.
+	Simultaneous bool
 	// OwnConn makes DialConn's PacketConn the session's, which closes it.
 	OwnConn bool
 	// Transport is what Dial and DialContext dial over, as Transport.Dial does: sessions have no sockets of
@@ -189,7 +195,14 @@ func (d *Dialer) resolve() (*config, error) {
 	if d.Timeout < 0 {
 		return nil, errors.Errorf("kcp: Timeout %v: must be above 0, or 0 for none", d.Timeout)
 	}
-	return d.Settings.resolve()
+	if d.Simultaneous && d.ServerKey != (PublicKey{}) {
+		return nil, errors.New("kcp: Simultaneous with a ServerKey, which is a listener's")
+	}
+	cfg, err := d.Settings.resolve()
+	if err == nil {
+		cfg.simultaneous = d.Simultaneous
+	}
+	return cfg, err
 }
 
 func (d *Dialer) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {

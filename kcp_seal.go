@@ -155,6 +155,13 @@ func (k *KCP) beginSealDialled(now int64, peer params, timed, lost bool) {
 	}
 }
 
+// beginSealAnswering is beginSeal for an end that has sent HELLO, and answers the peer's instead. All that
+// it sent before was thrown away.
+func (k *KCP) beginSealAnswering(now int64, peer params) {
+	k.seal.leads = 0
+	k.beginSealDialled(now, peer, false, true)
+}
+
 // askSealed sends a WASK with a list of what was sent before the session was sealed, until endAskSealed.
 func (k *KCP) askSealed(now int64, list []byte) {
 	k.seal.asking, k.seal.list, k.seal.asked, k.seal.askAt = true, list, 0, now

@@ -11,11 +11,13 @@ type sessionSeal struct {
 	phase  sealPhase
 	peer   *sealedPeer
 	dial   *sealDialler // of a dialled session
-	shake  *handshake   // of an accepted one
+	shake  *handshake   // that the peer has begun
 	sealer *datagramSealer
 	cipher uint8
 	next   uint64 // above the highest number of what the peer has sent
 	early  bool   // what was sent before there were keys was taken at once
+
+	heardHello bool // of a peer that was dialled, and dials, too
 
 	held    []*packet // sealed datagrams that came before WELCOME
 	heldNum []uint64

@@ -7,10 +7,18 @@ import "time"
 func (s *UDPSession) unsealedInputLocked(now int64, c *contents) bool {
 	z := s.seal
 	in := inUnsealed
-	if r := c.handshake(s.conv); r.any && z.dial != nil {
+	r := c.handshake(s.conv)
+	if s.cfg.simultaneous && z.dropsUnsealed(c, &r) && r.hello == nil && r.welcome == nil && r.retry == nil {
+		s.count.InUnsealed++
+		return false
+	}
+	if r.any && z.dial != nil {
 		switch {
 		case r.hello != nil && z.dial.isOwn(r.hello):
 			in = inOwnHello
+		case r.hello != nil && s.cfg.simultaneous && z.phase != sealUnsealed:
+			s.peerHelloLocked(now, &r, c)
+			return false
 		case r.welcome != nil:
 			if s.welcomeLocked(now, r.welcome); len(r.welcome) == 0 && z.phase == sealOffered {
 				s.refusedSealLocked(now)
@@ -137,6 +145,9 @@ func (s *UDPSession) sealedInputLocked(now int64, d *inbound) {
 	if z.phase == sealWelcomed {
 		z.phase, z.lead = sealProven, nil
 		s.core.endAskSealed()
+		if s.dialled && z.shake != nil { // the peer's HELLO was answered
+			s.takeEarlyLocked(now, 0, z.shake.hello.digests)
+		}
 	}
 	z.asked = 0
 	if h := z.shake; h != nil && ok {

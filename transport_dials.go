@@ -64,7 +64,7 @@ type dialConfig struct {
 func (c *dialConfig) of(d *Dialer) (*config, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.cfg != nil && d.Timeout >= 0 && sameSettings(c.settings, d.Settings) {
+	if c.cfg != nil && d.Timeout >= 0 && c.cfg.simultaneous == d.Simultaneous && sameSettings(c.settings, d.Settings) {
 		return c.cfg, nil
 	}
 	cfg, err := d.resolve()
