@@ -37,6 +37,7 @@ type Conn struct {
 	bound         netip.AddrPort // what the network knows c by: local, until Rebind
 	writeDeadline time.Duration
 	last          *link // of the datagram that was written last
+	fragments     bool  // see AllowFragments
 
 	mu           sync.Mutex // guards the rest
 	closed       bool       // set with net.mu held as well
@@ -175,6 +176,7 @@ func (c *Conn) write(b []byte, to netip.AddrPort) (int, error) {
 	n := c.net
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	d.fragments = c.fragments
 	if err := c.writableLocked(); err != nil {
 		d.free()
 		return 0, c.writeError(net.UDPAddrFromAddrPort(to), err)
@@ -211,6 +213,15 @@ func (c *Conn) writableLocked() error {
 
 func (c *Conn) writeError(to net.Addr, err error) error {
 	return &net.OpError{Op: "write", Net: "udp", Source: c.addr, Addr: to, Err: err}
+}
+
+// AllowFragments says whether what is written from now on may go on in fragments where it is longer than
+// Path.MTU, as without IPv4's Don't Fragment bit: it arrives whole, and each fragment takes Path.Overhead.
+// At first it may not.
+func (c *Conn) AllowFragments(allow bool) {
+	c.net.mu.Lock()
+	defer c.net.mu.Unlock()
+	c.fragments = allow
 }
 
 // Close unbinds c, discards what it has received and wakes its readers. A second Close returns a

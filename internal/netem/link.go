@@ -94,7 +94,7 @@ func (l *link) submit(d *datagram, pass bool, now time.Duration) {
 		l.stats.TapDrops++
 	case l.net.closed:
 		l.stats.Unbound++
-	case l.path.MTU > 0 && len(d.b) > l.path.MTU:
+	case l.path.MTU > 0 && len(d.b) > l.path.MTU && !d.fragments:
 		l.stats.MTUDrops++
 	case !l.police(d, now):
 		l.stats.Policed++
@@ -104,6 +104,14 @@ func (l *link) submit(d *datagram, pass bool, now time.Duration) {
 		return
 	}
 	d.free()
+}
+
+// pieces is how many fragments the datagram goes in.
+func (d *datagram) pieces() int {
+	if mtu := d.link.path.MTU; mtu > 0 && len(d.b) > mtu {
+		return (len(d.b) + mtu - 1) / mtu
+	}
+	return 1
 }
 
 // police says whether path.Policer lets d pass at the time now.
@@ -221,7 +229,7 @@ func (b *Bottleneck) setRate(p Path, now time.Duration) {
 
 // enqueue takes d at the time now. It returns false, and leaves d alone, if the queue is full.
 func (b *Bottleneck) enqueue(d *datagram, now time.Duration) bool {
-	d.size = len(d.b) + b.rate.Overhead
+	d.size = len(d.b) + b.rate.Overhead*d.pieces()
 	switch {
 	case b.rate.Bandwidth == 0: // nothing waits
 		d.link.launch(d, now)

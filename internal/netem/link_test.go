@@ -321,6 +321,16 @@ func TestMTU(t *testing.T) {
 			w.Errorf("stats = %+v", s)
 		}
 	})
+	onWire(t, 1, Path{MTU: 100, Overhead: 28, Bandwidth: 1000}, func(w *wire) {
+		w.a.AllowFragments(true)
+		w.send(1, 101)
+		w.a.AllowFragments(false)
+		w.send(1, 101)
+		w.want(arrival{0, 157 * ms}) // with the headers of both fragments
+		if s := w.stats(); s.MTUDrops != 1 {
+			w.Errorf("stats = %+v", s)
+		}
+	})
 }
 
 func TestShorterDelayKeepsOrder(t *testing.T) {

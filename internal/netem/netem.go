@@ -26,7 +26,7 @@
 //	defer a.Network().Close()
 //	a.WriteTo([]byte("hello"), b.LocalAddr())
 //
-// The package emulates datagrams, not IP: there is no fragmentation, no ICMP, no name resolution,
+// The package emulates datagrams, not IP: there are no fragments that are lost alone, no ICMP, no name resolution,
 // no wildcard address and no multicast. WriteTo never blocks: a sender faster than its Path
 // overflows the queue, as at a router, and nothing slows the sender down, as the send buffer of a
 // real socket would.

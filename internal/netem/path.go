@@ -72,8 +72,9 @@ type Path struct {
 	// Policer drops what exceeds a rate, before the queue.
 	Policer Policer
 
-	// MTU is the longest payload in bytes, without Overhead. Longer datagrams are dropped. Zero is
-	// unlimited.
+	// MTU is the longest payload in bytes, without Overhead. Longer datagrams are dropped, and nobody is
+	// told (an ICMP black hole, RFC 2923, section 2.1: https://www.rfc-editor.org/rfc/rfc2923#section-2.1),
+	// unless their sender allows fragments: see [Conn.AllowFragments]. Zero is unlimited.
 	MTU int
 }
 

@@ -12,6 +12,8 @@ type datagram struct {
 	seq  uint64 // order of submission in the network
 	size int    // bytes on the bottleneck, Overhead included
 
+	fragments bool // it may go in fragments
+
 	// What link.draw has drawn.
 	lost, twice    bool
 	late, copyLate time.Duration // jitter and reordering, of the datagram and of its copy
