@@ -52,8 +52,14 @@ type destination struct {
 	addr net.Addr // the address as it came, nil where it can be made from peerAddr
 	raw  rawAddr  // for batched system calls
 
-	plain uint32 // atomic: set when the path refuses segmentation offload
+	flags     uint32    // atomic: a sum of refusedOffload and refusedLength
+	fragments fragments // of what is sent there
 }
+
+const (
+	refusedOffload = 1 << iota // the path refuses segmentation offload
+	refusedLength              // the kernel has refused what was too long for the path
+)
 
 // netAddr returns the address for people and for WriteTo, nil where there is none.
 func (d *destination) netAddr() net.Addr {
@@ -64,9 +70,19 @@ func (d *destination) netAddr() net.Addr {
 }
 
 // offloadRefused says whether the path has refused segmentation offload.
-func (d *destination) offloadRefused() bool { return atomic.LoadUint32(&d.plain) != 0 }
+func (d *destination) offloadRefused() bool { return atomic.LoadUint32(&d.flags)&refusedOffload != 0 }
 
-func (d *destination) refuseOffload() { atomic.StoreUint32(&d.plain, 1) }
+func (d *destination) refuseOffload() { atomic.OrUint32(&d.flags, refusedOffload) }
+func (d *destination) allowOffload()  { atomic.AndUint32(&d.flags, ^uint32(refusedOffload)) }
+
+// refuseLength notes that the kernel has refused something for its length, and takeTooLong says whether it
+// has since the last call.
+func (d *destination) refuseLength() { atomic.OrUint32(&d.flags, refusedLength) }
+
+func (d *destination) takeTooLong() bool {
+	return atomic.LoadUint32(&d.flags)&refusedLength != 0 &&
+		atomic.AndUint32(&d.flags, ^uint32(refusedLength))&refusedLength != 0
+}
 
 // completeAddr completes a remote address as package net does: no host means this one.
 func completeAddr(addr net.Addr) (net.Addr, error) {

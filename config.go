@@ -43,6 +43,8 @@ type config struct {
 	dgramsMax                      int                      // datagrams that wait
 	congestion                     func() CongestionControl // nil for the default
 	redundancy                     int                      // percent
+	mtuGrows                       bool                     // mtu is where the path is not known
+	fixedMTU                       bool                     // mtu is whatever the path is
 	keepAlive, idle, user          int64                    // 0 for never
 	unproven                       int64                    // the same, of accepted sessions
 	maxUnproven                    int                      // of them, 0 for no limit
@@ -83,7 +85,7 @@ func (s Settings) resolveFor(private PrivateKey) (*config, error) {
 		unproven: int64(unprovenTimeout), maxUnproven: unprovenMax, maxUnprovenPerPrefix: unprovenPerPrefix,
 		linger: s.CloseTimeout, socket: socketOptions{s.DSCP, s.ReadBuffer, s.WriteBuffer},
 		sndWnd: s.SendWindow, rcvWnd: s.ReceiveWindow, maxWnd: s.MaxWindow, mtu: s.MTU, memory: &processWindows,
-		dgramsMax: s.DatagramQueue, tracer: s.Tracer,
+		dgramsMax: s.DatagramQueue, tracer: s.Tracer, fixedMTU: s.FixedMTU,
 		roam: s.Roam == RoamAuto, pathHandler: s.PathHandler,
 	}
 	if fec != nil {
@@ -93,7 +95,7 @@ func (s Settings) resolveFor(private PrivateKey) (*config, error) {
 		c.linger = closeTimeout
 	}
 	if c.mtu == 0 {
-		c.mtu = IKCP_MTU_DEF
+		c.mtu, c.mtuGrows = IKCP_MTU_DEF, !s.FixedMTU
 	}
 	if c.dgramsMax == 0 {
 		c.dgramsMax = dgramsDefault

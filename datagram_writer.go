@@ -23,6 +23,10 @@ type inPlaceSink interface {
 	// validated, and challengeFits says whether one without has room for a challenge.
 	dataRoom() int
 	challengeFits() bool
+	// probe returns the room for the segments of the next datagram, which is to have n bytes, and emitProbe
+	// sends it, without FEC header and not in fragments.
+	probe(n int) []byte
+	emitProbe(n int)
 }
 
 // datagramWriter packs segments into datagrams.

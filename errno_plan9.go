@@ -9,6 +9,7 @@ var (
 	errReset   = syscall.NewError("connection reset by peer")
 	errPipe    = syscall.NewError("broken pipe")
 	errRefused = syscall.NewError("connection refused")
+	errTooLong = syscall.NewError("message too long")
 )
 
 // transientErrors are the system's errors that leave a socket usable: see transient. Plan 9 hangs

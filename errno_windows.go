@@ -10,3 +10,6 @@ var transientErrors = []error{
 	windows.WSAEHOSTDOWN, windows.WSAEADDRNOTAVAIL, windows.WSAENOBUFS,
 	windows.WSAEWOULDBLOCK, windows.WSAEINTR, windows.WSAEACCES, windows.WSAEMSGSIZE,
 }
+
+// Windows' own number of what package syscall has another for.
+func init() { errTooLong = windows.WSAEMSGSIZE }

@@ -91,7 +91,9 @@ type KCP struct {
 
 	unaHidden uint32 // all ones while una is not told: see peerIdentity.startedAnew
 
-	trace *tracing // nil without a tracer
+	trace     *tracing // nil without a tracer
+	mtuBounds mtuBounds
+	pmtu      *pathMTU // nil before the first search
 }
 
 func newCore(conv uint32, sink datagramSink, pool *packetPool, count *Snmp, now int64) *KCP {

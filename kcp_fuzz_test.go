@@ -41,6 +41,9 @@ func (s *checkedSink) full() bool { return false }
 func (s *checkedSink) dataRoom() int       { return mtuLimit }
 func (s *checkedSink) challengeFits() bool { return true }
 
+func (s *checkedSink) probe(n int) []byte { return make([]byte, n-s.k.reserved) }
+func (s *checkedSink) emitProbe(int)      {}
+
 func (s *checkedSink) sendInPlace(p *packet) {
 	for _, d := range s.unsent() {
 		if d.segment == p {

@@ -237,9 +237,10 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, in *inputState) {
 // regular was rebuilt, some time after it would have arrived: it says nothing about time.
 func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
 	if sn-k.snd.una >= k.snd.nxt-k.snd.una || k.snd.at(sn).state == segAcked {
-		if sn == questionSn {
+		switch {
+		case sn == questionSn:
 			k.onChallengeEcho(ts)
-		} else {
+		case !k.probeAcknowledged(sn, ts):
 			k.noteLateEcho(now, sn, ts, regular)
 		}
 		return 0

@@ -136,6 +136,9 @@ func (k *KCP) declareLost(now int64, sn uint32, backoff uint8, why string) {
 		return
 	}
 	size := s.size()
+	if k.mtuBounds.most != 0 {
+		k.noteLongLost(now, s)
+	}
 	if k.ccLossTimes != nil {
 		k.ccLossTimes.lostAfter(time.Duration(s.sentAt), size)
 	}

@@ -25,6 +25,9 @@ func (k *KCP) flush(now int64) {
 	if k.reportDue() {
 		k.writeReport(now)
 	}
+	if k.probeDue(now) {
+		k.probeMTU(now)
+	}
 	k.detectLoss(now)
 	k.writeWindowSegments(now)
 	if k.proof.required {
@@ -71,7 +74,7 @@ func (k *KCP) maySend() bool {
 func (k *KCP) deadline() int64 {
 	_, at := k.nextTimeout()
 	at = min(k.loss.extended(at), k.lossAt(), k.dup.nextAt(), k.peer.dueAt(), k.dgramDeadline(), k.sealDueAt(),
-		k.repairs.deadline())
+		k.repairs.deadline(), k.probeAt())
 	if len(k.acks.pending) > 0 {
 		at = min(at, k.acks.deadline)
 	}

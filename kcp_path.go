@@ -30,6 +30,7 @@ func (k *KCP) noteDelivered(now int64, s *sendSegment) {
 		return
 	}
 	k.loss.noteDelivered()
+	k.noteLongArrived(s)
 	k.rate.onAcked(now, s.size())
 }
 

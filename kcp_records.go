@@ -26,7 +26,7 @@ func (k *KCP) paramsDue(now int64) bool {
 }
 
 // recordsMax is the length of all records that a WASK or WINS has.
-const recordsMax = paramsSize + 2*pathSize
+const recordsMax = paramsSize + 2*pathSize + probeOKSize
 
 // ownParams appends a PARAMS record of this end to b.
 func (k *KCP) ownParams(b []byte) []byte {
@@ -59,6 +59,10 @@ func (k *KCP) answers(b []byte) []byte {
 	}
 	for _, value := range k.pathCheck.echo.take() {
 		b = appendPath(b, recordPathOK, value)
+	}
+	if p := k.pmtu; p != nil && p.echoDue {
+		p.echoDue = false
+		b = appendProbe(b, recordProbeOK, p.echo)
 	}
 	return b
 }
@@ -103,6 +107,7 @@ func (k *KCP) onRecord(h *header, kind uint8, body []byte) (ok bool) {
 	case recordParams:
 		p, ok := parseParams(body)
 		k.params.learn(p, answer)
+		k.limitToPeer()
 		return ok
 	case recordPath, recordPathOK:
 		value, ok := parsePath(body)
@@ -115,6 +120,16 @@ func (k *KCP) onRecord(h *header, kind uint8, body []byte) (ok bool) {
 			}
 		case !answer:
 			k.pathCheck.challenged(value)
+		}
+	case recordProbe, recordProbeOK:
+		value, ok := parseProbe(body)
+		switch {
+		case !ok:
+			return false
+		case kind == recordProbeOK:
+			k.onProbeOK(value)
+		case answer:
+			k.onProbe(value)
 		}
 	}
 	return true

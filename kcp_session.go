@@ -301,6 +301,9 @@ func (k *KCP) fill(now int64, st *Stats) {
 		st.UnreliableSent, st.UnreliableReceived = d.sent, d.received
 		st.UnreliableDropped = d.out.dropped + d.in.dropped
 	}
+	if p := k.pmtu; p != nil {
+		st.MTUProbes, st.MTUProbesLost, st.BlackHoles = p.probes, p.unanswered, p.reductions
+	}
 	st.PeerExtended, st.PeerFIN = k.caps.peerMarked(), k.caps.bothTakeFIN()
 	if k.cc != nil {
 		st.PacingRate = k.cc.PacingRate()

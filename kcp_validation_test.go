@@ -17,6 +17,8 @@ func (s *strict) batches() *inPlaceBatches { return &s.batch }
 func (s *strict) full() bool               { return false }
 func (s *strict) dataRoom() int            { return s.room }
 func (s *strict) challengeFits() bool      { return s.room >= 0 }
+func (s *strict) probe(n int) []byte       { return make([]byte, n) }
+func (s *strict) emitProbe(int)            {}
 
 func newStrict(t *testing.T, room int) *strict {
 	s := &strict{alone(t), inPlaceBatches{}, room}

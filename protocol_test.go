@@ -862,7 +862,7 @@ func protocolConstants() map[string]uint64 {
 		"PUSH": IKCP_CMD_PUSH, "ACK": IKCP_CMD_ACK, "WASK": IKCP_CMD_WASK, "WINS": IKCP_CMD_WINS,
 		"FIN": cmdFIN, "RST": cmdRST, "DGRAM": cmdDGRAM, "REP": cmdREP, "REPORT": cmdREPORT, "SKIP": cmdSKIP,
 		"capability mark": capMark, "capability FIN": capFIN, "capability RECORDS": capRecords, "record PARAMS": recordParams,
-		"record PATH": recordPath, "record PATH OK": recordPathOK, "feature datagrams": featureDgram, "feature ranges": featureRanges, "feature expiry": featureSkip, "message that may expire": messageMax, "DGRAMs that are remembered": dgramRepeatsMax,
+		"record PATH": recordPath, "record PATH OK": recordPathOK, "record PROBE": recordProbe, "record PROBE OK": recordProbeOK, "feature datagrams": featureDgram, "feature ranges": featureRanges, "feature expiry": featureSkip, "message that may expire": messageMax, "DGRAMs that are remembered": dgramRepeatsMax,
 		"rebuilt": capRebuilt, "feature repairs": featureRepairs, "members of a REP": repairWindow, "members field of a REP": repairBitmap,
 		"head of a symbol": symbolHead, "equations of repairs": repairRows, "span of equations": repairSpan,
 		"ranges of an ACK": ackRangesMax,

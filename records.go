@@ -13,10 +13,15 @@ const (
 	recordParams     = 1 // PARAMS
 	recordPath       = 6 // PATH: a random u64
 	recordPathOK     = 7 // PATH OK: its echo
+	recordProbe      = 8 // PROBE: a random u32
+	recordProbeOK    = 9 // PROBE OK: its echo
 )
 
 // pathSize is the length of a record that appendPath makes.
 const pathSize = recordHeaderSize + 8
+
+// probeOKSize is the length of a record that appendProbe makes.
+const probeOKSize = recordHeaderSize + 4
 
 // The parameters that a PARAMS record consists of: id, length, value.
 const (
@@ -123,4 +128,19 @@ func parsePath(b []byte) (value uint64, ok bool) {
 		return 0, false
 	}
 	return binary.LittleEndian.Uint64(b), true
+}
+
+// appendProbe appends a PROBE or PROBE OK record to b.
+func appendProbe(b []byte, kind uint8, value uint32) []byte {
+	b = append(b, kind)
+	b = binary.LittleEndian.AppendUint16(b, probeOKSize-recordHeaderSize)
+	return binary.LittleEndian.AppendUint32(b, value)
+}
+
+// parseProbe reads the body of a PROBE or PROBE OK record.
+func parseProbe(b []byte) (value uint32, ok bool) {
+	if len(b) != probeOKSize-recordHeaderSize {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint32(b), true
 }

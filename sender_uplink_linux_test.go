@@ -65,14 +65,20 @@ func (n *namespace) need(t *testing.T, commands ...[]string) {
 	}
 }
 
-// listen opens a UDP socket.
-func (n *namespace) listen(t *testing.T, addr string) (conn *net.UDPConn) {
+// listen opens a UDP socket of IPv4.
+func (n *namespace) listen(t *testing.T, addr string) *net.UDPConn {
+	t.Helper()
+	return n.listenUDP(t, "udp4", addr)
+}
+
+// listenUDP opens a UDP socket.
+func (n *namespace) listenUDP(t *testing.T, network, addr string) (conn *net.UDPConn) {
 	t.Helper()
 	var err error
 	n.do(func() {
 		var at *net.UDPAddr
-		if at, err = net.ResolveUDPAddr("udp4", addr); err == nil {
-			conn, err = net.ListenUDP("udp4", at)
+		if at, err = net.ResolveUDPAddr(network, addr); err == nil {
+			conn, err = net.ListenUDP(network, at)
 		}
 	})
 	if err != nil {

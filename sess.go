@@ -51,8 +51,9 @@ type UDPSession struct {
 	tx   sender
 
 	writeDelay   bool
-	gsoSegments  int    // datagrams of one send with segmentation offload, 0 without
-	copies       int    // extra copies of each datagram, see SetDUP
+	gsoSegments  int // datagrams of one send with segmentation offload, 0 without
+	copies       int // extra copies of each datagram, see SetDUP
+	sized        *sizedDestinations
 	bucket       Bucket // of SetBucket, nil for none
 	repairing    bool   // repairs take the place of enc's parity
 	limitCharged int    // datagrams of the FEC group that the rate limit has counted
@@ -76,6 +77,8 @@ type UDPSession struct {
 	unproved   bool  // the listener has it among those whose peers are not proven
 	inBatch    bool  // part of a reader's batch that has not been driven yet
 	postponed  uint8 // times in a row that onTimer has waited for the reader
+	mtuGrows   bool  // the longest datagram is the path's, and not mtuAsked
+	mtuAsked   uint16
 
 	limits   limitClock
 	ackTimer *time.Timer // runs flushHeldAck, nil until it is needed
@@ -268,6 +271,9 @@ func (s *UDPSession) enqueueLocked(o outbound) {
 			s.pool.put(o.p)
 		}
 		return
+	}
+	if s.core.needsFragments(len(o.data)) && o.to == &s.path().destination {
+		o.to = &s.sizedLocked().overlong
 	}
 	s.chargeLocked(len(o.data))
 	s.tx.enqueue(o, s.copies)

@@ -117,7 +117,9 @@ func (s *UDPSession) flushLocked(now int64) {
 	if s.enc != nil && s.repairing != s.core.repairing() {
 		s.switchRepairsLocked()
 	}
+	s.followMTULocked(now)
 	s.core.flush(now)
+	s.flushedMTULocked()
 	s.flushHeld = s.tx.crowded() // it may have left something
 	s.flushBy = never
 	s.core.cork(false)
@@ -360,8 +362,8 @@ func newSession(cfg *config, sock *socket, owner sessionOwner, conv uint32, to d
 	s := &UDPSession{
 		cfg: cfg, conv: conv, owner: owner, first: path{sock, to},
 		dialled:    owner == nil || owner.dials(),
-		writeDelay: cfg.writeDelay,
-		restAt:     never, messageAt: never, flushBy: never, armed: never, created: clock(),
+		writeDelay: cfg.writeDelay, mtuGrows: cfg.mtuGrows,
+		restAt: never, messageAt: never, flushBy: never, armed: never, created: clock(),
 		closing:   closing{linger: cfg.linger},
 		capsProbe: capsProbe{at: never},
 		keepalive: keepalive{idle: cfg.idle, user: cfg.user},
@@ -413,28 +415,4 @@ func (s *UDPSession) configure(set func() error) error {
 	s.driveLocked(clock(), false)
 	s.unlockAndSend(false)
 	return err
-}
-
-func (s *UDPSession) setMtuLocked(mtu int) bool {
-	if s.offeredLocked() && s.seal.dial.shake == nil && mtu < s.cfg.sealedMTU() {
-		if s.cfg.seal.required {
-			return false
-		}
-		s.seal.phase = sealUnsealed
-		s.core.sealDecided()
-	}
-	room := mtu - s.cfg.headroom() - s.behindMax()
-	if mtu < mtuMin || mtu > mtuLimit || room <= IKCP_OVERHEAD || !s.core.setMtu(mtu-s.behindMax()) {
-		return false
-	}
-	if s.mtu != mtu && s.core.trace != nil {
-		s.traceLocked(clock(), EventMTU, func(e *Event) { e.Bytes = mtu })
-	}
-	s.mtu = mtu
-	s.core.setMssLess(max(0, s.behindMax()-s.cfg.env.behind(false)))
-	s.gsoSegments = s.path().sock.gsoSegments(mtu)
-	if code := s.cfg.fec; code != nil { // in whole groups
-		s.gsoSegments = s.gsoSegments / int(code.shards()) * code.data
-	}
-	return true
 }

@@ -74,11 +74,17 @@ func (s *UDPSession) SetMaxWindow(segments int) error {
 	return s.configure(func() error { s.core.limitWindows(uint32(segments)); return nil })
 }
 
-// SetMtu sets the length of the longest datagram in bytes, everything inside UDP included. It
-// returns false, without a change, when mtu is below 50, above 1500 or leaves no room for data
+// SetMtu sets the length of the longest datagram in bytes, everything inside UDP included. Where the path is
+// found to carry less, datagrams are shorter: see Settings.MTU and FixedMTU. It returns false, without a change, when mtu is below 50, above 1500 or leaves no room for data
 // after the headers of cipher, FEC and segment, and after Close.
 func (s *UDPSession) SetMtu(mtu int) (ok bool) {
-	s.configure(func() error { ok = s.setMtuLocked(mtu); return nil })
+	s.configure(func() error {
+		if ok = s.setMtuLocked(mtu); ok && s.mtuGrows {
+			s.mtuGrows = false
+			s.setMtuLocked(mtu)
+		}
+		return nil
+	})
 	return ok
 }
 
@@ -323,6 +329,7 @@ func (s *UDPSession) Stats() Stats {
 		ReceiveDrops: s.path().sock.overflow.total.Load(),
 		LastHeard:    time.Duration(now - s.core.heardAt()), Age: time.Duration(now - s.created),
 	}
+	st.MTU = s.mtu
 	st.SendLimit, st.TimeLimited = s.limits.limit, s.limits.times(now)
 	s.core.fill(now, &st)
 	if s.seal != nil {

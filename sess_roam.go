@@ -160,12 +160,12 @@ func (s *UDPSession) usePathLocked(to *path) {
 	from := s.path()
 	s.way.Store(to)
 	if s.tx.moveTo(from, to); from.sock != to.sock {
-		s.setMtuLocked(s.mtu)
+		s.remeasureMTULocked()
 	}
 }
 
 // pathChangedLocked is for what depends on the path and has to be found out anew.
-func (s *UDPSession) pathChangedLocked(int64) {}
+func (s *UDPSession) pathChangedLocked(int64) { s.restartMTULocked() }
 
 // takeMovedLocked returns the address that the owner knows the session by, if that has changed.
 func (s *UDPSession) takeMovedLocked() (from peerAddr, moved bool) {

@@ -154,7 +154,7 @@ func (s *UDPSession) ticketOf() ticketOf {
 func (s *UDPSession) unsealLocked() {
 	s.seal.phase = sealUnsealed
 	s.core.sealDecided()
-	s.setMtuLocked(s.mtu)
+	s.remeasureMTULocked()
 	s.seal.dial = nil
 	s.seal.release()
 }

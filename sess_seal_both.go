@@ -74,7 +74,7 @@ func (s *UDPSession) answerHelloLocked(now int64, answer responder, h *hello, ke
 	s.core.beginSealAnswering(now, h.params)
 	s.count.Sealed++
 	s.restartFECLocked()
-	s.setMtuLocked(s.mtu)
+	s.remeasureMTULocked()
 	z.peer.opener.Store(z.shake.opener)
 	s.wakeLocked(&s.readable)
 	s.welcomeAgainLocked()

@@ -106,7 +106,7 @@ func (s *UDPSession) welcomeLocked(now int64, body []byte) {
 	s.count.Sealed++
 	s.traceSealedLocked()
 	s.restartFECLocked()
-	s.setMtuLocked(s.mtu)
+	s.remeasureMTULocked()
 	var list []byte
 	if sent := s.core.sentTo(); sent > listed {
 		list = appendEarly(nil, listed, s.core.digests(listed, min(sent, listed+uint32(s.core.listMax()))))

@@ -59,8 +59,12 @@ type Settings struct {
 	// RateLimit bounds the bytes a second of datagrams with data. Default: no limit.
 	RateLimit int64
 
-	// MTU is the length of the longest datagram in bytes, at most 1500. Default: 1400.
+	// MTU is the length of the longest datagram in bytes, at most 1500. Default: 1400, and what Ethernet
+	// carries, 1472 to IPv4 addresses and 1452 to IPv6, where the path is found to carry that. On sockets
+	// of the package's own a path that carries less than MTU is found, too: see docs/networks.md.
 	MTU int
+	// FixedMTU sends datagrams of up to MTU whatever the path carries, and no probes.
+	FixedMTU bool
 	// StreamMode merges small writes, and lets a Read return what many segments brought.
 	StreamMode bool
 	// ACKNoDelay acknowledges each arrival at once, whatever the profile says.

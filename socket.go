@@ -34,6 +34,9 @@ type socket struct {
 	overflow overflow
 	snmp     *Snmp // counts it
 
+	fragment    func(to *destination) (reset func(), err error) // nil where fragmentation cannot be set, see lockFragments
+	fragmenting sync.Mutex                                      // held while it is set otherwise
+
 	unreadAt atomic.Int64 // when unread was determined, or the reader read
 	unread   atomic.Bool  // something was waiting to be read
 
@@ -48,6 +51,9 @@ func newSocket(conn net.PacketConn, owned bool) *socket {
 		s.udp = udp
 		s.connected = udp.RemoteAddr() != nil
 		s.batch = newBatchIO(udp, owned)
+		if owned {
+			s.fragment = fragmentOf(udp)
+		}
 	}
 	s.initWrites()
 	return s

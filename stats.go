@@ -64,6 +64,14 @@ type Stats struct {
 	// FECParityShards is the number of parity shards that each of them gets.
 	FECParityShards int
 
+	// MTU is the length of the longest datagram that is sent now, in bytes: see Settings.MTU.
+	MTU int
+	// MTUProbes counts the probes that were sent to find how long datagrams may be, and MTUProbesLost those
+	// of them that were not answered in time.
+	MTUProbes, MTUProbesLost uint64
+	// BlackHoles counts how often the path was found to carry less than what was sent.
+	BlackHoles uint64
+
 	// RTT is the smoothed round-trip time, 0 before the first sample.
 	RTT time.Duration
 	// RTTVar is the mean deviation of the round-trip time.

@@ -9,6 +9,14 @@ func (s *socket) sendsAtOnce(own bool) bool { return s.batch != nil || own && s.
 // it is done with, and how many of those the socket refused; they are lost, as any datagram may be.
 // full says that the socket has no room for the next one. Only a closed socket is an error.
 func (s *socket) send(list []outbound, until int64) (done, refused int, full bool, err error) {
+	if list[0].to.fragments != fragmentsDefault {
+		return s.sendSized(list, until)
+	}
+	return s.sendAlike(list, until)
+}
+
+// sendAlike sends the datagrams at the start of the list that may have fragments or not as the first.
+func (s *socket) sendAlike(list []outbound, until int64) (done, refused int, full bool, err error) {
 	if s.batch != nil {
 		return s.sendBatch(list)
 	}

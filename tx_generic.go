@@ -10,11 +10,19 @@ import (
 // until.
 func (s *socket) sendEach(list []outbound, until int64) (done, refused int, full bool, err error) {
 	for _, o := range list {
+		if o.to.fragments != list[0].to.fragments {
+			break
+		}
 		if done > 0 && until != never && clock() >= until {
 			break
 		}
 		if err := s.sendOne(o); errors.Is(err, net.ErrClosed) {
 			return done, refused, false, err
+		} else if err != nil && errors.Is(err, errTooLong) {
+			o.to.refuseLength()
+			if o.to.fragments != fragmentsNever {
+				refused++
+			}
 		} else if err != nil {
 			refused++
 		}

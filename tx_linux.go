@@ -20,13 +20,14 @@ const (
 // txBatch sends one list of datagrams. Its arrays hold the argument of a system call. A longer list
 // is sent in several calls.
 type txBatch struct {
-	list    []outbound // not sent yet
-	socket  *socket
-	done    int              // datagrams sent or refused
-	refused int              // datagrams that the socket refused
-	full    bool             // the socket has no room for the next message
-	retried bool             // the next message is being retried, see reported
-	control func(fd uintptr) // b.send, bound once
+	list      []outbound // not sent yet
+	socket    *socket
+	done      int              // datagrams sent or refused
+	refused   int              // datagrams that the socket refused
+	full      bool             // the socket has no room for the next message
+	retried   bool             // the next message is being retried, see reported
+	fragments fragments        // of what is sent
+	control   func(fd uintptr) // b.send, bound once
 
 	next, end int             // the messages in hdrs that the next system call sends
 	count     [txMessages]int // datagrams in each message
@@ -48,7 +49,7 @@ func (s *socket) sendBatch(list []outbound) (done, refused int, full bool, err e
 		return 0, 0, false, nil
 	}
 	b := txBatches.Get().(*txBatch)
-	b.list, b.socket = list, s
+	b.list, b.socket, b.fragments = list, s, list[0].to.fragments
 	b.done, b.refused, b.full, b.retried, b.next, b.end = 0, 0, false, false, 0, 0
 	err = s.batch.raw.Control(b.control)
 	done, refused, full = b.done, b.refused, b.full
@@ -77,8 +78,11 @@ func (b *txBatch) fill() {
 	messages, iovs, rest := 0, b.iovs[:0], b.list
 	for len(rest) > 0 && messages < txMessages {
 		to := rest[0].to
+		if to.fragments != b.fragments {
+			break
+		}
 		n := 1
-		if b.socket.batch.segment && !to.offloadRefused() {
+		if b.socket.batch.segment && to.fragments == fragmentsDefault && !to.offloadRefused() {
 			n = gsoTrain(rest)
 		}
 		if len(iovs)+n > txDatagrams {
@@ -122,7 +126,7 @@ func (b *txBatch) advance(n int) {
 
 // send sends until the list is empty or the socket is full.
 func (b *txBatch) send(fd uintptr) {
-	for len(b.list) > 0 {
+	for len(b.list) > 0 && b.list[0].to.fragments == b.fragments {
 		if b.next == b.end {
 			b.fill()
 		}
@@ -138,7 +142,13 @@ func (b *txBatch) send(fd uintptr) {
 			return
 		case b.count[b.next] > 1 && refusesOffload(errno):
 			b.list[0].to.refuseOffload()
+			if errno != unix.EIO {
+				b.list[0].to.refuseLength()
+			}
 			b.end = b.next // the rest is made again, without offload
+		case errno == unix.EMSGSIZE && b.fragments == fragmentsNever:
+			b.list[0].to.refuseLength()
+			b.advance(1)
 		case reported(errno) && !b.retried:
 			b.retried = true
 		default: // the error is the first message's; the next ones may be accepted

@@ -1,0 +1,61 @@
+package kcp
+
+import "net"
+
+// fragments says what may become of a datagram that is longer than a link of the path carries.
+type fragments uint8
+
+const (
+	fragmentsDefault fragments = iota // as the socket is set
+	fragmentsNever                    // it is dropped: IPv4's Don't Fragment is set, and this host makes none
+	fragmentsAllowed                  // it goes on in fragments
+)
+
+// lockFragments has the socket send to to as that says. What it returns undoes that; others wait for it, and
+// what is sent otherwise meanwhile goes the same way.
+func (s *socket) lockFragments(to *destination) (undo func(), err error) {
+	if s.fragment == nil {
+		return nil, errNotSupported
+	}
+	s.fragmenting.Lock()
+	reset, err := s.fragment(to)
+	if err != nil {
+		s.fragmenting.Unlock()
+		return nil, err
+	}
+	return func() { reset(); s.fragmenting.Unlock() }, nil
+}
+
+// sendSized is send for the datagrams at the start of the list that are not to be sent as others are.
+func (s *socket) sendSized(list []outbound, until int64) (done, refused int, full bool, err error) {
+	to := list[0].to
+	undo, err := s.lockFragments(to)
+	switch {
+	case err == nil:
+		defer undo()
+	case to.fragments == fragmentsNever: // else it would prove nothing
+		return 1, 1, false, nil
+	}
+	return s.sendAlike(list, until)
+}
+
+// fragmentOf returns what sets the fragmentation of a UDP socket of the package's own, nil where that cannot
+// be set.
+func fragmentOf(c *net.UDPConn) func(to *destination) (reset func(), err error) {
+	if !setsFragments {
+		return nil
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return func(to *destination) (reset func(), err error) {
+		six := to.udp.Addr().Is6()
+		cerr := raw.Control(func(fd uintptr) { reset, err = setFragments(fd, six, to.fragments) })
+		if cerr != nil {
+			return nil, cerr
+		}
+		old := reset
+		return func() { raw.Control(func(uintptr) { old() }) }, err
+	}
+}

@@ -1,0 +1,211 @@
+package kcp
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+)
+
+// What a core does to find how long datagrams may be: see pathMTU. It searches where data waits that would
+// fill longer ones, so an idle session is left alone.
+
+// mtuAfter is how many segments have to be acknowledged before a search begins.
+const mtuAfter = 8
+
+// boundMTU says within which bounds the length of datagrams is searched. The search begins anew.
+func (k *KCP) boundMTU(b mtuBounds) {
+	k.mtuBounds = b
+	if k.pmtu != nil {
+		k.pmtu.restart(k.mtu)
+	}
+	k.limitToPeer()
+}
+
+// limitToPeer keeps datagrams to the length that the peer reads.
+func (k *KCP) limitToPeer() {
+	p := &k.params.peer
+	if !p.known || p.datagram-int(k.mtuBounds.behind) >= k.mtu {
+		return
+	}
+	k.setMtu(p.datagram - int(k.mtuBounds.behind))
+	if k.pmtu != nil {
+		k.pmtu.restart(k.mtu)
+	}
+}
+
+// searchedMTU returns the state of the search, which there is none of before the first.
+func (k *KCP) searchedMTU() *pathMTU {
+	if k.pmtu == nil {
+		k.pmtu = &pathMTU{size: k.mtu}
+	}
+	return k.pmtu
+}
+
+// mtuMost is the longest datagram that is tried.
+func (k *KCP) mtuMost() int {
+	most := int(k.mtuBounds.most)
+	if p := &k.params.peer; p.known {
+		most = min(most, p.datagram-int(k.mtuBounds.behind))
+	}
+	return most
+}
+
+// mayProbe says whether a probe may be sent, and the peer is known to answer those of one kind.
+func (k *KCP) mayProbe() bool {
+	return k.caps.peerKnown && !k.unconfirmed() && !k.address.pending && k.seal.room == 0 && k.out.inPlace != nil &&
+		(k.caps.bothTakeRecords() || !k.caps.peerMarked() && k.snd.una != 0)
+}
+
+// probeDue says whether the search is to go on, or a new one to begin.
+func (k *KCP) probeDue(now int64) bool {
+	p := k.pmtu
+	switch {
+	case k.mtuBounds.most == 0:
+		return false
+	case p != nil && p.searching:
+		return now >= p.at && k.mayProbe()
+	case p == nil && k.snd.una < mtuAfter, p != nil && now < p.nextAt:
+		return false
+	}
+	return k.snd.bytesQueued >= k.dataRoom() && k.mayProbe()
+}
+
+// probeAt is when the search has to go on.
+func (k *KCP) probeAt() int64 {
+	if p := k.pmtu; p != nil && p.searching && k.mayProbe() {
+		return p.at
+	}
+	return never
+}
+
+// probeMTU goes on with the search.
+func (k *KCP) probeMTU(now int64) {
+	p := k.searchedMTU()
+	if !p.searching {
+		p.begin(now, k.mtuMost(), false)
+	}
+	wasGood := p.good
+	n := p.step(now, &k.mtuBounds)
+	if p.size != k.mtu {
+		k.setMtu(p.size)
+	}
+	if wasGood == 0 && p.good > 0 && p.suspect {
+		k.resendLong(p.began, p.good)
+	}
+	if n > 0 {
+		k.writeProbe(now, p, n)
+	}
+}
+
+// resendLong has everything longer than size sent again that was sent before then: what was sent later has
+// arrived. It was lost for its length, which is no congestion.
+func (k *KCP) resendLong(before int64, size int) {
+	w := &k.snd
+	for sn := w.una; sn != w.nxt; sn++ {
+		if s := w.at(sn); s.state == segInFlight && s.sentAt < before && k.reserved+s.size() > size {
+			w.markLost(sn, 0)
+			s.forced = true
+		}
+	}
+	k.loss.endBurst()
+}
+
+// probeSize is the length of the records that a probe begins with: PROBE, and the header of PAD.
+const probeSize = 2*recordHeaderSize + 4
+
+// writeProbe writes a datagram of n bytes. To a peer that takes records it is a WINS with PROBE and PAD. To
+// one without extensions it is a PUSH that has been acknowledged before, with a ts of its own: such a peer
+// throws it away, and echoes that. It is charged to the pacers. If it is lost that is no congestion, so it
+// does not count as in flight.
+func (k *KCP) writeProbe(now int64, p *pathMTU, n int) {
+	k.endDatagram(now)
+	for p.value == 0 {
+		p.value = rand.Uint32()
+	}
+	b := k.out.inPlace.probe(n)
+	var h header
+	body := b[IKCP_OVERHEAD:]
+	clear(body)
+	if k.caps.bothTakeRecords() {
+		h = k.windowUpdate()
+		appendProbe(body[:0], recordProbe, p.value)
+		body[probeSize-recordHeaderSize] = recordPad
+		binary.LittleEndian.PutUint16(body[probeSize-2:], uint16(len(body)-probeSize))
+	} else {
+		p.sn = k.snd.una - 1
+		h = k.controlHeader(IKCP_CMD_PUSH)
+		h.frg, h.sn, h.ts = 0, p.sn, p.value
+	}
+	h.len = uint32(len(body))
+	h.put(b)
+	k.limitPacer.spend(n)
+	k.ccPacer.spend(n)
+	k.count.OutSegs++
+	if k.log.mask != 0 {
+		k.log.segments(&logOutput, k.conv, b, true)
+	}
+	p.sent(now, &k.rtt)
+	k.out.inPlace.emitProbe(n)
+}
+
+// onProbe takes the PROBE of a peer, and onProbeOK the answer to one of ours.
+func (k *KCP) onProbe(value uint32) {
+	p := k.searchedMTU()
+	p.echo, p.echoDue = value, true
+	k.flow.updateDue = true
+}
+
+func (k *KCP) onProbeOK(value uint32) {
+	if k.pmtu != nil && k.caps.bothTakeRecords() {
+		k.pmtu.answer(value)
+	}
+}
+
+// probeAcknowledged takes the acknowledgement of a PUSH with a number that is not in flight, and says
+// whether that was a probe.
+func (k *KCP) probeAcknowledged(sn, ts uint32) bool {
+	p := k.pmtu
+	return p != nil && sn == p.sn && !k.caps.peerMarked() && p.answer(ts)
+}
+
+// probeRefused notes that the socket has refused the probe under way for its length.
+func (k *KCP) probeRefused() {
+	if k.pmtu != nil {
+		k.pmtu.refuse()
+	}
+}
+
+// noteLongLost notes that segment s was lost, if it is long.
+func (k *KCP) noteLongLost(now int64, s *sendSegment) {
+	size, least := k.reserved+s.size(), k.mtuBounds.base
+	if k.mtu <= int(least) {
+		least = k.mtuBounds.floor
+	}
+	if size <= int(least) {
+		return
+	}
+	if p := k.searchedMTU(); p.lost(now, size, max(k.rtt.srtt, k.rtt.rto/2)) {
+		p.begin(now, k.mtu, true)
+	}
+}
+
+// noteLongArrived notes that segment s has arrived.
+func (k *KCP) noteLongArrived(s *sendSegment) {
+	if p := k.pmtu; p != nil && p.lostRounds > 0 && !p.suspect {
+		p.arrived(k.reserved + s.size())
+	}
+}
+
+// suspectMTU has the length in use be confirmed.
+func (k *KCP) suspectMTU(now int64) {
+	if p := k.searchedMTU(); k.mtuBounds.most != 0 && !p.suspect && now >= p.suspectAt {
+		p.begin(now, k.mtu, true)
+	}
+}
+
+// needsFragments says whether a datagram of n bytes may be longer than the path carries.
+func (k *KCP) needsFragments(n int) bool {
+	return k.pmtu != nil && n > int(k.mtuBounds.floor) && n > k.pmtu.sure(&k.mtuBounds)
+}
+
+// datagramSize is the length of the longest datagram.
+func (k *KCP) datagramSize() int { return k.mtu }
