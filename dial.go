@@ -37,15 +37,11 @@ func DialWithOptions(raddr string, block BlockCrypt, dataShards, parityShards in
 	if _, err := completeAddr(addr); err != nil {
 		return nil, err
 	}
-	conn, err := net.DialUDP("udp", nil, addr)
+	sock, err := cfg.openSocket(func() (*net.UDPConn, error) { return net.DialUDP("udp", nil, addr) })
 	if err != nil {
 		return nil, err
 	}
-	sock := newOwnSocket(conn)
-	if err := sock.configure(cfg); err != nil {
-		return nil, err
-	}
-	return cfg.dial(randomConv(), conn.RemoteAddr(), sock), nil
+	return cfg.dial(randomConv(), sock.udp.RemoteAddr(), sock), nil
 }
 
 // NewConn makes a session to raddr over a PacketConn of the caller's, which stays the caller's: it
@@ -160,8 +156,8 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 		udp.Close()
 		return nil, err
 	}
-	sock := newOwnSocket(udp)
-	if err := sock.configure(cfg); err != nil {
+	sock, err := cfg.useSocket(udp, func() (*net.UDPConn, error) { return d.openAgain(network, udp.RemoteAddr()) })
+	if err != nil {
 		return nil, err
 	}
 	s := cfg.dial(d.conv(), udp.RemoteAddr(), sock)
@@ -169,6 +165,20 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 		return nil, err
 	}
 	return s, nil
+}
+
+// openAgain opens another socket to a peer, for a session that DialContext has made: from any port, as the one
+// before has its own.
+func (d *Dialer) openAgain(network string, raddr net.Addr) (*net.UDPConn, error) {
+	nd := net.Dialer{LocalAddr: d.LocalAddr, Control: d.Control}
+	if local, ok := d.LocalAddr.(*net.UDPAddr); ok && local != nil {
+		nd.LocalAddr = &net.UDPAddr{IP: local.IP, Zone: local.Zone}
+	}
+	conn, err := nd.Dial(network, raddr.String())
+	if err != nil {
+		return nil, err
+	}
+	return asUDP(conn)
 }
 
 // DialConn makes a session to raddr over a PacketConn of the caller's: see [NewConn2] and OwnConn.
@@ -247,6 +257,25 @@ func remoteOf(conn net.PacketConn, raddr net.Addr) (net.Addr, error) {
 	return addr, err
 }
 
+// openSocket opens a socket by f, as the session may do again; see Settings.Roam.
+func (c *config) openSocket(f func() (*net.UDPConn, error)) (*socket, error) {
+	conn, err := f()
+	if err != nil {
+		return nil, err
+	}
+	return c.useSocket(conn, f)
+}
+
+// useSocket wraps a socket that was just opened. f opens another one like it.
+func (c *config) useSocket(conn *net.UDPConn, f func() (*net.UDPConn, error)) (*socket, error) {
+	sock := newOwnSocket(conn)
+	if err := sock.configure(c); err != nil {
+		return nil, err
+	}
+	sock.again = func() (*socket, error) { return c.openSocket(f) }
+	return sock, nil
+}
+
 // dialConn starts a session to raddr over conn.
 func (c *config) dialConn(conv uint32, raddr net.Addr, ownConn bool, conn net.PacketConn) (*UDPSession, error) {
 	if isNil(conn) {
@@ -277,6 +306,9 @@ func (c *config) dial(conv uint32, addr net.Addr, sock *socket) *UDPSession {
 	process.addSession(s)
 	s.readers = 1
 	sock.start(s.newReader(&s.first))
+	if s.seal != nil && c.roam {
+		c.sched.watchSleep()
+	}
 	return s
 }
 

@@ -164,7 +164,7 @@
 //     (listener_seal.go) and a core (kcp_seal.go) do for them.
 //   - tx*.go, write_loop.go, readloop*.go, gso_linux.go, mmsg_*.go, socket.go, overflow.go, addr*.go and
 //     reuseport_*.go: sockets.
-//   - timedsched.go, clock.go, spinlock.go: time and waiting. stats.go, listener_stats.go, send_limit.go,
+//   - timedsched.go, clock.go, sleep_watch.go, spinlock.go: time and waiting. stats.go, listener_stats.go, send_limit.go,
 //     snmp.go: counters. sessions.go: the loops over what there is. vars.go: for
 //     expvar. trace.go, trace_slog.go: events.
 //     errors.go, errno*.go: errors. assert.go: what the types are. race_*.go, xor_*.go: what

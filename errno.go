@@ -11,3 +11,7 @@ var transientErrors = []error{
 	syscall.ENOMEM, syscall.EAGAIN, syscall.EINTR, syscall.EPERM, syscall.EACCES,
 	syscall.EMSGSIZE, syscall.EPROTO, syscall.ENOPROTOOPT,
 }
+
+// goneErrors are those of sending from an address that the machine does not have any more, or without a
+// route.
+var goneErrors = []error{syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EADDRNOTAVAIL}

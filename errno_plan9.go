@@ -15,3 +15,6 @@ var (
 // transientErrors are the system's errors that leave a socket usable: see transient. Plan 9 hangs
 // up a conversation that the path reports a failure of, and nothing can be read from it any more.
 var transientErrors = []error{syscall.EINTR}
+
+// goneErrors are those of sending without a route, whose texts are not known.
+var goneErrors []error

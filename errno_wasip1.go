@@ -9,3 +9,7 @@ var transientErrors = []error{
 	syscall.ENETDOWN, syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.ENOMEM, syscall.EAGAIN,
 	syscall.EINTR, syscall.EPERM, syscall.EACCES, syscall.EMSGSIZE,
 }
+
+// goneErrors are those of sending from an address that the machine does not have any more, or without a
+// route.
+var goneErrors = []error{syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EADDRNOTAVAIL}

@@ -13,3 +13,9 @@ var transientErrors = []error{
 
 // Windows' own number of what package syscall has another for.
 func init() { errTooLong = windows.WSAEMSGSIZE }
+
+// goneErrors are those of sending from an address that the machine does not have any more, or without a
+// route.
+var goneErrors = []error{
+	windows.WSAEHOSTUNREACH, windows.WSAENETUNREACH, windows.WSAENETDOWN, windows.WSAEADDRNOTAVAIL,
+}

@@ -41,6 +41,7 @@ const (
 	errNotSupported unsupportedError = "kcp: the PacketConn does not support this setting"
 	errNoMessages   unsupportedError = "kcp: a session in stream mode has no messages"
 	errNoDatagrams  unsupportedError = "kcp: the peer takes no datagrams"
+	errNoRebind     unsupportedError = "kcp: only a session that was dialled, on a socket of its own, and is sealed can have another"
 	errOOBNeedsFEC  unsupportedError = "kcp: out-of-band datagrams need FEC"
 )
 

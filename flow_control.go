@@ -19,6 +19,7 @@ type flowControl struct {
 
 	probeDue      bool  // a WASK, a window probe, is to be sent
 	awaitingReply bool  // a WASK was sent and nothing was heard since
+	askedAt       int64 // when the first of those was
 	probeAt       int64 // when to probe the zero window next, 0 while it is open
 	probeWait     int64
 }

@@ -259,7 +259,9 @@ func (k *KCP) writeWindowSegments(now int64) {
 		h := k.controlHeader(IKCP_CMD_WASK)
 		k.writeRecords(now, &h, b)
 	}
-	f.awaitingReply = f.awaitingReply || f.probeDue
+	if f.probeDue && !f.awaitingReply {
+		f.awaitingReply, f.askedAt = true, now
+	}
 	f.probeDue, f.updateDue = false, false
 }
 

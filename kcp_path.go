@@ -9,6 +9,7 @@ package kcp
 func (k *KCP) pathChanged(now int64, keep bool) {
 	if k.loss.timeouts > 0 || k.loss.rounds > 0 { // the former path delivers nothing
 		k.resetRTO(now)
+		k.snd.sortLost() // the peer's reader waits for the first
 	}
 	k.tellArrived(now)
 	if keep {
@@ -42,6 +43,17 @@ func (k *KCP) tellArrived(now int64) {
 		k.acks.add(ack{last.first + last.count - 1, 0, ackBeyond}, IKCP_OVERHEAD, now, 0, false)
 	}
 }
+
+// askedSince is since when a WASK has had no answer, never for none.
+func (k *KCP) askedSince() int64 {
+	if k.flow.awaitingReply {
+		return k.flow.askedAt
+	}
+	return never
+}
+
+// arrivals counts what has arrived of data.
+func (k *KCP) arrivals() uint32 { return k.segmentsArrived }
 
 // pathQuestion appends a WASK with PATH to b, which asks whoever is there for value.
 func (k *KCP) pathQuestion(b []byte, value uint64) []byte {

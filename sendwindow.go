@@ -346,6 +346,16 @@ func (w *sendWindow) leaveFlight(s *sendSegment) {
 	}
 }
 
+// sortLost has the lost segments sent again in the order of their numbers.
+func (w *sendWindow) sortLost() {
+	w.lost = snList{}
+	for sn := w.una; sn != w.nxt; sn++ {
+		if w.at(sn).state == segLost {
+			w.add(&w.lost, linkOrder, sn)
+		}
+	}
+}
+
 // beginPath makes all that was sent before now sent by a former path.
 func (w *sendWindow) beginPath(now int64) {
 	w.since, w.formerBytes = now, w.bytesInFlight

@@ -36,8 +36,8 @@ func (s *UDPSession) driveLocked(now int64, flush bool) {
 		s.endStreamLocked(now)
 		s.checkLivenessLocked(now)
 	}
-	if s.seal != nil && now >= s.askKnownAtLocked() {
-		s.askKnownLocked(now)
+	if s.seal != nil && s.seal.dial != nil {
+		s.driveSilenceLocked(now)
 	}
 	if s.roam != nil {
 		s.driveRoamingLocked(now)
@@ -155,12 +155,15 @@ func (s *UDPSession) scheduleLocked(woken int64) {
 	}
 	at := int64(never)
 	if s.err == nil {
-		at = min(s.livenessAtLocked(), s.capsProbe.at, s.askKnownAtLocked())
+		at = min(s.livenessAtLocked(), s.capsProbe.at)
+		if s.seal != nil && s.seal.dial != nil {
+			at = min(at, s.askKnownAtLocked(), s.readAskAtLocked(), s.takeSocketAtLocked())
+		}
 		if s.timersHeld = s.tx.crowded(); !s.timersHeld {
 			at = min(at, s.core.deadline(), s.flushBy)
 		}
 		if s.roam != nil {
-			at = min(at, s.roam.check.deadline())
+			at = min(at, s.roam.deadline())
 		}
 		if s.dec != nil && s.dec.holding() || s.enc != nil && len(s.enc.parity) > 0 ||
 			s.tx.spare != nil || s.pool.free != nil {
@@ -306,6 +309,9 @@ func (s *UDPSession) goOnLocked() {
 // sentLocked notes the result of sending.
 func (s *UDPSession) sentLocked(refused int, err error) {
 	s.countRefusedLocked(refused)
+	if refused > 0 && s.path().sock.gone.Load() {
+		s.socketGoneLocked()
+	}
 	if err != nil && s.closing.state == stateOpen {
 		s.failLocked(brokenError{err})
 	}

@@ -14,6 +14,14 @@ type roaming struct {
 	left         [pathsLeft]leftPath // the newest first
 	changes      uint64
 
+	// Of a session that was dialled, see sess_rebind.go.
+	former      *path // the one before, as long as its socket is read
+	formerUntil int64
+	taking      bool // another socket is being opened
+	takenAt     int64
+	takeWait    int64
+	takeAgainAt int64
+
 	from  peerAddr // the address that the owner knows the session by, if it is to be told of another
 	moved bool
 
@@ -81,8 +89,20 @@ func (s *UDPSession) noteAddressLocked(now int64, d *inbound, sock *socket) {
 	v.came += len(d.data) + s.cfg.env.head + s.behind()
 }
 
+// deadline is when driveRoamingLocked has something to do, never for nothing.
+func (r *roaming) deadline() int64 {
+	at := r.check.deadline()
+	if r.former != nil {
+		at = min(at, r.formerUntil)
+	}
+	return at
+}
+
 // driveRoamingLocked asks what is to be asked about the path.
 func (s *UDPSession) driveRoamingLocked(now int64) {
+	if r := s.roam; r.former != nil && now >= r.formerUntil {
+		s.endFormerLocked()
+	}
 	v := &s.roam.check
 	v.settle(now)
 	rto := s.core.rtts().rto

@@ -26,6 +26,10 @@ type sessionSeal struct {
 	askAt   int64 // when to ask whether the session is still known
 	asked   int
 
+	readAskAt int64  // when a WASK was sent as a Read waits, 0 for never
+	readAsks  uint8  // how many were sent since data arrived
+	readMark  uint32 // KCP.arrivals then
+
 	refusals  int   // answers that are not sealed, where the session has to be
 	refusedAt int64 // when the first one came
 }
@@ -33,9 +37,6 @@ type sessionSeal struct {
 const (
 	// sealHeldMax is how many sealed datagrams are held until WELCOME comes.
 	sealHeldMax = 16
-	// sealAskAfter is how many timeouts a peer may leave unanswered before it is asked whether it knows the
-	// session.
-	sealAskAfter = 3
 )
 
 // newDialledSeal prepares a session that is dialled to be sealed, and found as peer.

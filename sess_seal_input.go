@@ -217,12 +217,10 @@ func (s *UDPSession) askKnownLocked(now int64) {
 // askKnownAtLocked is when askKnownLocked has something to do.
 func (s *UDPSession) askKnownAtLocked() int64 {
 	z := s.seal
-	if z == nil || z.dial == nil || z.phase < sealWelcomed || s.err != nil || !s.core.awaitsReply() {
+	if z.phase < sealWelcomed || s.err != nil {
 		return never
 	}
-	since := max(s.core.heardAt(), s.keepalive.awaitingSince)
-	at := later(since, max(sealAskAfter*s.core.rtts().rto, int64(time.Second)))
-	return max(at, z.askAt)
+	return max(later(s.owedSinceLocked(), s.silenceLocked()), z.askAt)
 }
 
 // stillKnownLocked takes a WELCOME that may be the answer to that question.

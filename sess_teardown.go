@@ -176,6 +176,7 @@ func (s *UDPSession) leave() {
 		s.path().sock.close()
 	}
 	s.mu.Lock()
+	s.endFormerLocked()
 	s.closing.left = true
 	s.traceEndLocked()
 	s.wakeLocked(&s.writable)

@@ -25,7 +25,10 @@ type socket struct {
 	connected bool         // to the one peer it has
 	batch     *batchIO     // nil where there is none
 	writes    writeLoop    // sends what nobody else can at once
-	stopping  atomic.Bool  // close was called
+	gone      atomic.Bool  // sending has failed as its address, or the route, is gone
+
+	again     func() (*socket, error) // opens another one like it, nil where the package does not know how
+	stopping  atomic.Bool             // close was called
 	closeOnce sync.Once
 	done      chan struct{} // closed when the reader has ended
 	ended     atomic.Bool   // set when the reader has stopped reading
@@ -317,6 +320,15 @@ func (s *socket) retryRead(r receiver, err error, failures int) bool {
 		time.Sleep(readPause)
 	}
 	return true
+}
+
+// noteSendError notes whether a send has failed as the socket's address, or the route, is gone.
+func (s *socket) noteSendError(err error) {
+	for _, t := range goneErrors {
+		if errors.Is(err, t) {
+			s.gone.Store(true)
+		}
+	}
 }
 
 // transient says whether err, of a send or read, leaves the socket usable: a report from the path

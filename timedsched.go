@@ -13,6 +13,7 @@ import (
 type TimedSched struct {
 	workers []timerWorker
 	next    atomic.Uint32 // tasks made: each goes to the next worker, in turn
+	sleep   sleepWatch
 }
 
 // SystemTimedSched runs the timers of all sessions. It must not be closed while there are any.
@@ -21,7 +22,10 @@ var SystemTimedSched = NewTimedSched(runtime.NumCPU())
 // NewTimedSched returns a scheduler of at most parallel goroutines, of one if parallel is below 1.
 // No goroutine is started before it is needed.
 func NewTimedSched(parallel int) *TimedSched {
-	return &TimedSched{workers: make([]timerWorker, max(parallel, 1))}
+	ts := &TimedSched{workers: make([]timerWorker, max(parallel, 1))}
+	ts.sleep.wall = time.Now
+	ts.sleep.task = ts.task(func(now int64) { ts.sleep.look(ts, now) })
+	return ts
 }
 
 // Put runs f once, at deadline, or at once if that has passed; a zero deadline has passed. f must

@@ -24,6 +24,7 @@ func (s *socket) sendEach(list []outbound, until int64) (done, refused int, full
 				refused++
 			}
 		} else if err != nil {
+			s.noteSendError(err)
 			refused++
 		}
 		done++

@@ -152,6 +152,7 @@ func (b *txBatch) send(fd uintptr) {
 		case reported(errno) && !b.retried:
 			b.retried = true
 		default: // the error is the first message's; the next ones may be accepted
+			b.socket.noteSendError(errno)
 			b.refused += b.count[b.next]
 			b.advance(1)
 			b.retried = false
