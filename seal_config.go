@@ -25,6 +25,7 @@ type sealConfig struct {
 	noEarly  bool
 	shared   *psk       // of the cipher, nil for none
 	private  PrivateKey // a listener's, zeros for none
+	keyLog   keyLog
 
 	// Of what is dialled.
 	id   identity
@@ -45,7 +46,7 @@ func (c *config) setSeal(s *Settings, private PrivateKey) error {
 	case s.Seal == SealOff, c.caps == 0:
 		return nil
 	}
-	z := &sealConfig{required: required, noEarly: s.NoEarlyData, private: private}
+	z := &sealConfig{required: required, noEarly: s.NoEarlyData, private: private, keyLog: keyLog{s.KeyLog}}
 	if s.Block != nil && (required || hasKey || !cheapCipher(s.Block)) {
 		if key, ok := pskOf(s.Block); ok {
 			z.shared, z.id.psk = &key, key
@@ -93,5 +94,7 @@ func (z *sealConfig) holdsData() bool { return z.noEarly || z.shared == nil }
 
 // listener returns the listener's side of handshakes.
 func (z *sealConfig) listener(own params) *sealListener {
-	return newSealListener(z.shared, z.private, own)
+	l := newSealListener(z.shared, z.private, own)
+	l.keyLog = z.keyLog
+	return l
 }

@@ -26,14 +26,19 @@ func nextSecret(s *secret) secret {
 	return secret(mustDerive(hkdf.Expand(sha256.New, s[:], nextEpochLabel, secretSize)))
 }
 
-// headCipher returns the cipher that masks the headers of all sessions that know psk, and the listener's
-// static public key with patternKey.
-func headCipher(id *identity) cipher.Block {
+// headKey is the key of headCipher.
+func headKey(id *identity) []byte {
 	secret := id.psk[:]
 	if id.pattern == patternKey {
 		secret = append(secret[:len(secret):len(secret)], id.server[:]...)
 	}
-	block, err := aes.NewCipher(mustDerive(hkdf.Key(sha256.New, secret, nil, headLabel, headKeySize)))
+	return mustDerive(hkdf.Key(sha256.New, secret, nil, headLabel, headKeySize))
+}
+
+// headCipher returns the cipher that masks the headers of all sessions that know psk, and the listener's
+// static public key with patternKey.
+func headCipher(id *identity) cipher.Block {
+	block, err := aes.NewCipher(headKey(id))
 	if err != nil {
 		panic(err) // the key has a valid length
 	}

@@ -27,6 +27,7 @@ type sealListener struct {
 	table     halfOpenTable
 	curve     curveLimit
 	params    params // our own
+	keyLog    keyLog
 }
 
 // newSealListener returns one for a shared cipher with that psk, nil for none, and a key pair, if any.
@@ -172,6 +173,7 @@ func (l *sealListener) take(in *helloIn, id *identity, r responder, h *hello, to
 	s.welcome = body
 	s.sealer = &datagramSealer{head: l.headOf(id), index: h.index, cipher: s.cipher, secret: send}
 	s.opener = newDatagramOpener(s.cipher, receive)
+	l.keyLog.note(id, s.conv, s.index, s.sealer, s.opener)
 	l.table.add(s)
 	return helloOut{helloTaken, body, s, true}
 }

@@ -14,6 +14,7 @@ import (
 //	seal_noise.go      the handshake: both Noise patterns
 //	seal_records.go    HELLO, WELCOME, RETRY, TOKEN and EARLY on the wire
 //	seal_epoch.go      a direction's keys, one after the other
+//	seal_keylog.go     the secrets, for a debugger
 //	seal_replay.go     the numbers that have been received
 //	seal_datagram.go   datagrams under those keys
 //	seal_early.go      what was sent before there were keys

@@ -95,6 +95,7 @@ func (s *UDPSession) welcomeLocked(now int64, body []byte) {
 	if !ok {
 		return
 	}
+	s.cfg.seal.keyLog.note(&z.dial.id, s.conv, z.dial.index, sealer, opener)
 	z.phase, z.sealer, z.cipher, z.early = sealWelcomed, sealer, w.cipher, w.early
 	s.tx.keys = sealer
 	tickets.put(s.ticketOf(), w.ticket)

@@ -2,6 +2,7 @@ package kcp
 
 import (
 	"fmt"
+	"io"
 	"time"
 )
 
@@ -22,6 +23,11 @@ type Settings struct {
 	// NoEarlyData lets what is dialled wait for the listener's answer before it sends data, which is a
 	// round trip, so that nothing is as secret as Block alone makes it.
 	NoEarlyData bool
+	// KeyLog, if not nil, is where the secrets of sealed sessions are written, a line for each direction of
+	// each session and a Write for each line, for debugging: with it the dissector of docs/wireshark.md shows
+	// what they say. Whoever has it reads everything. Write is called under locks, one call at a time in
+	// the process, and its errors are ignored. Default: none, and nobody but the ends has the secrets.
+	KeyLog io.Writer
 	// DataShards is the number of data shards, one a datagram, of a FEC group. With ParityShards it
 	// is at most 256 together; 0 in either means no FEC, the default.
 	DataShards int

@@ -1,11 +1,13 @@
 package kcp
 
 import (
+	"bytes"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -56,6 +58,62 @@ func TestWiresharkSealed(t *testing.T) {
 		d.want(t, "sealed.conv", "00000063")
 		d.want(t, "cipher", []string{sealGCM: "AES-256-GCM", sealChaCha: "ChaCha20-Poly1305"}[w.Cipher])
 		d.want(t, "rest", "70:61:79:6c:6f:61:64") // no segments: "payload"
+	}
+}
+
+// With the key of the cipher and a key log everything in a sealed session opens, from HELLO to the end.
+func TestWiresharkKeyLog(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		with Settings
+		key  PrivateKey
+		arg  string
+	}{
+		{"cipher", Settings{Block: newCrypt(t, "aes"), DataShards: 4, ParityShards: 1}, PrivateKey{}, "kcp.keys:aes:" + hex.EncodeToString(random(1, 16))},
+		{"listener's key", Settings{}, PrivateKey{8}, "kcp.keys:"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var log bytes.Buffer
+			c.with.KeyLog = &log
+			var frames []frame
+			virtual(t, netem.Path{Delay: 20 * time.Millisecond, Loss: 0.05}, func(w *world) {
+				l := w.listen(w.settle(c.with, c.key), "10.0.0.2:4000")
+				w.captured(&frames)
+				if c.key != (PrivateKey{}) {
+					c.with.ServerKey = c.key.Public()
+				}
+				client := w.dial(w.settle(c.with, PrivateKey{}), l)
+				client.Write(random(1, 20_000))
+				server, err := l.AcceptKCP()
+				w.check(err)
+				_, err = io.ReadFull(server, make([]byte, 20_000))
+				w.check(err)
+				w.check(exchange(client, server, 10_000))
+				closeAll(client, server, l)
+			})
+			file := filepath.Join(t.TempDir(), "keys")
+			if err := os.WriteFile(file, log.Bytes(), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			sealed, convs, early := 0, make(map[string]int), 0
+			for i, d := range dissect(t, frames, "-o", c.arg, "-o", "kcp.keylog:"+file) {
+				for _, name := range []string{"unopened", "rest"} {
+					if d.has(name) {
+						t.Fatalf("frame %d: %v", i+1, d)
+					}
+				}
+				if d.has("sealed.number") {
+					sealed++
+				}
+				for _, conv := range d.get("conv") {
+					convs[conv]++
+				}
+				early += len(d.get("early.first"))
+			}
+			if lines := bytes.Count(log.Bytes(), []byte("\n")); lines != 4 || sealed < len(frames)/2 || len(convs) != 1 || c.with.Block != nil && early == 0 {
+				t.Errorf("%d lines, %d of %d datagrams sealed, %d with EARLY, conversations %v", lines, sealed, len(frames), early, convs)
+			}
+		})
 	}
 }
 
