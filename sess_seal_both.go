@@ -65,6 +65,7 @@ func (s *UDPSession) answerHelloLocked(now int64, answer responder, h *hello, ke
 		sealer: &datagramSealer{head: s.cfg.seal.head, index: h.index, cipher: w.cipher, secret: send},
 		opener: newDatagramOpener(w.cipher, receive),
 	}
+	s.cfg.seal.keyLog.note(&s.cfg.seal.id, s.conv, w.index, z.shake.sealer, z.shake.opener)
 	z.shake.keepEarly(c.body)
 	z.phase, z.sealer, z.cipher = sealWelcomed, z.shake.sealer, w.cipher
 	z.lead = appendRecord(nil, recordWelcome, body)
