@@ -45,7 +45,7 @@ var Bounds = []struct{ Name, Means, Do string }{
 	{Window, "the send window is full", "Leave -window (SetWindowSize) away, so that it follows the path, or set it to bandwidth × round trip ÷ 1376 bytes; SetMaxWindow and SetWindowMemory bound it, too."},
 	{PeerWindow, "the other end's receive window is full, though it reads", "Leave -window (SetWindowSize) away at the other end, so that it follows the path, or raise it there."},
 	{Rate, "-rate (SetRateLimit), or a bucket", "Raise it, if that is not what you want."},
-	{CPU, "the process has no more CPU to use", "Use aes-256-gcm, which processors have instructions for; use several sessions, on several cores; see what else the machine does."},
+	{CPU, "the process has no more CPU to use", "See what else the machine does; several sessions use several cores (-sessions); of the ciphers aes-256-gcm costs the least, and sealed sessions use that."},
 	{Socket, "the socket, or the interface behind it, takes no more", "Is the interface's rate the bound? Otherwise raise net.core.wmem_max (sysctl) for Settings.WriteBuffer."},
 	{Application, "the sending program writes less than could be sent", "Nothing is wrong with the session. To send more, write more at a time, or wait less for answers."},
 	{Policer, "what exceeds a rate is dropped, without a queue", "A policer, or a queue of a few datagrams, is on the way: buy a higher rate, or set -rate (SetRateLimit) a little below it, which saves the lost bytes."},
