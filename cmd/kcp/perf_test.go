@@ -121,6 +121,6 @@ func TestPing(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil || r.Sent != 3 || r.Answered != 3 || r.Max == 0 {
 		t.Errorf("%v in %s", err, out)
 	}
-	wantRun(t, codeUsage, "a datagram has at most", "ping", s.address, "-key", shared, "-size", "1400")
+	wantRun(t, codeUsage, "a datagram has at most", "ping", s.address, "-key", shared, "-size", "1490")
 	wantRun(t, codeNoAnswer, "no answer", "ping", s.address, "-timeout", "200ms")
 }
