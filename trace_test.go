@@ -276,3 +276,31 @@ func TestTracerPath(t *testing.T) {
 		l.Close()
 	})
 }
+
+// countingTracer counts events.
+type countingTracer struct{ n int }
+
+func (c *countingTracer) Event(*Event) { c.n++ }
+
+// Telling a tracer allocates nothing.
+func TestTracerAllocs(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	k, counter := filledCore(64), new(countingTracer)
+	k.trace = &tracing{to: counter}
+	msg, now := make([]byte, 64), int64(1)
+	var seg [IKCP_OVERHEAD]byte
+	allocs := testing.AllocsPerRun(1000, func() {
+		sn := k.snd.una
+		h := header{conv: 1, cmd: IKCP_CMD_ACK, wnd: 64, sn: sn, una: sn, ts: k.snd.at(sn).ts}
+		h.put(seg[:])
+		now += 100_000
+		k.input(now, seg[:], true)
+		k.Send(msg)
+		k.flush(now)
+	})
+	if allocs >= 1 || counter.n < 3000 {
+		t.Errorf("%v allocations for each acknowledgement, %d events", allocs, counter.n)
+	}
+}
