@@ -40,7 +40,8 @@ func (e *end) judge(op string, err error) {
 	case errors.As(err, &timeout):
 		legal = e.c.hostile(memory) || peer.may(func() bool { return peer.gone || peer.closed })
 	case errors.Is(err, syscall.ECONNRESET):
-		legal = e.c.excused(e) || peer.may(func() bool { return peer.gone || peer.closed })
+		// A listener whose session has failed for the path closes it, which resets the client.
+		legal = e.c.hostile(memory) || e.c.excused(e) || peer.may(func() bool { return peer.gone || peer.closed })
 	case errors.Is(err, syscall.EPIPE):
 		legal = finish
 	case errors.Is(err, syscall.ECONNABORTED):
