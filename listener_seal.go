@@ -47,11 +47,12 @@ func (z *listenerSeal) heads() []cipher.Block {
 // expire forgets what is old enough. It returns when to come again, never for not at all.
 func (z *listenerSeal) expire(now int64) (at int64) {
 	z.shakes.Lock()
-	gone := z.hs.table.expire(now)
+	gone := z.hs.expire(now)
 	if at = never; len(z.hs.table.order) > 0 {
 		at = z.hs.table.order[0].at + halfOpenLife
 	}
 	z.hs.finished.age(now)
+	z.hs.spent.age(now)
 	z.hs.seen.recent.age(now)
 	z.shakes.Unlock()
 	if len(gone) > 0 {
@@ -115,7 +116,7 @@ func (l *Listener) helloFrom(r *transportReader, d *inbound, c *contents, now in
 	var made *sealedPeer
 	in := helloIn{d.from, c.conv, &rec, now, time.Now()}
 	z.shakes.Lock()
-	gone := z.hs.table.expire(now)
+	gone := z.hs.expire(now)
 	out := z.hs.hello(&in, func() uint32 { made = z.newPeer(); return made.index }, z.index.known)
 	if h := out.shake; h != nil && out.isNew {
 		made.shake = h

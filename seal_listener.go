@@ -23,6 +23,7 @@ type sealListener struct {
 	tokens    ticketKey
 	seen      seenKeys
 	finished  keySet // of which a late HELLO is not to begin a new one
+	spent     keySet // likewise, as their early data was taken, and then nothing more came
 	clock     steadyClock
 	table     halfOpenTable
 	curve     curveLimit
@@ -32,7 +33,7 @@ type sealListener struct {
 
 // newSealListener returns one for a shared cipher with that psk, nil for none, and a key pair, if any.
 func newSealListener(shared *psk, private PrivateKey, own params) *sealListener {
-	l := &sealListener{tickets: newTicketKey(), tokens: newTicketKey(), params: own, hasCipher: shared != nil}
+	l := &sealListener{tickets: newTicketKey(), tokens: newTicketKey(), params: own, hasCipher: shared != nil, spent: keySet{life: spentLife}}
 	l.curve.at = math.MinInt64 / 2
 	if shared != nil {
 		l.ids = append(l.ids, identity{psk: *shared, pattern: patternPSK})
@@ -93,7 +94,7 @@ func (l *sealListener) hello(in *helloIn, newIndex func() uint32, known func(own
 		l.table.alsoFrom(h, in.from)
 		return helloOut{helloTaken, h.welcome, h, false}
 	}
-	if l.finished.has(ephemeral(message), in.now) {
+	if l.finished.has(ephemeral(message), in.now) || l.spent.has(ephemeral(message), in.now) {
 		return helloOut{}
 	}
 	token := in.rec.token != nil && l.tokens.tokenValid(in.rec.token, in.from, in.now)
@@ -176,6 +177,18 @@ func (l *sealListener) take(in *helloIn, id *identity, r responder, h *hello, to
 	l.keyLog.note(id, s.conv, s.index, s.sealer, s.opener)
 	l.table.add(s)
 	return helloOut{helloTaken, body, s, true}
+}
+
+// expire forgets handshakes that have been unfinished for too long. Early data that was taken is not to
+// be taken again where a client that has heard nothing repeats its HELLO.
+func (l *sealListener) expire(now int64) (gone []*handshake) {
+	gone = l.table.expire(now)
+	for _, h := range gone {
+		if h.taken {
+			l.spent.add(h.key, now)
+		}
+	}
+	return gone
 }
 
 // finish ends a handshake: something sealed has come.

@@ -1,6 +1,7 @@
 package kcp
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -67,6 +68,7 @@ func (k *ticketKey) mac(purpose byte, epoch uint64, from peerAddr, port bool) []
 type keySet struct {
 	young, old map[ephemeral]struct{}
 	since      int64 // when young was started
+	life       int64 // in the place of seenLife, if it is not 0
 }
 
 const (
@@ -74,16 +76,19 @@ const (
 	earlySkew = int64(10 * time.Second)
 	// seenLife is how long a key is remembered at least, and twice as long at most.
 	seenLife = 2 * earlySkew
+	// spentLife is the same for early data whose client never came back: longer than clients try.
+	spentLife = int64(5 * time.Minute)
 	// seenMax bounds each half of a set.
 	seenMax = 1 << 14
 )
 
 // age forgets what is old enough.
 func (s *keySet) age(now int64) {
+	life := cmp.Or(s.life, seenLife)
 	switch {
-	case s.young == nil || now-s.since >= 2*seenLife:
+	case s.young == nil || now-s.since >= 2*life:
 		s.young, s.old, s.since = make(map[ephemeral]struct{}), nil, now
-	case now-s.since >= seenLife:
+	case now-s.since >= life:
 		s.young, s.old, s.since = make(map[ephemeral]struct{}), s.young, now
 	}
 }
