@@ -2,6 +2,7 @@
 // that both can reach, for the other's address as it sees it, and then dial each other at the same time.
 // What each sends opens its own NAT for what the other sends (UDP hole punching, RFC 5128, section 3.3:
 // https://www.rfc-editor.org/rfc/rfc5128#section-3.3). Nobody listens, and the rendezvous sees none of it.
+// Each peer has one socket for all of that, a kcp.Transport, and could dial more peers over it.
 //
 // Without flags the rendezvous and both peers run in this process, over loopback:
 //
@@ -28,6 +29,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/xtaci/kcp-go/v5"
 )
 
 func main() { os.Exit(status(os.Args[1:], os.Stderr)) }
@@ -107,14 +110,19 @@ func all(ctx context.Context, out io.Writer) error {
 // chat meets the other peer, sends it the lines of in, and prints what it sends to out, until both have
 // ended.
 func chat(ctx context.Context, at, room string, in io.Reader, out io.Writer) error {
-	peer, err := meet(ctx, at, room)
+	t, err := kcp.OpenTransport("udp", ":0")
 	if err != nil {
 		return err
 	}
-	defer peer.Close()
+	defer t.Close()
+	peer, err := meet(ctx, t, at, room)
+	if err != nil {
+		return err
+	}
+	defer func() { peer.Close(); <-peer.Done() }() // before the transport
 	stop := context.AfterFunc(ctx, func() { peer.Close() })
 	defer stop()
-	fmt.Fprintln(out, "connected to", peer.RemoteAddr())
+	fmt.Fprintln(out, "connected to", peer.RemoteAddr(), "by", peer.Stats().Cipher)
 	sent := make(chan error, 1)
 	go func() {
 		_, err := io.Copy(peer, in)

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/xtaci/kcp-go/v5"
 )
 
 // Two peers that both dial, and nobody who listens.
@@ -15,6 +17,9 @@ func TestAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, b, ok := strings.Cut(out.String(), "Bob hears:")
+	if n := strings.Count(out.String(), "ChaCha20") + strings.Count(out.String(), "AES-256"); n != 2 {
+		t.Errorf("%d ends are sealed", n)
+	}
 	if !ok || !strings.Contains(a, "this is Bob") || !strings.Contains(b, "this is Alice") {
 		t.Error(out.String())
 	}
@@ -24,7 +29,12 @@ func TestAll(t *testing.T) {
 func TestAlone(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := meet(ctx, "127.0.0.1:9", "nobody else"); err == nil {
+	tr, err := kcp.OpenTransport("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	if _, err := meet(ctx, tr, "127.0.0.1:9", "nobody else"); err == nil {
 		t.Error("it met somebody")
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"time"
 
 	"github.com/xtaci/kcp-go/v5"
@@ -39,9 +38,9 @@ func secrets(room string) (name, key []byte, err error) {
 	return name, key, err
 }
 
-// meet returns a session with the other peer of the room. It asks and dials from one socket, as it is that
-// socket whose address the rendezvous has seen.
-func meet(ctx context.Context, at, room string) (*kcp.UDPSession, error) {
+// meet returns a session with the other peer of the room, over t: it is that socket whose address the
+// rendezvous has seen.
+func meet(ctx context.Context, t *kcp.Transport, at, room string) (*kcp.UDPSession, error) {
 	name, key, err := secrets(room)
 	if err != nil {
 		return nil, err
@@ -50,39 +49,31 @@ func meet(ctx context.Context, at, room string) (*kcp.UDPSession, error) {
 	if err != nil {
 		return nil, fmt.Errorf("-at: %w", err)
 	}
-	conn, err := net.ListenUDP("udp", nil)
+	conv, peer, err := await(ctx, t, rendezvous, name)
 	if err != nil {
 		return nil, err
 	}
-	conv, peer, err := await(ctx, conn, rendezvous, name)
-	if err == nil {
-		var s *kcp.UDPSession
-		if s, err = dial(ctx, conn, conv, peer, key); err == nil {
-			return s, nil
-		}
-	}
-	conn.Close()
-	return nil, err
+	return dial(ctx, t, conv, peer, key)
 }
 
-// await asks until there is an answer.
-func await(ctx context.Context, conn *net.UDPConn, rendezvous *net.UDPAddr, name []byte) (conv uint32, peer netip.AddrPort, err error) {
-	defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
+// await asks until there is an answer. Neither is KCP.
+func await(ctx context.Context, t *kcp.Transport, rendezvous *net.UDPAddr, name []byte) (conv uint32, peer netip.AddrPort, err error) {
 	b := make([]byte, 1500)
 	for ctx.Err() == nil {
-		if _, err := conn.WriteTo(name, rendezvous); err != nil {
+		if _, err := t.WriteTo(name, rendezvous); err != nil {
 			return 0, peer, err
 		}
-		conn.SetReadDeadline(time.Now().Add(askEvery))
-		n, _, err := conn.ReadFromUDPAddrPort(b)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		wait, cancel := context.WithTimeout(ctx, askEvery)
+		n, from, err := t.ReadNonKCP(wait, b)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) {
 			continue
 		} else if err != nil {
 			return 0, peer, fmt.Errorf("the rendezvous at %v: %w", rendezvous, err)
 		}
-		if answer, ok := bytes.CutPrefix(b[:n], name); ok && len(answer) > convSize {
+		answer, ok := bytes.CutPrefix(b[:n], name)
+		if ok && len(answer) > convSize && sameAddr(from, rendezvous) {
 			if peer, err = netip.ParseAddrPort(string(answer[convSize:])); err == nil {
-				conn.SetReadDeadline(time.Time{})
 				return binary.LittleEndian.Uint32(answer), peer, nil
 			}
 		}
@@ -90,20 +81,28 @@ func await(ctx context.Context, conn *net.UDPConn, rendezvous *net.UDPAddr, name
 	return 0, peer, ctx.Err()
 }
 
+func sameAddr(a net.Addr, b *net.UDPAddr) bool {
+	u, ok := a.(*net.UDPAddr)
+	return ok && u.IP.Equal(b.IP) && u.Port == b.Port
+}
+
 // dial dials the peer while the peer dials us, and returns the session when they have heard each other.
-func dial(ctx context.Context, conn *net.UDPConn, conv uint32, peer netip.AddrPort, key []byte) (*kcp.UDPSession, error) {
+func dial(ctx context.Context, t *kcp.Transport, conv uint32, peer netip.AddrPort, key []byte) (*kcp.UDPSession, error) {
 	block, err := kcp.NewAESGCMCrypt(key)
 	if err != nil {
 		return nil, err
 	}
 	d := kcp.Dialer{
-		Settings:    kcp.Settings{Block: block, StreamMode: true, KeepAlive: 15 * time.Second}, // NATs forget in 30 s
-		Conv:        conv,
-		Timeout:     patience,
-		WaitForPeer: true,
-		OwnConn:     true,
+		Settings: kcp.Settings{
+			Block: block, Seal: kcp.SealRequired, StreamMode: true,
+			KeepAlive: 15 * time.Second, // NATs forget in 30 s
+		},
+		Conv:         conv,
+		Simultaneous: true,
+		Timeout:      patience,
+		WaitForPeer:  true,
 	}
-	s, err := d.DialConn(ctx, conn, net.UDPAddrFromAddrPort(peer))
+	s, err := t.Dial(ctx, &d, net.UDPAddrFromAddrPort(peer))
 	if err != nil {
 		return nil, fmt.Errorf("the peer at %v: %w", peer, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"hash/maphash"
 	"net"
 	"net/netip"
 	"time"
@@ -80,14 +81,29 @@ func enter(peers []place, addr netip.AddrPort, now time.Time) (still []place) {
 	return still
 }
 
+var seed = maphash.MakeSeed()
+
+// convOf returns the conversation id of two peers: the same however often they ask, and another one for
+// another meeting, as one of the ports is another then.
+func convOf(name [nameSize]byte, a, b netip.AddrPort) uint32 {
+	if b.Compare(a) < 0 {
+		a, b = b, a
+	}
+	return uint32(maphash.Comparable(seed, struct {
+		name [nameSize]byte
+		a, b netip.AddrPort
+	}{name, a, b})) | 1 // not 0
+}
+
 // tell tells both peers of a room where the other is. Both have the same conversation id.
 func tell(conn net.PacketConn, name [nameSize]byte, peers []place) {
 	if len(peers) < 2 {
 		return
 	}
+	conv := convOf(name, peers[0].addr, peers[1].addr)
 	for i, p := range peers {
 		b := append(name[:nameSize:nameSize], make([]byte, convSize)...)
-		binary.LittleEndian.PutUint32(b[nameSize:], binary.LittleEndian.Uint32(name[:]))
+		binary.LittleEndian.PutUint32(b[nameSize:], conv)
 		b = append(b, peers[1-i].addr.String()...)
 		conn.WriteTo(b, net.UDPAddrFromAddrPort(p.addr)) // it asks again if this is lost
 	}
