@@ -10,6 +10,7 @@ type inbound struct {
 
 	sealed *sealedPeer  // whom it is for, if it is sealed; not opened yet where that has no keys
 	number uint64       // its number
+	closed bool         // it was not opened, as there were no keys
 	group  *cipherGroup // of a transport's: under whose shared cipher it has opened, nil if it is sealed
 }
 

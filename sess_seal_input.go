@@ -142,6 +142,14 @@ func (s *UDPSession) sealedInputLocked(now int64, d *inbound) {
 		}
 		return
 	}
+	if d.closed { // WELCOME was in the same batch
+		payload, result := z.peer.open(d.data, d.number)
+		if result != sealedOpened {
+			s.count.InCsumErrors++
+			return
+		}
+		d.data, d.closed = payload, false
+	}
 	c, ok := parseContents(d.data)
 	if z.phase == sealWelcomed {
 		z.phase, z.lead = sealProven, nil
