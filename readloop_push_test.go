@@ -110,6 +110,7 @@ func TestPacketPusher(t *testing.T) {
 		virtual(t, netem.Path{}, func(w *world) {
 			spec := cipherSpecs[0]
 			cfg := w.config(mustCrypt(t, spec, make([]byte, spec.keySize)), 4, 2)
+			cfg.roam = false // else a timer looks whether the machine has slept, and has a goroutine
 			var pushers pushNet
 			here, there := pushers.listen("here"), pushers.listen("there")
 			before := w.goroutines()

@@ -49,6 +49,13 @@ func (r *receivers) removeTransport(t *Transport) {
 	delete(r.transports, t)
 }
 
+// hasSessions says whether there is any session with a socket of its own.
+func (r *receivers) hasSessions() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sessions != nil
+}
+
 // lists returns all of them.
 func (r *receivers) lists() (sessions []*UDPSession, transports []*Transport) {
 	r.mu.Lock()

@@ -6,8 +6,8 @@ import (
 )
 
 // sleepWatch notices that the machine has slept, and wakes the sealed sessions that it has dialled: timers
-// run on a clock that stands still meanwhile, on most systems, so none of theirs is due. It looks while
-// there are such sessions.
+// run on a clock that stands still meanwhile, on most systems, so none of theirs is due. Once there has been
+// such a session it looks as long as any that was dialled is there.
 type sleepWatch struct {
 	task    *timedTask
 	running atomic.Bool
@@ -35,17 +35,16 @@ func (ts *TimedSched) watchSleep() {
 func (w *sleepWatch) look(ts *TimedSched, now int64) {
 	_, slept := w.steady.read(w.wall(), now)
 	slept = slept || w.due != 0 && now-w.due > sleepLate
-	list := ts.sleepers()
-	if len(list) == 0 {
+	if !process.hasSessions() {
 		w.steady, w.due = steadyClock{}, 0
 		w.running.Store(false)
-		if len(ts.sleepers()) > 0 { // one has begun meanwhile
+		if process.hasSessions() { // one has begun meanwhile
 			ts.watchSleep()
 		}
 		return
 	}
 	if slept {
-		for _, s := range list {
+		for _, s := range ts.sleepers() {
 			s.wake()
 		}
 	}
