@@ -33,6 +33,12 @@ func (k *KCP) addressPending() bool { return k.address.pending }
 // addressValidated notes that there is.
 func (k *KCP) addressValidated() { k.address.pending = false }
 
+// addressUnproven notes that there is none, though there is a handshake: bytes and acknowledgements are bounded
+// until a ts is echoed.
+func (k *KCP) addressUnproven() {
+	k.address.pending, k.proof = true, ackProof{required: true, edge: k.snd.una}
+}
+
 // challengeAddress makes the next flush ask for proof.
 func (k *KCP) challengeAddress() { k.address.wanted = true }
 

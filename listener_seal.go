@@ -151,7 +151,7 @@ func (l *Listener) helloTaken(r *transportReader, d *inbound, c *contents, rec *
 	case helloAnswered:
 		answer = appendRecord(nil, recordWelcome, out.body)
 	case helloOther:
-		if pattern(rec.hello[0]) != patternKey && !l.seal.required || len(rec.hello) == 0 {
+		if len(rec.hello) == 0 || pattern(rec.hello[0]) != patternKey && !l.seal.required {
 			return nil, false // it counts as none
 		}
 		l.counts.failed.Add(1)
@@ -195,17 +195,34 @@ func (l *Listener) sealProven(r *transportReader, p *sealedPeer, d *inbound, now
 		z.shakes.Unlock()
 		return
 	}
-	if p.session.Load() == nil && l.openSealed(r.sock, p, d) == nil {
+	h, early := p.shake, p.session.Load() != nil
+	if !early && l.openSealed(r.sock, p, d) == nil {
 		z.shakes.Unlock()
 		return // it comes again
 	}
+	// Who has WELCOME was where it went; the source of a sealed datagram may be forged by its sender.
+	receives := early || h.from == d.from && len(h.others) == 0
 	p.unproven.Store(false)
-	h := p.shake
 	p.shake = nil
 	z.hs.finish(h, now)
 	l.counts.finished.Add(1)
 	z.shakes.Unlock()
-	key := sessionKey{d.from, h.conv}
+	if receives {
+		l.endFormer(p, sessionKey{d.from, h.conv})
+	}
+	if s := p.session.Load(); s != nil {
+		lockSpinning(&s.mu)
+		if !receives {
+			s.core.addressUnproven()
+		}
+		s.takeEarlyLocked(now, 0, h.hello.digests)
+		s.unlockAndSend(false)
+	}
+}
+
+// endFormer ends the sessions of an address and conversation that p's is to take the place of.
+func (l *Listener) endFormer(p *sealedPeer, key sessionKey) {
+	z := l.seal
 	var before []*UDPSession
 	z.mu.Lock()
 	if other := z.byKey[key]; other != nil {
@@ -223,11 +240,6 @@ func (l *Listener) sealProven(r *transportReader, p *sealedPeer, d *inbound, now
 		if s != nil {
 			s.abort(errReset)
 		}
-	}
-	if s := p.session.Load(); s != nil {
-		lockSpinning(&s.mu)
-		s.takeEarlyLocked(now, 0, h.hello.digests)
-		s.unlockAndSend(false)
 	}
 }
 

@@ -72,6 +72,7 @@ func (p sealPhase) onDatagram(in sealInput, required bool) (sealPhase, sealActio
 
 // sealDialler is the dialler's side of a handshake.
 type sealDialler struct {
+	curve  curveLimit // of answers to HELLOs, where the peer dials, too
 	id     identity
 	head   cipher.Block
 	conv   uint32

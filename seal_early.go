@@ -24,7 +24,7 @@ type earlyData struct {
 	bytes int
 }
 
-// earlyDataMax is the most bytes, and earlySegmentsMax the most segments, that are kept of a handshake.
+// earlyDataMax is the most bytes of memory, and earlySegmentsMax the most segments, that are kept of a handshake.
 const (
 	earlyDataMax     = 64 << 10
 	earlySegmentsMax = 128
@@ -37,13 +37,13 @@ func (e *earlyData) keep(h *header, body []byte, pool *packetPool) {
 			return
 		}
 	}
-	if e.bytes+len(body) > earlyDataMax || len(e.list) >= earlySegmentsMax {
+	if e.bytes+mtuLimit > earlyDataMax || len(e.list) >= earlySegmentsMax {
 		return
 	}
 	p := pool.get()
 	p.data = p.mem[:copy(p.mem[:], body)]
 	e.list = append(e.list, earlySegment{*h, p, 0})
-	e.bytes += len(body)
+	e.bytes += mtuLimit
 }
 
 // take calls f with the segments that the list of digests names, from serial number first on, and
@@ -57,7 +57,7 @@ func (e *earlyData) take(first uint32, digests []digest, pool *packetPool, f fun
 			continue
 		}
 		f(&s.h, s.p.data)
-		e.bytes -= len(s.p.data)
+		e.bytes -= mtuLimit
 		pool.put(s.p)
 	}
 	clear(e.list[len(left):])

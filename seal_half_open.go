@@ -49,9 +49,9 @@ func (h *handshake) dropEarly() {
 const (
 	// halfOpenFree is how many handshakes may be unfinished before a HELLO has to come with a TOKEN.
 	halfOpenFree = 128
-	// halfOpenMax is how many may be in all, and halfOpenPerAddress of one address.
-	halfOpenMax        = 4096
-	halfOpenPerAddress = 16
+	// halfOpenMax is how many may be in all, and halfOpenPerPrefix of an IPv4 address or an IPv6 /64.
+	halfOpenMax       = 4096
+	halfOpenPerPrefix = 16
 	// halfOpenLife is how long a handshake may be unfinished.
 	halfOpenLife = int64(30 * time.Second)
 )
@@ -62,7 +62,7 @@ type halfOpenTable struct {
 	// byAddr finds those for early data that comes without HELLO: the last of an address and
 	// conversation.
 	byAddr map[sessionKey]*handshake
-	from   map[peerAddr]int // how many of them an address has, whatever its port
+	from   map[peerAddr]int // how many of them with a TOKEN a prefix has: others may be forged
 	order  []*handshake     // by age; those that have left are still in it
 	// waiting is how many have no session: those that have are its listener's affair.
 	waiting int
@@ -71,7 +71,7 @@ type halfOpenTable struct {
 // room says whether one more handshake may be unfinished, or whether it may if its HELLO has a TOKEN.
 func (t *halfOpenTable) room(from peerAddr, token bool) (ok, withToken bool) {
 	n := t.waiting
-	withToken = n < halfOpenMax && t.from[from.anyPort()] < halfOpenPerAddress
+	withToken = n < halfOpenMax && t.from[from.prefix()] < halfOpenPerPrefix
 	return n < halfOpenFree || token && withToken, withToken
 }
 
@@ -84,8 +84,10 @@ func (t *halfOpenTable) add(h *handshake) {
 	t.byKey[h.key] = h
 	t.byAddr[sessionKey{h.from, h.conv}] = h
 	if !h.taken {
-		t.from[h.from.anyPort()]++
 		t.waiting++
+		if h.token {
+			t.from[h.from.prefix()]++
+		}
 	}
 	t.order = append(t.order, h)
 }
@@ -107,10 +109,11 @@ func (t *halfOpenTable) remove(h *handshake) {
 		return
 	}
 	delete(t.byKey, h.key)
-	if from := h.from.anyPort(); !h.taken {
-		if t.waiting--; t.from[from] > 1 {
-			t.from[from]--
-		} else {
+	if !h.taken {
+		t.waiting--
+	}
+	if from := h.from.prefix(); !h.taken && h.token {
+		if t.from[from]--; t.from[from] == 0 {
 			delete(t.from, from)
 		}
 	}

@@ -239,16 +239,16 @@ func TestSealFlood(t *testing.T) {
 	if len(w.l.table.byKey) != 0 || len(w.l.table.byAddr) != 0 || len(w.l.table.from) != 0 || len(w.l.table.order) != 0 {
 		t.Errorf("%+v", w.l.table)
 	}
-	for n := range halfOpenFree {
+	for range halfOpenFree {
 		w.make([ticketSize]byte{})
 		w.d.token = nil
-		w.hello(sealAddr(n))
+		w.hello(sealAddr(1000)) // forged, as they may be without a token: they do not count against the address
 	}
-	for n := range 2 * halfOpenPerAddress {
+	for n := range 2 * halfOpenPerPrefix {
 		w.make([ticketSize]byte{})
 		w.d.token = w.l.tokens.token(sealAddr(1000), w.now)
 		want := helloTaken
-		if n >= halfOpenPerAddress {
+		if n >= halfOpenPerPrefix {
 			want = helloDropped
 		}
 		if out := w.hello(sealAddr(1000)); out.result != want {

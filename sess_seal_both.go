@@ -28,6 +28,9 @@ func (s *UDPSession) peerHelloLocked(now int64, r *handshakeRecords, c *contents
 		s.welcomeAgainLocked()
 		return
 	}
+	if !z.dial.curve.allow(now) {
+		return
+	}
 	answer, payload, ok := openHello(id, s.conv, message, rand.Reader)
 	if !ok {
 		return

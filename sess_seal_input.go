@@ -36,7 +36,7 @@ func (s *UDPSession) unsealedInputLocked(now int64, c *contents) bool {
 		s.count.InUnsealed++
 		s.traceDropLocked(now, dropUnsealed, 1)
 	}
-	if z.phase == sealOffered && in == inUnsealed && s.cfg.seal.required {
+	if z.phase == sealOffered && in == inUnsealed && s.cfg.seal.required && c.hasConv && c.conv == s.conv && wellFormed(s.conv, c.body) {
 		s.refusedSealLocked(now)
 	}
 	return act&doTake != 0

@@ -1,0 +1,75 @@
+package kcp
+
+import (
+	"context"
+	"io"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/xtaci/kcp-go/v5/internal/netem"
+)
+
+// A HELLO without a body, which anybody can send who needs no key, is dropped as any other that does not open.
+func TestEmptyHello(t *testing.T) {
+	virtual(t, netem.Path{Delay: time.Millisecond}, func(w *world) {
+		private := PrivateKey{8}
+		l := w.listen(w.settle(Settings{}, private), "10.0.0.2:2000")
+		peer := w.bind("10.0.0.1:1")
+		for n := range 40 {
+			for first := range byte(3) {
+				hello := make([]byte, n)
+				if n > 0 {
+					hello[0] = first
+				}
+				peer.WriteTo(withRecords(header{conv: 1, cmd: IKCP_CMD_WINS, wnd: 128}, appendRecord(nil, recordHello, hello)), l.Addr())
+			}
+		}
+		w.sleep(time.Second)
+		c := w.dial(w.settle(Settings{ServerKey: private.Public()}, PrivateKey{}), l)
+		w.check(c.awaitPeer(context.Background()))
+		closeAll(c, peer, l)
+	})
+}
+
+// Who makes a handshake and forges the source of what follows does not draw more to that address than a stranger
+// may, nor end the session that is there.
+func TestForgedSourceAfterHandshake(t *testing.T) {
+	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+		cfg := w.config(newCrypt(t, "aes"), 0, 0)
+		l := w.listen(cfg, "10.0.0.2:2000")
+		go pour(l, func(*UDPSession) {})
+		victim := netip.MustParseAddrPort("10.9.9.9:9")
+		attacker := w.dial(cfg, l)
+		in, out := 0, 0
+		w.watch(func(from, to netip.AddrPort, b []byte) bool {
+			switch {
+			case to == victim:
+				out += len(b)
+				return false
+			case from.String() == attacker.LocalAddr().String() && attacker.Stats().Sealed:
+				in += len(b)
+				w.net.Inject(victim, to, b)
+				return false
+			}
+			return true
+		})
+		attacker.SetUserTimeout(-1)
+		io.WriteString(attacker, "send me all")
+		w.sleep(2 * time.Minute)
+		w.look(func() {
+			t.Logf("%d bytes went there for %d", out, in)
+			if out > max(unprovenWindow*IKCP_MTU_DEF*6/5, unprovenTimes*in) {
+				t.Errorf("%d bytes went there for %d", out, in)
+			}
+			if out == 0 {
+				t.Error("nothing was drawn: this tests nothing")
+			}
+		})
+		for s := range l.Sessions() {
+			s.Abort()
+		}
+		attacker.Abort()
+		l.Close()
+	})
+}
