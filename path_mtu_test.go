@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -78,7 +79,7 @@ type stream struct {
 	c    *UDPSession
 	path netem.Path
 
-	got     int
+	got     atomic.Int64
 	last    time.Time
 	longest time.Duration // without anything arriving
 }
@@ -125,7 +126,7 @@ func (s *stream) receive(r io.Reader) {
 		}
 		s.longest = max(s.longest, time.Since(s.last))
 		s.last = time.Now()
-		s.got += n
+		s.got.Add(int64(n))
 	}
 }
 
@@ -233,12 +234,12 @@ func TestPathMTUChanges(t *testing.T) {
 				streaming(t, kind.cfg, kind.old, path, func(s *stream) {
 					s.until(func() bool { return s.size() == mtuEthernet }, 20*time.Second)
 					s.sleep(5 * time.Second)
-					before, began := s.longest, s.got
+					before, began := s.longest, s.got.Load()
 					s.longest = 0
 					s.narrow(1252)
 					took := s.until(func() bool { return s.size() > 1252-mtuResolution && s.size() <= 1252 }, 30*time.Second)
 					s.sleep(10*time.Second - took%time.Second)
-					goodput := float64(s.got-began) / (took + 10*time.Second).Seconds()
+					goodput := float64(s.got.Load()-began) / (took + 10*time.Second).Seconds()
 					stall := s.longest
 					s.narrow(1472)
 					up := s.until(func() bool { return s.size() == mtuEthernet }, 3*time.Minute)
@@ -263,14 +264,14 @@ func TestPathMTUOutage(t *testing.T) {
 				s.sleep(20 * time.Second)
 				sent := s.c.Stats().MTUProbes - probes
 				s.narrow(0)
-				got := s.got
+				got := s.got.Load()
 				s.sleep(20 * time.Second)
 				t.Logf("%d probes", sent)
 				if st := s.c.Stats(); st.MTU != mtuEthernet || st.BlackHoles != 0 || sent > 40 {
 					t.Errorf("datagrams of %d bytes, %d black holes, %d probes in the outage", st.MTU, st.BlackHoles, sent)
 				}
-				if s.got-got < 4_000_000 {
-					t.Errorf("%d bytes afterwards", s.got-got)
+				if n := s.got.Load() - got; n < 4_000_000 {
+					t.Errorf("%d bytes afterwards", n)
 				}
 			})
 		})

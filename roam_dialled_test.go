@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -226,8 +227,8 @@ func TestRebindErrors(t *testing.T) {
 func TestRoamSleep(t *testing.T) {
 	for _, sending := range []bool{true, false} {
 		virtual(t, netem.Path{Delay: 20 * time.Millisecond}, func(w *world) {
-			var slept time.Duration
-			w.sched.sleep.wall = func() time.Time { return time.Now().Add(slept) }
+			var slept atomic.Int64
+			w.sched.sleep.wall = func() time.Time { return time.Now().Add(time.Duration(slept.Load())) }
 			cfg := w.config(newCrypt(t, "gcm"), 0, 0)
 			cfg.user = 0
 			r := w.roam(cfg)
@@ -244,7 +245,7 @@ func TestRoamSleep(t *testing.T) {
 			}
 			w.sleep(stall)
 			w.look(func() { asleep = false })
-			slept = stall
+			slept.Store(int64(stall))
 			start := time.Now()
 			if sending {
 				if _, err := io.ReadFull(r.server, make([]byte, 3)); err != nil {

@@ -16,6 +16,7 @@ import (
 func (n *namespace) inNamespace(sock *socket) {
 	again := sock.again
 	sock.again = func() (s *socket, err error) {
+		err = net.ErrClosed
 		n.do(func() {
 			if s, err = again(); err == nil {
 				n.inNamespace(s)

@@ -16,34 +16,43 @@ import (
 type namespace struct {
 	tid  int
 	work chan func()
+	over chan struct{} // closed with the test
 }
 
 // newNamespace skips the test where there cannot be one.
 func newNamespace(t *testing.T) *namespace {
 	t.Helper()
-	n := &namespace{work: make(chan func())}
+	n := &namespace{work: make(chan func()), over: make(chan struct{})}
 	ready := make(chan error)
 	go func() {
 		runtime.LockOSThread() // for good: the thread ends, and with it the namespace
 		err := unix.Unshare(unix.CLONE_NEWNET)
 		n.tid = unix.Gettid()
 		ready <- err
-		for f := range n.work {
-			f()
+		for {
+			select {
+			case f := <-n.work:
+				f()
+			case <-n.over:
+				return
+			}
 		}
 	}()
-	t.Cleanup(func() { close(n.work) })
+	t.Cleanup(func() { close(n.over) })
 	if err := <-ready; err != nil {
 		t.Skip("no network namespace:", err)
 	}
 	return n
 }
 
-// do runs f on the thread.
+// do runs f on the thread, while there is one.
 func (n *namespace) do(f func()) {
 	done := make(chan struct{})
-	n.work <- func() { defer close(done); f() }
-	<-done
+	select {
+	case n.work <- func() { defer close(done); f() }:
+		<-done
+	case <-n.over:
+	}
 }
 
 // need runs commands, each a name and its arguments, and skips the test where the machine cannot do
