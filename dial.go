@@ -272,7 +272,9 @@ func (c *config) useSocket(conn *net.UDPConn, f func() (*net.UDPConn, error)) (*
 	if err := sock.configure(c); err != nil {
 		return nil, err
 	}
-	sock.again = func() (*socket, error) { return c.openSocket(f) }
+	if !c.simultaneous { // whose peer, and the NATs, know this socket
+		sock.again = func() (*socket, error) { return c.openSocket(f) }
+	}
 	return sock, nil
 }
 

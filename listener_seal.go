@@ -124,6 +124,9 @@ func (l *Listener) helloFrom(r *transportReader, d *inbound, c *contents, now in
 		made.peer.Store(h.hello.index)
 		made.opener.Store(h.opener)
 		l.task.arm(now + halfOpenLife)
+		if h.taken {
+			l.openSealed(r.sock, made, d)
+		}
 	} else if made != nil {
 		z.index.remove(made)
 	}
@@ -131,19 +134,16 @@ func (l *Listener) helloFrom(r *transportReader, d *inbound, c *contents, now in
 	if len(gone) > 0 {
 		z.index.forget(gone)
 	}
-	return l.helloTaken(r, d, c, &rec, &out, made, now)
+	return l.helloTaken(r, d, c, &rec, &out, now)
 }
 
 // helloTaken answers a HELLO.
-func (l *Listener) helloTaken(r *transportReader, d *inbound, c *contents, rec *handshakeRecords, out *helloOut, made *sealedPeer, now int64) (s *UDPSession, handled bool) {
+func (l *Listener) helloTaken(r *transportReader, d *inbound, c *contents, rec *handshakeRecords, out *helloOut, now int64) (s *UDPSession, handled bool) {
 	var answer []byte
 	switch out.result {
 	case helloTaken:
 		answer = appendRecord(nil, recordWelcome, out.body)
 		out.shake.keepEarly(c.body)
-		if out.isNew && out.shake.taken {
-			l.openSealed(r.sock, made, d)
-		}
 		s = l.earlySession(out.shake)
 	case helloRetried:
 		l.counts.retried.Add(1)

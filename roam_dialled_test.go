@@ -186,6 +186,34 @@ func TestRoamRebind(t *testing.T) {
 	}
 }
 
+// Rebind goes back to a PacketConn that the session has just left, and to the one that it has is nothing.
+func TestRebindBack(t *testing.T) {
+	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+		cfg := w.config(newCrypt(t, "gcm"), 0, 0)
+		l := w.listen(cfg, "10.0.0.2:2000")
+		wifi, cell := w.bind("10.0.0.1:1000"), w.bind("10.3.0.1:1000")
+		c := cfg.dial(w.convs.next(), l.Addr(), newSocket(wifi, false))
+		_, err := c.Write([]byte("hello"))
+		w.check(err)
+		s, err := l.AcceptKCP()
+		w.check(err)
+		_, err = io.ReadFull(s, make([]byte, 5))
+		w.check(err)
+		w.sleep(time.Second)
+		for _, conn := range []*netem.Conn{wifi, cell, wifi, cell, cell, wifi} {
+			w.check(c.Rebind(conn))
+			w.check(exchange(c, s, 10_000))
+			if c.LocalAddr() != conn.LocalAddr() {
+				t.Errorf("at %v, want %v", c.LocalAddr(), conn.LocalAddr())
+			}
+			w.sleep(time.Second)
+		}
+		w.sleep(time.Minute)
+		w.check(exchange(c, s, 10_000))
+		closeAll(c, s, l, wifi, cell)
+	})
+}
+
 // What Rebind refuses.
 func TestRebindErrors(t *testing.T) {
 	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {

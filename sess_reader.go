@@ -68,6 +68,7 @@ func (r *sessionReader) receive(batch []inbound, now int64) {
 	}
 	for _, d := range batch {
 		if d.sealed != nil {
+			r.stillUsedLocked(now)
 			s.sealedInputLocked(now, &d)
 			continue
 		}
@@ -87,6 +88,13 @@ func (r *sessionReader) receive(batch []inbound, now int64) {
 	s.unlockAndSend(false)
 	if held {
 		s.flushHeldAck(r.sock.yield(now))
+	}
+}
+
+// stillUsedLocked has the socket that the session had before read for longer: the peer does not follow.
+func (r *sessionReader) stillUsedLocked(now int64) {
+	if roam := r.roam; roam != nil && roam.former != nil && roam.former.sock == r.sock {
+		roam.formerUntil = later(now, formerLife)
 	}
 }
 

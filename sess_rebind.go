@@ -149,6 +149,12 @@ func (s *UDPSession) Rebind(conn net.PacketConn) error {
 	if isNil(conn) {
 		return errNoConn
 	}
+	if s.owner != nil || s.seal == nil {
+		return errNoRebind
+	}
+	if s.hasConn(conn) {
+		return nil
+	}
 	p := s.path()
 	sock := newSocket(conn, p.sock.owned)
 	if !isNil(p.netAddr()) {
@@ -156,11 +162,27 @@ func (s *UDPSession) Rebind(conn net.PacketConn) error {
 			return err
 		}
 	}
-	if s.owner != nil || s.seal == nil {
-		return errNoRebind
-	}
 	sock.again = p.sock.again
 	return s.changeSocket(sock)
+}
+
+// hasConn says whether conn is the session's already, to which it returns if it has just left it.
+func (s *UDPSession) hasConn(conn net.PacketConn) bool {
+	s.mu.Lock()
+	defer s.unlockAndSend(false)
+	if same(conn, s.path().sock.conn) {
+		return true
+	}
+	r := s.roam
+	if r == nil || r.former == nil || !same(conn, r.former.sock.conn) || r.former.sock.ended.Load() {
+		return false
+	}
+	now, to := clock(), r.former
+	r.former, r.formerUntil = s.path(), later(now, formerLife)
+	s.movePathLocked(now, to)
+	s.core.probeWindow()
+	s.driveLocked(now, true)
+	return true
 }
 
 // changeSocket makes sock the session's. After an error sock is closed, if the package has opened it.
@@ -169,6 +191,8 @@ func (s *UDPSession) changeSocket(sock *socket) (err error) {
 	switch {
 	case s.closing.state != stateOpen && s.closing.state != stateClosing:
 		err = s.opError("set", errClosed)
+	case s.err != nil:
+		err = s.opError("set", s.err)
 	case s.seal.phase < sealWelcomed:
 		err = errNoRebind
 	}
@@ -196,6 +220,9 @@ func (s *UDPSession) changeSocket(sock *socket) (err error) {
 	s.core.probeWindow() // so that the peer hears of it
 	s.driveLocked(now, true)
 	s.unlockAndSend(false)
+	if sock.ended.Load() { // its reader may have failed when it was not the session's yet
+		s.abort(brokenError{net.ErrClosed})
+	}
 	return nil
 }
 

@@ -10,7 +10,7 @@ func (s *UDPSession) startTracing() {
 	}
 	s.core.trace = &tracing{
 		begin: func() Tracer { return tracer(s) },
-		began: s.created, last: s.created, dialled: s.owner == nil, addr: s.RemoteAddr(),
+		began: s.created, last: s.created, dialled: s.dialled, addr: s.RemoteAddr(),
 	}
 }
 

@@ -30,6 +30,7 @@ type Transport struct {
 
 	mu      sync.Mutex // guards all below; may be taken while a shard is locked
 	groups  map[groupKey]*cipherGroup
+	used    int           // groups that have users
 	err     error         // why nothing can be made on it any more
 	idle    chan struct{} // made by Close, closed when nothing uses the transport
 	reading int           // readers that have not ended

@@ -80,15 +80,15 @@ func (c *dialConfig) of(d *Dialer) (*config, error) {
 
 // sameSettings says whether two settings come to the same. Functions never do.
 func sameSettings(a, b Settings) bool {
-	if !same(a.Block, b.Block) {
+	if !same(a.Block, b.Block) || !same(a.KeyLog, b.KeyLog) {
 		return false
 	}
-	a.Block, b.Block = nil, nil
+	a.Block, b.Block, a.KeyLog, b.KeyLog = nil, nil, nil, nil
 	return reflect.DeepEqual(&a, &b)
 }
 
-// same says whether two ciphers are one.
-func same(a, b BlockCrypt) bool {
+// same says whether two values are one, and not only alike.
+func same(a, b any) bool {
 	if a == nil || b == nil {
 		return a == b
 	}

@@ -22,7 +22,8 @@ type cipherGroup struct {
 type groupKey struct {
 	block    any       // comparable
 	server   PublicKey // of the listener that was dialled
-	listener bool      // it is a listener's, with its own keys of headers
+	seals    bool      // there may be sealed datagrams
+	listener *config   // a listener's, with its own keys of headers
 }
 
 // groupsMax is how many groups are tried with datagrams from any address. A program that has another key
@@ -49,8 +50,11 @@ func (g *cipherGroup) sharesCipher(other *cipherGroup) bool {
 // join returns the group of sessions with that config, and counts one more user of it. heads are a
 // listener's, else nil.
 func (t *Transport) join(cfg *config, heads []cipher.Block, listener bool) (*cipherGroup, error) {
-	key := groupKey{block: cfg.blockOf(), listener: listener}
-	if !listener && cfg.seal.seals() {
+	key := groupKey{block: cfg.blockOf()}
+	if listener {
+		key.listener = cfg
+	} else if cfg.seal.seals() {
+		key.seals = true
 		key.server, heads = cfg.seal.id.server, []cipher.Block{cfg.seal.head}
 	}
 	t.mu.Lock()
@@ -61,6 +65,7 @@ func (t *Transport) join(cfg *config, heads []cipher.Block, listener bool) (*cip
 	g := t.groups[key]
 	if g == nil {
 		g = &cipherGroup{t: t, cfg: cfg, heads: heads, key: key}
+		t.makeRoomLocked()
 		common := *t.common.Load()
 		if g.apart = !listener && len(common) >= groupsMax; g.apart {
 			t.hasApart.Store(true)
@@ -73,8 +78,26 @@ func (t *Transport) join(cfg *config, heads []cipher.Block, listener bool) (*cip
 		}
 		t.groups[key] = g
 	}
-	g.users++
+	if g.users++; g.users == 1 {
+		t.used++
+	}
 	return g, nil
+}
+
+// makeRoomLocked forgets a group that nobody uses, if its place is needed.
+func (t *Transport) makeRoomLocked() {
+	common := *t.common.Load()
+	if len(common) < groupsMax {
+		return
+	}
+	for i, g := range common {
+		if g.users == 0 {
+			delete(t.groups, g.key)
+			common = slices.Delete(slices.Clone(common), i, i+1)
+			t.common.Store(&common)
+			return
+		}
+	}
 }
 
 // dials, cipherGroup, remove, succeed, moved, proven and answersStragglers make the group the owner of the sessions
@@ -87,7 +110,8 @@ func (g *cipherGroup) moved(s *UDPSession, from peerAddr) { g.t.moved(s, from) }
 func (g *cipherGroup) proven(*UDPSession)                 {} // whom a program dials needs no proof
 func (g *cipherGroup) answersStragglers() bool            { return !g.t.shut.Load() }
 
-// leave ends the use of a group.
+// leave ends the use of a group. One that is not apart stays until its place is needed, for what peers of its
+// sessions still send: it has an answer.
 func (g *cipherGroup) leave() {
 	t := g.t
 	t.mu.Lock()
@@ -95,10 +119,8 @@ func (g *cipherGroup) leave() {
 	if g.users--; g.users > 0 {
 		return
 	}
-	delete(t.groups, g.key)
-	if !g.apart {
-		common := slices.DeleteFunc(slices.Clone(*t.common.Load()), func(other *cipherGroup) bool { return other == g })
-		t.common.Store(&common)
+	if t.used--; g.apart {
+		delete(t.groups, g.key)
 	}
 	t.idleLocked()
 }

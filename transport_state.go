@@ -148,7 +148,7 @@ func (t *Transport) failure() error {
 
 // idleLocked tells Close when nothing uses the transport any more.
 func (t *Transport) idleLocked() {
-	if t.idle != nil && len(t.groups) == 0 {
+	if t.idle != nil && t.used == 0 {
 		close(t.idle)
 	}
 }

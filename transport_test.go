@@ -92,8 +92,8 @@ func TestTransportShares(t *testing.T) {
 		if n := hub.Stats().Sessions; n != 0 {
 			w.Errorf("%d sessions are left", n)
 		}
-		if n := len(hub.groups); n != 1 {
-			w.Errorf("%d groups, want the listener's", n)
+		if hub.used != 1 || len(hub.groups) > groupsMax+1 {
+			w.Errorf("%d groups are used, want the listener's, and %d are there", hub.used, len(hub.groups))
 		}
 		closeAll(append(listeners, l, hub)...)
 		<-l.Done()
@@ -210,7 +210,7 @@ func TestTransportKeyOfEachPeer(t *testing.T) {
 			listeners[i].Close()
 		}
 		w.sleep(6 * time.Second)
-		if n := len(hub.groups) + len(*hub.common.Load()); n != 0 {
+		if n := hub.used; n != 0 {
 			w.Errorf("%d groups are left", n)
 		}
 		hub.Close()
@@ -488,5 +488,51 @@ func TestTransportPeerMoves(t *testing.T) {
 			w.Error("the table still has it")
 		}
 		closeAll(hub, l)
+	})
+}
+
+// Sessions of one cipher are sealed or not, each as it asks.
+func TestTransportSealedBesideUnsealed(t *testing.T) {
+	virtual(t, netem.Path{Delay: 10 * millisecond}, func(w *world) {
+		hub := w.transport("10.0.0.1:1000")
+		sealing := w.config(newCrypt(t, "aes"), 0, 0)
+		l := w.listen(sealing, "10.0.0.2:2000")
+		go echo(l)
+		never := w.settle(Settings{Block: newCrypt(t, "aes"), Seal: SealOff}, PrivateKey{})
+		never.env = sealing.env // one cipher
+		plain, sealed := w.over(hub, never, 0, l.Addr()), w.over(hub, sealing, 0, l.Addr())
+		for _, s := range []*UDPSession{plain, sealed} {
+			w.check(s.SetDeadline(time.Now().Add(5 * time.Second)))
+			w.check(ask(s, "hello"))
+		}
+		if plain.Stats().Sealed || !sealed.Stats().Sealed {
+			w.Errorf("sealed: %t, %t", plain.Stats().Sealed, sealed.Stats().Sealed)
+		}
+		closeAll(plain, sealed, l, hub)
+	})
+}
+
+// A peer that closes after the last session of a transport has ended is answered, and does not wait.
+func TestTransportAnswersStragglers(t *testing.T) {
+	virtual(t, netem.Path{Delay: 10 * millisecond}, func(w *world) {
+		hub := w.transport("10.0.0.1:1000")
+		cfg := w.config(newCrypt(t, "aes"), 0, 0)
+		l := w.listen(cfg, "10.0.0.2:2000")
+		s := w.over(hub, cfg, 0, l.Addr())
+		_, err := s.Write([]byte("hello"))
+		w.check(err)
+		peer, err := l.AcceptKCP()
+		w.check(err)
+		w.sleep(time.Second)
+		w.check(s.Close())
+		w.sleep(closeTimeout + time.Second)
+		start := time.Now()
+		peer.Write([]byte("still there?"))
+		peer.Close()
+		<-peer.Done()
+		if took := time.Since(start); took > time.Second {
+			w.Errorf("the peer's end took %v", took)
+		}
+		closeAll(l, hub)
 	})
 }
