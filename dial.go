@@ -305,12 +305,12 @@ func (c *config) dial(conv uint32, addr net.Addr, sock *socket) *UDPSession {
 	}
 	s := newSession(c, sock, nil, conv, sock.destination(from, addr))
 	c.snmp.opened(&c.snmp.ActiveOpens)
-	process.addSession(s)
+	sleeps := s.seal != nil && c.roam
+	if process.addSession(s, sleeps); sleeps {
+		c.sched.sleep.add()
+	}
 	s.readers = 1
 	sock.start(s.newReader(&s.first))
-	if s.seal != nil && c.roam {
-		c.sched.watchSleep()
-	}
 	return s
 }
 

@@ -11,26 +11,30 @@ var process receivers
 
 // receivers is the sessions with a socket of their own, and the transports, that have a reader.
 type receivers struct {
-	mu         sync.Mutex // nothing else is locked while it is held
-	sessions   map[*UDPSession]struct{}
+	mu         sync.Mutex           // nothing else is locked while it is held
+	sessions   map[*UDPSession]bool // and whether it is to be woken after sleep
 	transports map[*Transport]struct{}
 }
 
-func (r *receivers) addSession(s *UDPSession) {
+func (r *receivers) addSession(s *UDPSession, sleeps bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.sessions == nil {
-		r.sessions = make(map[*UDPSession]struct{})
+		r.sessions = make(map[*UDPSession]bool)
 	}
-	r.sessions[s] = struct{}{}
+	r.sessions[s] = sleeps
 }
 
 // removeSession may be called more than once.
 func (r *receivers) removeSession(s *UDPSession) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	sleeps := r.sessions[s]
 	if delete(r.sessions, s); len(r.sessions) == 0 {
 		r.sessions = nil // a map that was large stays so
+	}
+	r.mu.Unlock()
+	if sleeps {
+		s.cfg.sched.sleep.remove()
 	}
 }
 
@@ -47,13 +51,6 @@ func (r *receivers) removeTransport(t *Transport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.transports, t)
-}
-
-// hasSessions says whether there is any session with a socket of its own.
-func (r *receivers) hasSessions() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.sessions != nil
 }
 
 // lists returns all of them.

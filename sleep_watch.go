@@ -1,19 +1,21 @@
 package kcp
 
 import (
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
 // sleepWatch notices that the machine has slept, and wakes the sealed sessions that it has dialled: timers
-// run on a clock that stands still meanwhile, on most systems, so none of theirs is due. Once there has been
-// such a session it looks as long as any that was dialled is there.
+// run on a clock that stands still meanwhile, on most systems, so none of theirs is due. It looks while
+// there are such sessions.
 type sleepWatch struct {
-	task    *timedTask
-	running atomic.Bool
-	steady  steadyClock
-	due     int64            // when it looks next, the task's alone
-	wall    func() time.Time // the time of day
+	task *timedTask
+	wall func() time.Time // the time of day
+
+	mu       sync.Mutex // guards the rest
+	sessions int        // that are to be woken
+	steady   steadyClock
+	due      int64 // when it looks next, 0 for not yet
 }
 
 const (
@@ -22,34 +24,45 @@ const (
 	sleepLate = 4 * sleepLook
 )
 
-// watchSleep has the sessions of a scheduler woken.
-func (ts *TimedSched) watchSleep() {
-	w := &ts.sleep
-	if w.running.Swap(true) {
-		return
+// add has one more session woken, and remove one less.
+func (w *sleepWatch) add() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.sessions++; w.sessions == 1 {
+		w.steady, w.due = steadyClock{}, 0
+		w.task.arm(clock() + sleepLook)
 	}
-	w.task.arm(clock() + sleepLook)
+}
+
+func (w *sleepWatch) remove() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.sessions--; w.sessions == 0 {
+		w.task.disarm()
+	}
 }
 
 // look is what the watch does each sleepLook.
 func (w *sleepWatch) look(ts *TimedSched, now int64) {
-	_, slept := w.steady.read(w.wall(), now)
-	slept = slept || w.due != 0 && now-w.due > sleepLate
-	if !process.hasSessions() {
-		w.steady, w.due = steadyClock{}, 0
-		w.running.Store(false)
-		if process.hasSessions() { // one has begun meanwhile
-			ts.watchSleep()
-		}
-		return
-	}
-	if slept {
+	if w.slept(now) {
 		for _, s := range ts.sleepers() {
 			s.wake()
 		}
 	}
+}
+
+// slept says whether the machine has slept since the last look, and schedules the next one.
+func (w *sleepWatch) slept(now int64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.sessions == 0 {
+		return false
+	}
+	_, slept := w.steady.read(w.wall(), now)
+	slept = slept || w.due != 0 && now-w.due > sleepLate
 	w.due = now + sleepLook
 	w.task.arm(w.due)
+	return slept
 }
 
 // sleepers are the sessions that are to be woken.
