@@ -252,6 +252,6 @@ func openSealed(d *inbound, demux *sealDemux, count *Snmp) (payload []byte, ok b
 		count.InCsumErrors++
 		return nil, false
 	}
-	d.sealed, d.number, d.closed = p, number, result == sealedEarly
+	d.sealed, d.number, d.unopened = p, number, result == sealedEarly
 	return payload, true
 }

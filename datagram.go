@@ -8,10 +8,10 @@ type inbound struct {
 	from peerAddr
 	addr net.Addr // only where from is not a UDP address
 
-	sealed *sealedPeer  // whom it is for, if it is sealed; not opened yet where that has no keys
-	number uint64       // its number
-	closed bool         // it was not opened, as there were no keys
-	group  *cipherGroup // of a transport's: under whose shared cipher it has opened, nil if it is sealed
+	sealed   *sealedPeer  // whom it is for, if it is sealed; not opened yet where that has no keys
+	number   uint64       // its number
+	unopened bool         // there were no keys yet
+	group    *cipherGroup // of a transport's: under whose shared cipher it has opened, nil if it is sealed
 }
 
 // setSource says that d came from addr.

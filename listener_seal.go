@@ -125,7 +125,7 @@ func (l *Listener) helloFrom(r *transportReader, d *inbound, c *contents, now in
 		made.opener.Store(h.opener)
 		l.task.arm(now + halfOpenLife)
 		if h.taken {
-			l.openSealed(r.sock, made, d)
+			l.openSealed(r.sock, made, d, true)
 		}
 	} else if made != nil {
 		z.index.remove(made)
@@ -174,12 +174,16 @@ func (l *Listener) earlySession(h *handshake) *UDPSession {
 	return nil
 }
 
-// openSealed makes the session of a handshake, unless there is no room for it.
-func (l *Listener) openSealed(sock *socket, p *sealedPeer, d *inbound) *UDPSession {
+// openSealed makes the session of a handshake at the address that d has come from, unless there is no room for
+// it. receives says whether the peer is known to be there.
+func (l *Listener) openSealed(sock *socket, p *sealedPeer, d *inbound, receives bool) *UDPSession {
 	return l.admit(d.from, true, func() *UDPSession {
 		s := newSession(l.cfg, sock, l, p.shake.conv, sock.destination(d.from, d.addr))
 		s.seal = newAcceptedSeal(p)
 		s.startSealLocked()
+		if !receives {
+			s.core.addressUnproven()
+		}
 		s.setMtuLocked(l.cfg.mtu)
 		p.session.Store(s)
 		return s
@@ -196,12 +200,12 @@ func (l *Listener) sealProven(r *transportReader, p *sealedPeer, d *inbound, now
 		return
 	}
 	h, early := p.shake, p.session.Load() != nil
-	if !early && l.openSealed(r.sock, p, d) == nil {
+	// Who has WELCOME was where it went; the source of a sealed datagram may be forged by its sender.
+	receives := early || h.from == d.from && len(h.others) == 0
+	if !early && l.openSealed(r.sock, p, d, receives) == nil {
 		z.shakes.Unlock()
 		return // it comes again
 	}
-	// Who has WELCOME was where it went; the source of a sealed datagram may be forged by its sender.
-	receives := early || h.from == d.from && len(h.others) == 0
 	p.unproven.Store(false)
 	p.shake = nil
 	z.hs.finish(h, now)
@@ -212,9 +216,6 @@ func (l *Listener) sealProven(r *transportReader, p *sealedPeer, d *inbound, now
 	}
 	if s := p.session.Load(); s != nil {
 		lockSpinning(&s.mu)
-		if !receives {
-			s.core.addressUnproven()
-		}
 		s.takeEarlyLocked(now, 0, h.hello.digests)
 		s.unlockAndSend(false)
 	}

@@ -53,6 +53,21 @@ func roundTrips(t *testing.T, c, s *UDPSession) time.Duration {
 	return time.Since(start)
 }
 
+// meet makes a session from one namespace to 10.9.0.2 in the other, which has carried something.
+func meet(t *testing.T, near, far *namespace) (c, s *UDPSession) {
+	t.Helper()
+	l, err := ServeConn(newCrypt(t, "gcm"), 0, 0, far.listen(t, "10.9.0.2:4000"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	c = near.dial(t, l.Addr())
+	s = acceptHello(t, c, l)
+	t.Cleanup(func() { closeAll(c, s) })
+	roundTrips(t, c, s)
+	return c, s
+}
+
 // A client whose address is taken away goes on from another with the next thing that it sends.
 func TestRoamAddressGone(t *testing.T) {
 	near, far := newNamespace(t), newNamespace(t)
@@ -60,15 +75,7 @@ func TestRoamAddressGone(t *testing.T) {
 		shell("ip link add kcp0 type veth peer name kcp1 && ip link set kcp1 netns %d", far.tid),
 		shell("ip addr add 10.9.0.1/24 dev kcp0 && ip link set kcp0 up"))
 	far.need(t, shell("ip addr add 10.9.0.2/24 dev kcp1 && ip link set kcp1 up"))
-	l, err := ServeConn(newCrypt(t, "gcm"), 0, 0, far.listen(t, "10.9.0.2:4000"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c := near.dial(t, l.Addr())
-	s := acceptHello(t, c, l)
-	defer closeAll(c, s)
-	roundTrips(t, c, s)
+	c, s := meet(t, near, far)
 	near.need(t, shell("ip addr del 10.9.0.1/24 dev kcp0 && ip addr add 10.9.0.3/24 dev kcp0"))
 	took := roundTrips(t, c, s)
 	t.Logf("100 KB in both directions took %v; client %v, server %v", took, c.LocalAddr(), s.RemoteAddr())
@@ -93,15 +100,7 @@ func TestRoamMasquerade(t *testing.T) {
 		shell("cd /proc/sys/net/netfilter && echo 1 > nf_conntrack_udp_timeout && echo 1 > nf_conntrack_udp_timeout_stream"))
 	near.need(t, shell("ip addr add 10.8.0.1/24 dev kcp0 && ip link set kcp0 up && ip route add default via 10.8.0.2"))
 	far.need(t, shell("ip addr add 10.9.0.2/24 dev kcp3 && ip link set kcp3 up"))
-	l, err := ServeConn(newCrypt(t, "gcm"), 0, 0, far.listen(t, "10.9.0.2:4000"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c := near.dial(t, l.Addr())
-	s := acceptHello(t, c, l)
-	defer closeAll(c, s)
-	roundTrips(t, c, s)
+	c, s := meet(t, near, far)
 	was := s.RemoteAddr().String()
 	if !strings.HasPrefix(was, "10.9.0.1:41") {
 		t.Skip("no masquerading: the client is", was)

@@ -20,14 +20,13 @@ func digestOf(cmd, frg uint8, sn uint32, data []byte) digest {
 
 // earlyData is what a listener keeps of a handshake's early data, until its digests are known.
 type earlyData struct {
-	list  []earlySegment
-	bytes int
+	list []earlySegment
 }
 
-// earlyDataMax is the most bytes of memory, and earlySegmentsMax the most segments, that are kept of a handshake.
+// earlyDataMax is the most bytes of memory that the segments take that are kept of a handshake: each has a packet.
 const (
 	earlyDataMax     = 64 << 10
-	earlySegmentsMax = 128
+	earlySegmentsMax = earlyDataMax / mtuLimit
 )
 
 // keep keeps a segment, unless it is there already. What there is no room for comes again, sealed.
@@ -37,13 +36,12 @@ func (e *earlyData) keep(h *header, body []byte, pool *packetPool) {
 			return
 		}
 	}
-	if e.bytes+mtuLimit > earlyDataMax || len(e.list) >= earlySegmentsMax {
+	if len(e.list) >= earlySegmentsMax {
 		return
 	}
 	p := pool.get()
 	p.data = p.mem[:copy(p.mem[:], body)]
 	e.list = append(e.list, earlySegment{*h, p, 0})
-	e.bytes += mtuLimit
 }
 
 // take calls f with the segments that the list of digests names, from serial number first on, and
@@ -57,7 +55,6 @@ func (e *earlyData) take(first uint32, digests []digest, pool *packetPool, f fun
 			continue
 		}
 		f(&s.h, s.p.data)
-		e.bytes -= mtuLimit
 		pool.put(s.p)
 	}
 	clear(e.list[len(left):])

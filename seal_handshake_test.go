@@ -389,8 +389,8 @@ func TestEarlyData(t *testing.T) {
 	for sn := range 2 * earlySegmentsMax {
 		e.keep(&header{cmd: IKCP_CMD_PUSH, sn: uint32(sn)}, make([]byte, 1300), &pool)
 	}
-	if e.bytes > earlyDataMax || len(e.list) > earlySegmentsMax {
-		t.Errorf("%d bytes, %d segments", e.bytes, len(e.list))
+	if len(e.list)*mtuLimit > earlyDataMax || len(e.list) > earlySegmentsMax {
+		t.Errorf("%d bytes, %d segments", len(e.list)*mtuLimit, len(e.list))
 	}
 }
 

@@ -152,7 +152,7 @@ func (s *UDPSession) Rebind(conn net.PacketConn) error {
 	if s.owner != nil || s.seal == nil {
 		return errNoRebind
 	}
-	if s.hasConn(conn) {
+	if s.keepsConn(conn) {
 		return nil
 	}
 	p := s.path()
@@ -166,8 +166,9 @@ func (s *UDPSession) Rebind(conn net.PacketConn) error {
 	return s.changeSocket(sock)
 }
 
-// hasConn says whether conn is the session's already, to which it returns if it has just left it.
-func (s *UDPSession) hasConn(conn net.PacketConn) bool {
+// keepsConn keeps to conn, if that is the session's already, or returns to it, if the session has just left it;
+// otherwise it says false.
+func (s *UDPSession) keepsConn(conn net.PacketConn) bool {
 	s.mu.Lock()
 	defer s.unlockAndSend(false)
 	if same(conn, s.path().sock.conn) {
@@ -177,12 +178,17 @@ func (s *UDPSession) hasConn(conn net.PacketConn) bool {
 	if r == nil || r.former == nil || !same(conn, r.former.sock.conn) || r.former.sock.ended.Load() {
 		return false
 	}
-	now, to := clock(), r.former
+	s.changePathLocked(r.former)
+	return true
+}
+
+// changePathLocked sends by another socket from now on, and has the one before read for a while.
+func (s *UDPSession) changePathLocked(to *path) {
+	now, r := clock(), s.roamingLocked()
 	r.former, r.formerUntil = s.path(), later(now, formerLife)
 	s.movePathLocked(now, to)
-	s.core.probeWindow()
+	s.core.probeWindow() // so that the peer hears of it
 	s.driveLocked(now, true)
-	return true
 }
 
 // changeSocket makes sock the session's. After an error sock is closed, if the package has opened it.
@@ -212,13 +218,8 @@ func (s *UDPSession) changeSocket(sock *socket) (err error) {
 		sock.close()
 		return s.opError("set", errClosed)
 	}
-	now := clock()
 	s.endFormerLocked()
-	r := s.roamingLocked()
-	r.former, r.formerUntil = s.path(), later(now, formerLife)
-	s.movePathLocked(now, to)
-	s.core.probeWindow() // so that the peer hears of it
-	s.driveLocked(now, true)
+	s.changePathLocked(to)
 	s.unlockAndSend(false)
 	if sock.ended.Load() { // its reader may have failed when it was not the session's yet
 		s.abort(brokenError{net.ErrClosed})

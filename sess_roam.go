@@ -60,7 +60,7 @@ func (s *UDPSession) roamingLocked() *roaming {
 // sockets. Only the newest tells where the peer is: others were overtaken, or are somebody's copies.
 func (s *UDPSession) noteSourceLocked(now int64, d *inbound, sock *socket) {
 	z := s.seal
-	if d.closed || d.number < z.next { // what has not opened is anybody's
+	if d.unopened || d.number < z.next { // what has not opened is anybody's
 		return
 	}
 	z.next = d.number + 1

@@ -50,7 +50,7 @@ func TestSimultaneous(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%d", c.name, seed), func(t *testing.T) {
 				path := netem.Path{Delay: 20 * time.Millisecond, Loss: c.loss}
 				virtualSeed(t, seed+testSeed, path, func(w *world) {
-					cfg := w.resolve(Settings{
+					cfg := w.settle(Settings{
 						Block: mustCrypt(t, cipherSpecs[0], random(seed, cipherSpecs[0].keySize)), Seal: SealRequired,
 						DataShards: c.fec, ParityShards: c.fec, StreamMode: true,
 					}, PrivateKey{})

@@ -142,13 +142,13 @@ func (s *UDPSession) sealedInputLocked(now int64, d *inbound) {
 		}
 		return
 	}
-	if d.closed { // WELCOME was in the same batch
+	if d.unopened { // WELCOME was in the same batch
 		payload, result := z.peer.open(d.data, d.number)
 		if result != sealedOpened {
 			s.count.InCsumErrors++
 			return
 		}
-		d.data, d.closed = payload, false
+		d.data, d.unopened = payload, false
 	}
 	c, ok := parseContents(d.data)
 	if z.phase == sealWelcomed {

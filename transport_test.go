@@ -125,7 +125,7 @@ func TestTransportPeers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			virtual(t, netem.Path{Delay: 10 * millisecond, Loss: 0.02}, func(w *world) {
-				dialling, listening := w.resolve(c.dial, PrivateKey{}), w.resolve(c.lis, c.key)
+				dialling, listening := w.settle(c.dial, PrivateKey{}), w.settle(c.lis, c.key)
 				if c.change != nil {
 					dialling, listening = c.change(dialling), c.change(listening)
 				}
@@ -156,17 +156,6 @@ func TestTransportPeers(t *testing.T) {
 	}
 }
 
-// resolve returns the config of settings in this world.
-func (w *world) resolve(s Settings, private PrivateKey) *config {
-	w.Helper()
-	cfg, err := s.resolveFor(private)
-	if err != nil {
-		w.Fatal(err)
-	}
-	cfg.sched, cfg.snmp = w.sched, w.snmp
-	return cfg
-}
-
 // Peers that each have a key of their own, more than are tried with everything. What is under the key of
 // another peer, or none, is not taken for theirs.
 func TestTransportKeyOfEachPeer(t *testing.T) {
@@ -178,7 +167,7 @@ func TestTransportKeyOfEachPeer(t *testing.T) {
 		var configs [peers]*config
 		for i := range peers {
 			key := random(uint64(i), cipherSpecs[0].keySize)
-			configs[i] = w.resolve(Settings{Block: mustCrypt(t, cipherSpecs[0], key), Seal: SealMode(i % 2 * int(SealOff))}, PrivateKey{})
+			configs[i] = w.settle(Settings{Block: mustCrypt(t, cipherSpecs[0], key), Seal: SealMode(i % 2 * int(SealOff))}, PrivateKey{})
 			listeners[i] = w.listen(configs[i], fmt.Sprintf("10.0.1.%d:2000", i+1))
 			go echo(listeners[i])
 			sessions[i] = w.over(hub, configs[i], 7, listeners[i].Addr())
@@ -462,7 +451,7 @@ func TestTransportPeerMoves(t *testing.T) {
 	virtual(t, netem.Path{Delay: 10 * millisecond}, func(w *world) {
 		hub := w.transport("10.0.0.1:1000")
 		conn := w.bind("10.0.0.2:2000")
-		cfg := w.resolve(Settings{Block: mustCrypt(t, cipherSpecs[0], make([]byte, cipherSpecs[0].keySize))}, PrivateKey{})
+		cfg := w.settle(Settings{Block: mustCrypt(t, cipherSpecs[0], make([]byte, cipherSpecs[0].keySize))}, PrivateKey{})
 		l := newListener(cfg, newSocket(conn, true))
 		go echo(l)
 		s := w.over(hub, cfg, 0, l.Addr())
