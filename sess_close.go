@@ -8,9 +8,9 @@ package kcp
 // the peer's that nobody has read, or that comes later, is answered with a reset: its Write fails
 // with syscall.ECONNRESET. A peer without these extensions of the protocol is told nothing, and
 // delivering is all that happens. The socket, if it belongs to the session, is closed when the peer
-// has closed, too, or the linger time is over; Done tells when. A PacketConn of the caller's is left,
-// and not answered from any more, as soon as everything is delivered. A second Close returns
-// net.ErrClosed.
+// has closed, too, or the linger time is over; Done tells when. A PacketConn of the caller's is left a
+// second or three RTOs after everything was delivered, at once if Close itself waits for that, and then
+// not answered from any more. A second Close returns net.ErrClosed.
 func (s *UDPSession) Close() error {
 	s.mu.Lock()
 	c := &s.closing

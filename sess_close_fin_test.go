@@ -368,3 +368,44 @@ func TestDeployedPeer(t *testing.T) {
 		})
 	}
 }
+
+// A Close that waits for delivery does not wait for a peer that has read everything, has closed and
+// gone, whatever became of the last datagrams of either. One over a PacketConn of the caller's
+// answers them for a while.
+func TestCloseWaitsForNobody(t *testing.T) {
+	path := netem.Path{Delay: 2 * time.Millisecond, Jitter: 2 * time.Millisecond, Loss: 0.2}
+	for _, linger := range []int{-1, 5} {
+		late := 0
+		for seed := testSeed; seed < testSeed+lighter[uint64](60, 10); seed++ {
+			virtualSeed(t, seed, path, func(w *world) {
+				cfg := w.config(newCrypt(t, "gcm"), 10, 3)
+				l := w.listen(cfg, "10.0.0.2:2000")
+				client := cfg.dial(w.convs.next(), l.Addr(), newSocket(w.bind("10.0.0.1:0"), false))
+				server := acceptHello(t, client, l)
+				lowLatency(64, client, server)
+				answer := random(1, 32)
+				go func() {
+					client.SetLinger(linger)
+					if got, err := io.ReadAll(io.LimitReader(client, 32)); err != nil || !bytes.Equal(got, answer) {
+						t.Errorf("%x, %v", got, err)
+					}
+					w.check(client.Close())
+				}()
+				server.SetLinger(-1)
+				server.Write(answer)
+				began := time.Now()
+				w.check(server.Close())
+				switch took := time.Since(began); {
+				case took > closeTimeout+time.Second:
+					t.Errorf("seed %d: Close took %v", seed, took)
+				case took > closeTimeout/2:
+					late++
+				}
+				<-client.Done()
+			})
+		}
+		if linger > 0 && late > 0 {
+			t.Errorf("%d times the peer that answers its stragglers was not there", late)
+		}
+	}
+}

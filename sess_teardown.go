@@ -18,11 +18,17 @@ const lingerSegments = 64
 // large Write has queued beyond the send window, or beyond the window that a session begins with, as
 // one that follows the path may have grown. So what is left then has the whole linger time, as if
 // Write had waited for it.
+//
+// A Close that waits does so for closeTimeout more once the peer has closed, too, and has
+// everything but our FIN: it may have left, and nothing would be delivered by waiting.
 func (s *UDPSession) lingerOnLocked(now int64) {
 	c := &s.closing
 	left := s.core.WaitSnd()
+	if c.lingerUntil == never && c.finSent && left == 1 && s.core.finReceived() {
+		c.lingerUntil = later(now, int64(closeTimeout))
+	}
 	half := now >= c.lingerUntil-int64(c.linger)/2
-	if half && c.lingerFor > min(s.core.sendLimit(), autoWindow) && c.lingerFor-left >= lingerSegments {
+	if c.linger > 0 && half && c.lingerFor > min(s.core.sendLimit(), autoWindow) && c.lingerFor-left >= lingerSegments {
 		c.lingerUntil, c.lingerFor = later(now, int64(c.linger)), left
 	}
 }
@@ -113,11 +119,11 @@ func (s *UDPSession) drainUntilLocked(now int64) int64 {
 		return now
 	case s.owner != nil && s.owner.answersStragglers():
 		return now
-	case !s.path().sock.owned: // its owner waits for it
-		return now
 	case c.finAcksPeer && !c.timeWait.reset: // the peer has acknowledged that it was heard to the end
 		return now
-	case s.core.finReceived() && !c.timeWait.reset:
+	case !s.path().sock.owned && c.linger < 0: // its owner waits for it
+		return now
+	case !s.path().sock.owned, s.core.finReceived() && !c.timeWait.reset:
 		return s.finRepeatsUntilLocked(now)
 	}
 	return c.lingerUntil
