@@ -252,3 +252,27 @@ func TestReplayedFirst(t *testing.T) {
 		}
 	})
 }
+
+// A crowd that comes from one address, and only sends, is let in as fast as it comes: its sessions are
+// asked for proof before there are as many as may be without.
+func TestCrowdOfOneAddress(t *testing.T) {
+	virtual(t, netem.Path{Delay: time.Millisecond}, func(w *world) {
+		l := w.listen(w.config(nil, 0, 0), "10.0.0.2:2000")
+		begin := time.Now()
+		var all []*UDPSession
+		for range 4 * unprovenPerPrefix {
+			client := w.dial(w.config(nil, 0, 0), l)
+			_, err := client.Write([]byte("x"))
+			w.check(err)
+			server, err := l.AcceptKCP()
+			w.check(err)
+			all = append(all, client, server)
+		}
+		if refused, took := l.Stats().Refused, time.Since(begin); refused > 0 || took > 2*time.Second {
+			t.Errorf("%d are refused, and all are in after %v", refused, took)
+		}
+		for _, s := range all {
+			s.Abort()
+		}
+	})
+}

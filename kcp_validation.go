@@ -15,6 +15,7 @@ import "time"
 type addressValidation struct {
 	pending bool   // there is no proof yet
 	wanted  bool   // it is to be asked for
+	once    bool   // and not again
 	ts      uint32 // of the challenge: always the same, so that a late echo counts
 	asked   int    // challenges so far
 	askAt   int64  // when the next is due, 0 for at once
@@ -39,8 +40,11 @@ func (k *KCP) addressUnproven() {
 	k.address.pending, k.proof = true, ackProof{required: true, edge: k.snd.una}
 }
 
-// challengeAddress makes the next flush ask for proof.
-func (k *KCP) challengeAddress() { k.address.wanted = true }
+// challengeAddress makes the next flush ask for proof, and others until there is one.
+func (k *KCP) challengeAddress() { k.address.wanted, k.address.once = true, false }
+
+// challengeAddressOnce makes the next flush ask for proof.
+func (k *KCP) challengeAddressOnce() { k.address.wanted, k.address.once = true, true }
 
 // onChallengeEcho takes an acknowledgement of segment questionSn.
 func (k *KCP) onChallengeEcho(ts uint32) {
@@ -98,4 +102,5 @@ func (k *KCP) writeChallenge(now int64) {
 	k.write(now, &h, nil)
 	a.askAt = now + min(k.rtt.backoff(uint8(min(a.asked, backoffLevels-1))), challengeMax)
 	a.asked++
+	a.wanted = !a.once
 }

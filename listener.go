@@ -57,8 +57,8 @@ func (l *Listener) onTimer(now int64) {
 
 // admit makes a session with open, unless the listener is closed or broken, its backlog full, or a
 // limit of sessions reached, of all or of those around the address. asked says that the peer has
-// answered a question.
-func (l *Listener) admit(from peerAddr, asked bool, open func() *UDPSession) *UDPSession {
+// answered a question; open is told whether it should be asked one.
+func (l *Listener) admit(from peerAddr, asked bool, open func(ask bool) *UDPSession) *UDPSession {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || l.err != nil {
@@ -74,7 +74,7 @@ func (l *Listener) admit(from peerAddr, asked bool, open func() *UDPSession) *UD
 		}
 		return nil
 	}
-	s := open()
+	s := open(!asked && l.unproven.crowded(l.cfg, prefix))
 	l.open++
 	l.opened++
 	if !asked {
@@ -379,10 +379,13 @@ func (l *Listener) openLocked(sh *demuxShard, key sessionKey, sock *socket, to d
 	if l.seal != nil && l.seal.required || !ok && !asked || sh.timeWaits.straggler(key, c.number(), first, dataTS(key.conv, c.body), now) {
 		return nil
 	}
-	return l.admit(key.from, asked, func() *UDPSession {
+	return l.admit(key.from, asked, func(ask bool) *UDPSession {
 		s := newSession(l.cfg, sock, l, key.conv, to)
-		if s.unproved = !asked; asked {
+		switch s.unproved = !asked; {
+		case asked:
 			s.core.addressValidated()
+		case ask:
+			s.core.challengeAddressOnce()
 		}
 		sh.add(key, s)
 		return s

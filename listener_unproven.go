@@ -74,10 +74,20 @@ func (l *unprovenList) remove(s *UDPSession) {
 
 // full says whether there is no room for another session of the prefix.
 func (t *unprovenTable) full(cfg *config, prefix peerAddr) bool {
+	return t.reaches(cfg.maxUnproven, cfg.maxUnprovenPerPrefix, prefix)
+}
+
+// crowded says whether half of the room for sessions of the prefix is taken. Peers that only send have
+// nothing to acknowledge, which would prove them: they are asked for it then, while there is room.
+func (t *unprovenTable) crowded(cfg *config, prefix peerAddr) bool {
+	return t.reaches((cfg.maxUnproven+1)/2, (cfg.maxUnprovenPerPrefix+1)/2, prefix)
+}
+
+// reaches says whether there are that many sessions in all, or of the prefix; 0 is no limit.
+func (t *unprovenTable) reaches(all, each int, prefix peerAddr) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return cfg.maxUnproven > 0 && t.fresh.n+t.challenged.n >= cfg.maxUnproven ||
-		cfg.maxUnprovenPerPrefix > 0 && t.from[prefix] >= cfg.maxUnprovenPerPrefix
+	return all > 0 && t.fresh.n+t.challenged.n >= all || each > 0 && t.from[prefix] >= each
 }
 
 // add adds a new session.

@@ -41,7 +41,8 @@ const (
 // clients are fake: each is a datagram with a first message, from an address and port of its own,
 // and has an open socket only until the listener has read the message.
 func accepted(n int, idle time.Duration) (r acceptedResult, err error) {
-	lc := kcp.ListenConfig{MaxUnproven: -1, MaxUnprovenPerPrefix: -1} // the clients are no sessions
+	// The clients are no sessions: they prove nothing, and are not asked whether they are there.
+	lc := kcp.ListenConfig{MaxUnproven: -1, MaxUnprovenPerPrefix: -1, UnprovenTimeout: -1}
 	nl, err := lc.Listen(context.Background(), "udp", "127.0.0.1:0")
 	if err != nil {
 		return r, err
