@@ -131,8 +131,8 @@ func (s *UDPSession) expects(d *inbound, c *contents) bool {
 	if d.sealed != nil || s.seal != nil {
 		return d.sealed != nil && s.seal != nil && d.sealed == s.seal.peer && !d.sealed.unproven.Load()
 	}
-	return (!c.isFEC || c.fec.kind == fecTypeData) && len(c.body) >= IKCP_OVERHEAD &&
-		c.conv == s.conv && d.from == s.path().peerAddr && c.body[4] != IKCP_CMD_WINS
+	return (!c.isFEC || c.fec.kind == fecTypeData) && len(c.body) >= IKCP_OVERHEAD && c.conv == s.conv &&
+		d.from == s.path().peerAddr && c.body[4] != IKCP_CMD_WINS && s.owner.cipherGroup().sharesCipher(d.group)
 }
 
 // route finds the session of a datagram, or has the listener, if any, make one. It returns nil for a
