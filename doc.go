@@ -75,7 +75,8 @@
 //   - Toward other implementations a cipher hides and checks datagrams under a key that both ends
 //     know, and no more: no key exchange, no forward secrecy, no protection against replay. Between
 //     two ends of this package sessions with a cipher are sealed, which is all of that.
-//   - A session belongs to the two addresses it began with, but for sealed ones of a listener.
+//   - A session that is not sealed belongs to the two addresses it began with. Sealed ones follow a change of
+//     network: Settings.Roam.
 //   - A PacketConn of the caller's carries one session or one listener at a time.
 //
 // # How data flows

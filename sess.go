@@ -141,8 +141,9 @@ func (s *UDPSession) opError(op string, err error) error {
 // LocalAddr returns the socket's local address.
 func (s *UDPSession) LocalAddr() net.Addr { return s.path().sock.conn.LocalAddr() }
 
-// RemoteAddr returns the peer's address, as it was given to the constructor. It is never nil: of a
-// session that was made without an address it is a nil *net.UDPAddr, which prints as <nil>.
+// RemoteAddr returns the peer's address: as it was given to the constructor, or, of a sealed session whose
+// peer has moved, the present one. It is never nil: of a session that was made without an address it is
+// a nil *net.UDPAddr, which prints as <nil>.
 func (s *UDPSession) RemoteAddr() net.Addr {
 	if addr := s.path().netAddr(); !isNil(addr) {
 		return addr
