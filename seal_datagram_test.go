@@ -2,13 +2,8 @@ package kcp
 
 import (
 	"bytes"
-	"encoding/hex"
-	"encoding/json"
-	"flag"
 	"math/rand/v2"
-	"os"
 	"testing"
-	"time"
 )
 
 // sealedPair returns the two ends of one direction.
@@ -220,92 +215,4 @@ func chiSquare(counts *[256]int) (x float64) {
 		x += (float64(c) - want) * (float64(c) - want) / want
 	}
 	return x
-}
-
-var updateVectors = flag.Bool("update-seal-vectors", false, "write testdata/seal.json")
-
-// sealVector is a known answer for another implementation: hexadecimal, but for numbers.
-type sealVector struct {
-	Pattern                                int
-	Conv                                   uint32
-	PSK, ServerPrivate, ServerPublic       string
-	DiallerEphemeral, ListenerEphemeral    string
-	HelloPayload, HelloMessage             string
-	WelcomePayload, WelcomeMessage         string
-	ToListener, ToDialler, ToListenerEpoch string // the secrets; the last is of epoch 1
-	Datagrams                              []sealedVector
-}
-
-type sealedVector struct {
-	Cipher            int
-	Index             uint32
-	Number            uint64
-	Payload, Datagram string
-}
-
-// The whole envelope has its known answers.
-func TestSealVectors(t *testing.T) {
-	got := sealVectors(t)
-	const file = "testdata/seal.json"
-	text, err := json.MarshalIndent(got, "", "\t")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text = append(text, '\n')
-	if *updateVectors {
-		if err := os.WriteFile(file, text, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil || !bytes.Equal(text, want) {
-		t.Errorf("%v; not as in %s:\n%s", err, file, text)
-	}
-}
-
-// sealVectors computes the answers.
-func sealVectors(t *testing.T) (list []sealVector) {
-	for n, id := range testIdentities() {
-		h := hello{
-			time: 1700000000000, index: 0x11223344, ticket: [ticketSize]byte{1}, ciphers: ciphersGCM,
-			digests: []digest{digestOf(IKCP_CMD_PUSH, 0, 0, []byte("request"))},
-			params:  params{features: 7, datagram: mtuLimit, ackDelay: int64(20 * time.Millisecond)},
-		}
-		w := welcome{index: 0x55667788, cipher: sealGCM, early: true, params: h.params}
-		i, err := newInitiator(id, 99, h.append(nil), testRandom(10))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var listener [ephemeralSize]byte
-		testRandom(11).Read(listener[:])
-		r, _, ok := openHello(&id, 99, i.message, testRandom(11))
-		message, _, _, ok2 := r.answer(w.append(nil))
-		_, send, receive, ok3 := i.open(message)
-		if !ok || !ok2 || !ok3 {
-			t.Fatal("no handshake")
-		}
-		v := sealVector{
-			Pattern: n, Conv: 99, PSK: hex.EncodeToString(id.psk[:]),
-			DiallerEphemeral: hex.EncodeToString(i.seed[:]), ListenerEphemeral: hex.EncodeToString(listener[:]),
-			HelloPayload: hex.EncodeToString(h.append(nil)), HelloMessage: hex.EncodeToString(i.message),
-			WelcomePayload: hex.EncodeToString(w.append(nil)), WelcomeMessage: hex.EncodeToString(message),
-			ToListener: hex.EncodeToString(send[:]), ToDialler: hex.EncodeToString(receive[:]),
-		}
-		next := nextSecret(&send)
-		v.ToListenerEpoch = hex.EncodeToString(next[:])
-		if id.pattern == patternKey {
-			v.ServerPrivate, v.ServerPublic = hex.EncodeToString(id.private[:]), hex.EncodeToString(id.server[:])
-		}
-		for _, kind := range []uint8{sealGCM, sealChaCha} {
-			for _, number := range []uint64{0, 1<<epochShift - 1, 1 << epochShift} {
-				s := &datagramSealer{head: headCipher(&id), index: w.index, number: number, cipher: kind, secret: send}
-				b := sealTest(s, []byte("payload"))
-				v.Datagrams = append(v.Datagrams, sealedVector{
-					int(kind), w.index, number, hex.EncodeToString([]byte("payload")), hex.EncodeToString(b),
-				})
-			}
-		}
-		list = append(list, v)
-	}
-	return list
 }
