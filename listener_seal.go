@@ -177,7 +177,7 @@ func (l *Listener) earlySession(h *handshake) *UDPSession {
 // openSealed makes the session of a handshake at the address that d has come from, unless there is no room for
 // it. receives says whether the peer is known to be there.
 func (l *Listener) openSealed(sock *socket, p *sealedPeer, d *inbound, receives bool) *UDPSession {
-	return l.admit(d.from, true, func(bool) *UDPSession {
+	return l.admit(d.from, receives, func(bool) *UDPSession {
 		s := newSession(l.cfg, sock, l, p.shake.conv, sock.destination(d.from, d.addr))
 		s.seal = newAcceptedSeal(p)
 		s.startSealLocked()

@@ -75,6 +75,9 @@ func (t *halfOpenTable) room(from peerAddr, token bool) (ok, withToken bool) {
 	return n < halfOpenFree || token && withToken, withToken
 }
 
+// taken is how many had early data taken at once.
+func (t *halfOpenTable) taken() int { return len(t.byKey) - t.waiting }
+
 // add notes a handshake.
 func (t *halfOpenTable) add(h *handshake) {
 	if t.byKey == nil {

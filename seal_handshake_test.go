@@ -165,6 +165,31 @@ func TestSealEarlyConditions(t *testing.T) {
 	}
 }
 
+// Early data is taken at once only where there is room to remember it in case its client never comes back: else
+// a late copy would have it taken again. What is finished gives its place back.
+func TestSealEarlyRoom(t *testing.T) {
+	w := newSealWorld(t, true, patternPSK)
+	for n := range seenMax - 1 {
+		w.l.spent.add(ephemeral{1, byte(n), byte(n >> 8)}, w.now)
+	}
+	for _, want := range []bool{true, false, true} {
+		w.make(w.l.tickets.ticket(sealAddr(1)), digest{})
+		out := w.hello(sealAddr(1))
+		if out.result != helloTaken || out.shake.taken != want {
+			t.Fatalf("%+v, want taken %t", out, want)
+		}
+		if !want {
+			for _, h := range w.l.table.byKey {
+				w.l.finish(h, w.now)
+			}
+		}
+	}
+	w.l.expire(w.now + halfOpenLife)
+	if !w.l.spent.has(w.d.shake.ephemeral(), w.now+halfOpenLife) {
+		t.Error("what was taken is not remembered")
+	}
+}
+
 // A clock that is set, or stood still, makes no HELLO one that is in time once more.
 func TestSealClockSet(t *testing.T) {
 	for _, by := range []time.Duration{-time.Hour, time.Hour, -5 * time.Second} {

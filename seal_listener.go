@@ -204,7 +204,7 @@ func (l *sealListener) takesEarly(in *helloIn, h *hello, key ephemeral) bool {
 	if set {
 		l.forgetTickets()
 	}
-	if !l.hasCipher || len(l.table.byKey) >= halfOpenMax || !l.tickets.valid(&h.ticket, in.from) {
+	if !l.hasCipher || len(l.table.byKey) >= halfOpenMax || !l.tickets.valid(&h.ticket, in.from) || !l.roomToSpend(in.now) {
 		return false
 	}
 	ms := h.time - wall.UnixMilli()
@@ -214,6 +214,12 @@ func (l *sealListener) takesEarly(in *helloIn, h *hello, key ephemeral) bool {
 		l.forgetTickets()
 	}
 	return first && known && -earlySkew <= skew && skew <= earlySkew
+}
+
+// roomToSpend says whether the early data of one more handshake may be taken at once, and be remembered where its
+// client never comes back: each of those that were taken and are not finished has its place.
+func (l *sealListener) roomToSpend(now int64) bool {
+	return l.spent.size(now)+l.table.taken() < seenMax
 }
 
 // skewMax bounds how far a HELLO is said to be ahead of the clock, in ms: some 30 years.

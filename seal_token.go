@@ -101,6 +101,12 @@ func (s *keySet) has(key ephemeral, now int64) bool {
 	return young || old
 }
 
+// size is how many keys were added to the half that has a bound.
+func (s *keySet) size(now int64) int {
+	s.age(now)
+	return len(s.young)
+}
+
 // add remembers a key, if there is room.
 func (s *keySet) add(key ephemeral, now int64) (ok bool) {
 	if s.age(now); len(s.young) >= seenMax {

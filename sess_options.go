@@ -286,7 +286,8 @@ func (s *UDPSession) SetIdleTimeout(d time.Duration) error {
 // and Write fail with a *PeerTimeoutError (RFC 5482: https://www.rfc-editor.org/rfc/rfc5482): 0 for
 // the default, 60 seconds, and negative for ever. Data that was sent while the peer had room for it
 // has to be acknowledged, whatever else the peer says. A peer that says, when it is asked, that its
-// window is full is alive, and may do so for ever.
+// window is full is alive, and may do so for ever. A sealed session whose timeout is above five minutes when it
+// sends first has that taken by the listener a round trip later.
 func (s *UDPSession) SetUserTimeout(d time.Duration) error {
 	return s.configure(func() error { s.keepalive.user = userTimeoutOf(d); return nil })
 }

@@ -135,7 +135,10 @@ func (s *UDPSession) offerLocked(now int64) {
 		return
 	}
 	z.dial.params = s.core.announced()
-	ticket := tickets.get(s.ticketOf())
+	var ticket [ticketSize]byte
+	if user := s.keepalive.user; user > 0 && user <= spentLife {
+		ticket = tickets.get(s.ticketOf())
+	} // else the listener might have forgotten that the data was taken, and take it from a late copy
 	if err := z.dial.makeHello(time.Now(), ticket, s.core.firstDigests(helloDigestsMax)); err != nil {
 		if s.unsealLocked(); s.cfg.seal.required {
 			s.failLocked(err) // where Go's FIPS 140-3 mode forbids X25519
