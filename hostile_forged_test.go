@@ -131,22 +131,24 @@ func TestUnprovenTimeout(t *testing.T) {
 		name  string
 		set   func(lc *ListenConfig)
 		peer  func(w *world, l *Listener) *UDPSession // nil for a forged one
+		more  int                                     // forged ones that follow, a second apart
 		ended time.Duration                           // 0 for never
 	}{
-		{"forged", func(*ListenConfig) {}, nil, unprovenTimeout},
-		{"forged, 5s", func(lc *ListenConfig) { lc.UnprovenTimeout = 5 * time.Second }, nil, 5 * time.Second},
-		{"forged, never", func(lc *ListenConfig) { lc.UnprovenTimeout = -1 }, nil, 0},
-		{"forged, keepalive", func(lc *ListenConfig) { lc.KeepAlive = time.Second }, nil, 30 * time.Second},
-		{"forged, idle", func(lc *ListenConfig) { lc.IdleTimeout = time.Second }, nil, time.Second},
+		{"forged", func(*ListenConfig) {}, nil, 0, unprovenTimeout},
+		{"forged, 5s", func(lc *ListenConfig) { lc.UnprovenTimeout = 5 * time.Second }, nil, 0, 5 * time.Second},
+		{"forged, never", func(lc *ListenConfig) { lc.UnprovenTimeout = -1 }, nil, 0, 0},
+		{"forged, keepalive", func(lc *ListenConfig) { lc.KeepAlive = time.Second }, nil, 0, 30 * time.Second},
+		{"forged, idle", func(lc *ListenConfig) { lc.IdleTimeout = time.Second }, nil, 0, time.Second},
+		{"forged, more of them", func(*ListenConfig) {}, nil, 3, 3*time.Second + unprovenTimeout},
 		{"silent", func(*ListenConfig) {}, func(w *world, l *Listener) *UDPSession {
 			return w.dial(w.config(nil, 0, 0), l)
-		}, 0},
+		}, 0, 0},
 		{"silent, deployed", func(*ListenConfig) {}, func(w *world, l *Listener) *UDPSession {
 			return w.dial(deployed(w.config(nil, 0, 0)), l)
-		}, 0},
+		}, 0, 0},
 		{"silent, FEC", func(*ListenConfig) {}, func(w *world, l *Listener) *UDPSession {
 			return w.dial(deployed(w.config(nil, 2, 1)), l)
-		}, 0},
+		}, 0, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
@@ -157,7 +159,11 @@ func TestUnprovenTimeout(t *testing.T) {
 				cfg.sched, cfg.snmp = w.sched, w.snmp
 				l := w.listen(cfg, "10.0.0.2:2000")
 				if tt.peer == nil {
-					w.bind("10.0.0.9:1").WriteTo(forged(1, false), l.Addr())
+					forger := w.bind("10.0.0.9:1")
+					forger.WriteTo(forged(1, false), l.Addr())
+					for i := range tt.more {
+						time.AfterFunc(time.Duration(i+1)*time.Second, func() { forger.WriteTo(forged(1, false), l.Addr()) })
+					}
 				} else {
 					c := tt.peer(w, l)
 					c.Write([]byte("x"))
@@ -175,6 +181,39 @@ func TestUnprovenTimeout(t *testing.T) {
 				}
 				closeAll(s, l)
 			})
+		})
+	}
+}
+
+// A peer that only sends has nothing to acknowledge. It is asked while it is there, and so not given up when its
+// path fails for longer than a peer that may be forged is waited for.
+func TestUnprovenOnlySends(t *testing.T) {
+	for _, theirs := range []func(*config) *config{func(cfg *config) *config { return cfg }, deployed} {
+		virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+			l := w.listen(w.config(nil, 0, 0), "10.0.0.2:2000")
+			c := w.dial(theirs(w.config(nil, 0, 0)), l)
+			c.Write([]byte("x"))
+			s, err := l.AcceptKCP()
+			w.check(err)
+			challenges, down := 0, false
+			w.watch(func(from, _ netip.AddrPort, b []byte) bool {
+				if from.Port() == 2000 && carries(b, IKCP_CMD_PUSH) {
+					challenges++
+				}
+				return !down
+			})
+			for range 10 {
+				w.sleep(time.Second)
+				c.Write([]byte("x"))
+			}
+			w.sleep(time.Second)
+			down = true
+			w.sleep(2 * unprovenTimeout)
+			if err := s.Cause(); err != nil || challenges != 1 {
+				t.Errorf("%v, %d challenges", err, challenges)
+			}
+			closeAll(c, s, l)
+			c.Abort()
 		})
 	}
 }

@@ -31,6 +31,9 @@ const questionSn = ^uint32(0)
 // addressPending says whether there is no proof yet that the peer receives.
 func (k *KCP) addressPending() bool { return k.address.pending }
 
+// addressAsked says whether it has been asked for.
+func (k *KCP) addressAsked() bool { return k.address.asked > 0 }
+
 // addressValidated notes that there is.
 func (k *KCP) addressValidated() { k.address.pending = false }
 

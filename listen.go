@@ -61,10 +61,10 @@ type ListenConfig struct {
 	// NewPrivateKey. It works with a cipher and without one. Default: none.
 	PrivateKey PrivateKey
 
-	// UnprovenTimeout is how long a session is kept whose peer has sent its first datagram and
-	// nothing else, as that may be forged. The peer is probed meanwhile, as far as three times the
-	// bytes that came allow, and any peer that is there answers. Then Read and Write fail with a
-	// *PeerTimeoutError. Default: 30 seconds. Negative means for ever.
+	// UnprovenTimeout is how long a session is kept whose peer has not shown that it receives, since
+	// anything came from there, as that may be forged. The peer is probed meanwhile, as far as three
+	// times the bytes that came allow, and any peer that is there answers. Then Read and Write fail with
+	// a *PeerTimeoutError. Default: 30 seconds. Negative means for ever.
 	UnprovenTimeout time.Duration
 	// LimitAmplification bounds what is sent to a peer that has not shown that it receives, by
 	// acknowledging what only who gets it can, to three times the bytes that came from there (RFC

@@ -38,9 +38,7 @@ func (s *UDPSession) checkLivenessLocked(now int64) {
 	case now < s.probeAtLocked():
 		return
 	case a.probes < keepAliveProbes, s.unprovenAtLocked() != never: // which decides, as few are sent
-		if s.mayProbeLocked() {
-			s.core.probeWindow()
-		}
+		s.probeLocked()
 		a.probes++
 		a.probedAt = now
 		return
@@ -122,6 +120,9 @@ func (s *UDPSession) probeAtLocked() int64 {
 		return never
 	}
 	since := s.core.heardAt()
+	if s.unprovenAtLocked() != never && !s.core.addressAsked() { // as long as it is there
+		since = s.created
+	}
 	if a.probes > 0 {
 		since = max(since, a.probedAt)
 	}

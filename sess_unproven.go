@@ -6,13 +6,14 @@ import "time"
 // what the session sends goes to a stranger. A peer is proven when it has echoed what was sent to its
 // address, see addressValidation, and silent while it is not, and nothing but its first datagram has
 // come, with what the reader read together with it. What is sent to one that is not proven is bounded;
-// the session does not go on repeating what is not answered, beyond the application's data; and a
-// silent one is asked, and given up.
+// the session does not go on repeating what is not answered, beyond the application's data; and one that
+// says nothing for a while is asked, and given up. What a forger adds to his first datagram buys as much
+// time as that itself.
 
 const (
-	// unprovenTimeout is how long a listener keeps the session of a silent peer.
+	// unprovenTimeout is how long a listener keeps the session of a peer that is not proven and says nothing.
 	unprovenTimeout = 30 * time.Second
-	// unprovenProbes is how often a silent peer is probed meanwhile, at most.
+	// unprovenProbes is how often such a peer is probed meanwhile, at most.
 	unprovenProbes = 5
 	// unprovenTimes is how many times the bytes that came may go to an address that is not proven
 	// (RFC 9000, section 8.1: https://www.rfc-editor.org/rfc/rfc9000#section-8.1).
@@ -39,10 +40,19 @@ func (s *UDPSession) mayRepeatLocked() bool {
 	return s.sentWithinLocked(unprovenTimes, 2)
 }
 
-// mayProbeLocked says whether a keepalive probe may be sent: to a silent peer once, and again within
-// unprovenTimes.
-func (s *UDPSession) mayProbeLocked() bool {
-	return s.keepalive.probes+s.capsProbe.count == 0 || !s.silentLocked() || s.sentWithinLocked(unprovenTimes, 1)
+// probeLocked probes a peer of which nothing was heard for a while. One that is not proven gets the first
+// probe, and others within unprovenTimes. Once more than its first datagram has come, the probe is a challenge,
+// which a peer that only sends has not had yet: its answer is the proof that a WINS is not.
+func (s *UDPSession) probeLocked() {
+	switch {
+	case s.provenLocked():
+		s.core.probeWindow()
+	case s.keepalive.probes+s.capsProbe.count > 0 && !s.sentWithinLocked(unprovenTimes, 1):
+	case s.silentLocked():
+		s.core.probeWindow()
+	default:
+		s.core.challengeAddressOnce()
+	}
 }
 
 // sentWithinLocked says whether another datagram of so many segments without data leaves what was sent
@@ -57,13 +67,13 @@ func (s *UDPSession) mayResetLocked() bool {
 	return s.provenLocked() || s.sentWithinLocked(unprovenTimes, 2)
 }
 
-// unprovenAtLocked is when a silent peer is given up. While it owes an answer to data, that is the
-// user timeout's, and once the session is closed, the linger time's.
+// unprovenAtLocked is when a peer that is not proven is given up: when nothing is heard of it for so long. While
+// it owes an answer to data, that is the user timeout's, and once the session is closed, the linger time's.
 func (s *UDPSession) unprovenAtLocked() int64 {
-	if s.cfg.unproven == 0 || !s.silentLocked() || s.core.WaitSnd() > 0 || s.closing.state != stateOpen {
+	if s.cfg.unproven == 0 || s.provenLocked() || s.core.WaitSnd() > 0 || s.closing.state != stateOpen {
 		return never
 	}
-	return later(s.created, s.cfg.unproven)
+	return later(max(s.created, s.core.heardAt()), s.cfg.unproven)
 }
 
 // probePeriodLocked is how long nothing is heard before the peer is probed, 0 for never.
