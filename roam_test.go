@@ -249,6 +249,44 @@ func TestRoamHandler(t *testing.T) {
 	})
 }
 
+// What waits for a function of the program's that does not return is bounded: the last that it is told of
+// leads to where the peer is.
+func TestRoamStuckHandler(t *testing.T) {
+	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+		cfg := w.config(newCrypt(t, "gcm"), 0, 0)
+		goOn := make(chan struct{})
+		var told []PathChange
+		cfg.pathHandler = func(s *UDPSession, c PathChange) {
+			<-goOn
+			w.look(func() { told = append(told, c) })
+		}
+		r := w.roam(cfg)
+		for range 2*changesMax + 1 {
+			r.forget(true)
+			io.WriteString(r.client, "ping")
+			w.sleep(100 * time.Millisecond)
+		}
+		close(goOn)
+		w.sleep(time.Millisecond)
+		w.look(func() {
+			if len(told) != changesMax+1 {
+				t.Fatalf("told of %d changes", len(told))
+			}
+			for i, c := range told[1:] {
+				if c.FormerRemote.String() != told[i].Remote.String() {
+					t.Errorf("from %v, was at %v", c.FormerRemote, told[i].Remote)
+				}
+			}
+			if last := told[changesMax].Remote.String(); last != r.conn.Bound().String() {
+				t.Errorf("the last is %v, the peer is at %v", last, r.conn.Bound())
+			}
+		})
+		r.client.Abort()
+		r.server.Abort()
+		r.l.Close()
+	})
+}
+
 // A client that gets the address that another, which has moved, had before, and has its conversation, ends
 // its own session of before only.
 func TestRoamAddressReused(t *testing.T) {

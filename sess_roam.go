@@ -196,10 +196,18 @@ func (s *UDPSession) takeMovedLocked() (from peerAddr, moved bool) {
 	return s.roam.from, true
 }
 
+// changesMax is how many changes of path wait for the program's function. Where it does not return, the last
+// of them becomes one with those that follow, of which a peer can make any number.
+const changesMax = 16
+
 // tellPathLocked has the program told of a change.
 func (s *UDPSession) tellPathLocked(c PathChange) {
 	r := s.roam
 	if s.cfg.pathHandler == nil || s.closing.state != stateOpen {
+		return
+	}
+	if n := len(r.changed); n == changesMax {
+		r.changed[n-1].Local, r.changed[n-1].Remote = c.Local, c.Remote
 		return
 	}
 	r.changed = append(r.changed, c)

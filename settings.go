@@ -97,7 +97,8 @@ type Settings struct {
 	// another socket where its own is of no use any more. Default: RoamAuto.
 	Roam RoamMode
 	// PathHandler is called when the path of a session has changed, with the addresses before and after;
-	// from a goroutine of its own, one call of a session at a time. It may call any method of the session.
+	// from a goroutine of its own, one call of a session at a time. It may call any method of the session. Where
+	// 16 changes wait for it, the last of them is told as one with those that follow.
 	PathHandler func(s *UDPSession, c PathChange)
 
 	// OOBHandler is called with the payload of each out-of-band datagram, of which there are none
