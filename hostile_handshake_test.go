@@ -32,6 +32,41 @@ func TestEmptyHello(t *testing.T) {
 	})
 }
 
+// Without a cipher there is no early data, and what is sent as if there were is not kept: whoever has the public
+// key could have a listener hold 64 KB for each unfinished handshake.
+func TestNoEarlyDataWithoutCipher(t *testing.T) {
+	virtual(t, netem.Path{Delay: time.Millisecond}, func(w *world) {
+		private := PrivateKey{8}
+		l := w.listen(w.settle(Settings{}, private), "10.0.0.2:2000")
+		w.watch(func(from, _ netip.AddrPort, b []byte) bool { // WELCOME is lost, and RETRY is not
+			return from.Port() != 2000 || len(b) < 100
+		})
+		c := w.dial(w.settle(Settings{ServerKey: private.Public()}, PrivateKey{}), l)
+		io.WriteString(c, "hello")
+		w.sleep(50 * time.Millisecond)
+		from, to := netip.MustParseAddrPort(c.LocalAddr().String()), netip.MustParseAddrPort(l.Addr().String())
+		for sn := range uint32(earlySegmentsMax) {
+			early := withRecords(header{conv: c.conv, cmd: IKCP_CMD_WINS, frg: capMark | capRecords, wnd: 128}, appendEarly(nil, 0, nil))
+			w.net.Inject(from, to, append(early, segment(c.conv, IKCP_CMD_PUSH, sn, make([]byte, 1000))...))
+		}
+		w.sleep(50 * time.Millisecond)
+		l.seal.shakes.Lock()
+		h := l.seal.hs.table.byAddr[sessionKey{peerAddr{udp: from}, c.conv}]
+		l.seal.shakes.Unlock()
+		if h == nil {
+			t.Fatal("no handshake")
+		}
+		h.mu.Lock()
+		if n := len(h.early.list); n > 0 {
+			t.Errorf("%d segments are kept", n)
+		}
+		h.mu.Unlock()
+		w.watch(func(netip.AddrPort, netip.AddrPort, []byte) bool { return true })
+		w.check(c.awaitPeer(context.Background()))
+		closeAll(c, l)
+	})
+}
+
 // Who makes a handshake and forges the source of what follows does not draw more to that address than a stranger
 // may, nor end the session that is there.
 func TestForgedSourceAfterHandshake(t *testing.T) {

@@ -110,7 +110,7 @@ func (l *Listener) helloFrom(r *transportReader, d *inbound, c *contents, now in
 		if h == nil {
 			return nil, false
 		}
-		h.keepEarly(c.body)
+		z.keepEarly(h, c)
 		return l.earlySession(h), true
 	}
 	var made *sealedPeer
@@ -143,7 +143,7 @@ func (l *Listener) helloTaken(r *transportReader, d *inbound, c *contents, rec *
 	switch out.result {
 	case helloTaken:
 		answer = appendRecord(nil, recordWelcome, out.body)
-		out.shake.keepEarly(c.body)
+		l.seal.keepEarly(out.shake, c)
 		s = l.earlySession(out.shake)
 	case helloRetried:
 		l.counts.retried.Add(1)
@@ -161,6 +161,13 @@ func (l *Listener) helloTaken(r *transportReader, d *inbound, c *contents, rec *
 	}
 	r.reply(l.cfg.recordsPacket(c.conv, answer), l.cfg, nil, d)
 	return s, true
+}
+
+// keepEarly keeps the early data of a handshake's datagram. Without a cipher there is none.
+func (z *listenerSeal) keepEarly(h *handshake, c *contents) {
+	if z.hs.hasCipher {
+		h.keepEarly(c.body)
+	}
 }
 
 // earlySession returns the session of a handshake whose early data is taken at once, nil for none.
