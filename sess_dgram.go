@@ -47,7 +47,8 @@ func (s *UDPSession) sendDatagramLocked(b []byte) error {
 }
 
 // MaxDatagramSize returns the most bytes that SendDatagram takes: what the MTU leaves after the headers. It
-// follows the MTU, which follows the path (see Settings.MTU): what waits and is too long then is dropped. It is 0 where the peer is known not to take datagrams.
+// follows the MTU, which follows the path (see Settings.MTU): what waits and is too long then is dropped. It is
+// 0 where the peer is known not to take datagrams.
 func (s *UDPSession) MaxDatagramSize() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

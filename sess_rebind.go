@@ -143,8 +143,8 @@ func (s *UDPSession) takeSocketLocked(now int64) {
 // closed with the session, or stays the caller's.
 //
 // A session that the package has opened a socket for, by Dial and the like, takes another one by itself
-// (see Settings.Roam). Rebind needs a session that was dialled and is sealed (Stats.Sealed), or returns an
-// errors.ErrUnsupported. After an error conn is still the caller's.
+// (see Settings.Roam). Rebind needs a session that was dialled, not over a Transport, and is sealed
+// (Stats.Sealed), or returns an errors.ErrUnsupported. After an error conn is still the caller's.
 func (s *UDPSession) Rebind(conn net.PacketConn) error {
 	if isNil(conn) {
 		return errNoConn
