@@ -1,9 +1,11 @@
 package kcp
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
 
@@ -121,6 +123,55 @@ func TestWindowShrinks(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Nothing that is sent into a window is acknowledged that has shrunk to less than what it holds, and of
+// which the sender has not heard. The user timeout does not end the session as long as the peer answers.
+func TestWindowShrinksUnheard(t *testing.T) {
+	for _, vanishes := range []bool{false, true} {
+		virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+			const timeout, size = 30 * time.Second, 15 * plainMSS
+			c, s := w.pair(w.config(nil, 0, 0))
+			lowLatency(64, c, s)
+			w.check(c.SetUserTimeout(timeout))
+			w.check(carryUnread(c, size))
+			w.awaitIdle()
+			s.SetWindowSize(64, 8)
+			w.check(carryUnread(c, size))
+			w.sleep(30 * time.Minute)
+			if vanishes {
+				w.check(w.net.SetDefault(netem.Path{Loss: 1}))
+				start := time.Now()
+				_, err := c.Read(make([]byte, 1))
+				wantError(t, "read", err, syscall.ETIMEDOUT)
+				if took := time.Since(start); took > 2*timeout+IKCP_PROBE_LIMIT*time.Millisecond {
+					t.Errorf("took %v to miss the peer", took)
+				}
+			} else {
+				w.check(readSame(s, size))
+				w.check(readSame(s, size))
+				w.check(exchange(c, s, 10_000))
+			}
+			closeAll(c, s)
+		})
+	}
+}
+
+// carryUnread writes what readSame reads.
+func carryUnread(to io.Writer, size int) error {
+	_, err := to.Write(random(3, size))
+	return err
+}
+
+func readSame(from io.Reader, size int) error {
+	got := make([]byte, size)
+	if _, err := io.ReadFull(from, got); err != nil {
+		return err
+	}
+	if string(got) != string(random(3, size)) {
+		return errors.New("bytes arrived changed")
+	}
+	return nil
 }
 
 // A sender that takes the peer's window for larger than it is does not wait longer and longer for

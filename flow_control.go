@@ -26,10 +26,11 @@ type flowControl struct {
 
 // onWindow takes the window wnd that the peer advertised when it had received everything below
 // una. An older advertisement that was overtaken is ignored. Of two with equal una the larger
-// counts, as the peer's window can only have opened between them.
-func (f *flowControl) onWindow(una uint32, wnd uint16) {
+// counts, as the peer's window has opened between them; but one that takes nothing of what is repeated
+// has shrunk (RFC 9293, section 3.8.6: https://www.rfc-editor.org/rfc/rfc9293#section-3.8.6).
+func (f *flowControl) onWindow(una uint32, wnd uint16, repeated bool) {
 	newer := int32(una - f.peerUna)
-	if !f.peerKnown || newer > 0 || newer == 0 && uint32(wnd) > f.peerWnd {
+	if !f.peerKnown || newer > 0 || newer == 0 && (uint32(wnd) > f.peerWnd || wnd == 0 && repeated) {
 		f.peerKnown, f.peerUna, f.peerWnd = true, una, uint32(wnd)
 	}
 }

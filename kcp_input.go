@@ -228,7 +228,7 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, in *inputState) {
 		in.una = h.una
 	}
 	if in.regular {
-		k.flow.onWindow(h.una, h.wnd)
+		k.flow.onWindow(h.una, h.wnd, h.wnd == 0 && k.timedOutTwice())
 	}
 }
 
@@ -303,6 +303,7 @@ func (k *KCP) onUna(now int64, sn uint32, in *inputState) {
 // onData takes a PUSH or the FIN.
 func (k *KCP) onData(now int64, h *header, body []byte, how arrival) {
 	if !k.rcv.inside(h.sn) {
+		k.flow.updateDue = k.flow.updateDue || k.rcv.beyond(h.sn) // the window has shrunk, and the peer not heard of it
 		return
 	}
 	if how != arrivedByRepair { // ts is no segment's

@@ -91,6 +91,9 @@ func (w *recvWindow) inside(sn uint32) bool {
 	return before(sn, w.una()) || !w.fin && sn-w.head < min(w.wnd, max(recvReach, recvReachHeld*uint32(w.held)))
 }
 
+// beyond says whether sn lies beyond the window, and something may still come.
+func (w *recvWindow) beyond(sn uint32) bool { return !w.fin && sn-w.head >= w.wnd }
+
 // has says whether segment sn, which is inside, has arrived.
 func (w *recvWindow) has(sn uint32) bool {
 	if before(sn, w.una()) {
