@@ -273,12 +273,14 @@ func TestSealedTowardDeployed(t *testing.T) {
 }
 
 // Out-of-band datagrams that come before all else make a session that stays as it is, and so does its stream;
-// later ones are sealed.
+// later ones are sealed, also while what was written is held back.
 func TestSealedOOB(t *testing.T) {
-	for _, first := range []bool{true, false} {
+	for i := range 4 {
+		first, delay := i%2 == 1, i/2 == 1
 		virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
 			l := w.listen(w.config(newCrypt(t, "gcm"), 3, 1), "10.0.0.2:2000")
 			c := w.dial(l.cfg, l)
+			c.SetWriteDelay(delay)
 			if first {
 				w.check(c.SendOOB([]byte("x")))
 			}

@@ -220,10 +220,10 @@ func (s *UDPSession) awaitsSealLocked() bool {
 }
 
 // oobWaitsLocked says whether an out-of-band datagram is dropped, as it is not decided whether the session is
-// sealed. One that is the first datagram of all makes a session at the listener, which is none that will be
+// sealed. One that comes before all data makes a session at the listener, which is none that will be
 // sealed: so this one is not, unless it has to be.
 func (s *UDPSession) oobWaitsLocked() bool {
-	if s.cfg.seal.required || s.seal.dial.shake != nil {
+	if s.cfg.seal.required || s.seal.dial.shake != nil || s.core.WaitSnd() > 0 {
 		return true
 	}
 	s.unsealLocked()
