@@ -73,7 +73,7 @@ func (c *connection) die(r *rand.Rand) *unfinished {
 
 // settle lets everything arrive that was written, in calm weather, and says whether both ends live.
 func (c *connection) settle() bool {
-	c.weather.becalm()
+	c.weather.becalm(calmPath)
 	e := c.client
 	for end := time.Now().Add(calmTime); time.Now().Before(end); time.Sleep(time.Second) {
 		c.mu.Lock()
@@ -135,6 +135,10 @@ func (c *connection) part(r *rand.Rand) {
 		return
 	}
 	a, b := ends[0], ends[1]
+	if chance(r, 0.5) {
+		c.weather.becalm(lossyPath(r))
+		c.w.count("lossy end")
+	}
 	switch r.IntN(5) {
 	case 0:
 		a.lastWords(r)
@@ -146,9 +150,11 @@ func (c *connection) part(r *rand.Rand) {
 	case 1:
 		a.lastWords(r)
 		a.s.SetLinger(-1)
-		if err := a.close(); err != nil && !c.excused(a) {
+		start := time.Now()
+		if err := a.close(); err != nil && !c.hostile(0) && !c.excused(a) {
 			a.fail("Close, which waits for all to be acknowledged: %v", err)
 		}
+		a.wantDone(start)
 		b.wantEOF()
 	case 2:
 		a.s.SetLinger(60)
@@ -177,12 +183,15 @@ func (e *end) lastWords(r *rand.Rand) {
 	}
 }
 
-// unheard says whether nothing was written yet, so that the first words have to tell whose they are.
+// unheard says whether what was written does not yet tell whose it is.
 func (e *end) unheard() bool {
+	if e.w.inMessages() {
+		e.said.mu.Lock()
+		defer e.said.mu.Unlock()
+		return len(e.said.sent) == 0
+	}
 	written, _ := e.out.counts()
-	e.said.mu.Lock()
-	defer e.said.mu.Unlock()
-	return written == 0 && len(e.said.sent) == 0
+	return written < idSize
 }
 
 func (e *end) closeWrite() {
@@ -215,8 +224,26 @@ func (e *end) wantEOF() {
 	cause := e.cause
 	e.mu.Unlock()
 	left := e.c.other(e).left()
-	if (!errors.Is(cause, io.EOF) || left > 0) && !e.c.excused(e) {
+	if (!errors.Is(cause, io.EOF) || left > 0) && !e.c.hostile(0) && !e.c.excused(e) {
 		e.fail("the stream ended with %v, and %d were not read", cause, left)
+	}
+}
+
+// waitTime is how long a Close may take that waits for delivery, and then the session until it is over: as
+// long as something gets through, or until the user timeout ends it.
+const waitTime = 10 * time.Minute
+
+// wantDone checks how long a Close that waits has taken, which began at start, and waits for the end of the
+// session.
+func (e *end) wantDone(start time.Time) {
+	took := time.Since(start)
+	select {
+	case <-e.s.Done():
+	case <-time.After(waitTime):
+		took = time.Since(start)
+	}
+	if took > waitTime && !e.c.excused(e) {
+		e.fail("Close, which waits, took %v", took)
 	}
 }
 
@@ -233,7 +260,7 @@ func (e *end) leave(r *rand.Rand) {
 		e.mark(func() { e.gone = true })
 		start := time.Now()
 		e.close()
-		if took := time.Since(start); linger >= 0 && took > closeTime {
+		if took := time.Since(start); linger >= 0 && took > closeTime || took > calmTime {
 			e.fail("Close took %v with a linger time of %d s", took, linger)
 		}
 	}

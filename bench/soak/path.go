@@ -12,6 +12,16 @@ const ms = time.Millisecond
 // calmPath is a path on which whatever is under way has to arrive.
 var calmPath = netem.Path{Delay: 20 * ms, Bandwidth: 1_000_000, Queue: 100_000, Loss: 0.005}
 
+// lossyPath is one on which the ends of sessions have to come through. A session need not survive a loss of
+// more than fairLoss in both directions: it may lose all that is repeated within its user timeout.
+func lossyPath(r *rand.Rand) netem.Path {
+	p := calmPath
+	p.Loss = 0.4 * r.Float64()
+	return p
+}
+
+const fairLoss = 0.15
+
 // A trait makes a path worse in one way, and says whether a session has to survive it.
 type trait func(r *rand.Rand, p *netem.Path) (fair bool)
 

@@ -21,9 +21,10 @@ type weather struct {
 	there, back netem.Path
 	changedAt   time.Time
 	calm        bool
-	bad         bool      // sessions need not survive it
-	badUntil    time.Time // when it was bad last
-	reboundAt   time.Time // when the client's address changed last
+	calmPath    netem.Path // what the path is then
+	bad         bool       // sessions need not survive it
+	badUntil    time.Time  // when it was bad last
+	reboundAt   time.Time  // when the client's address changed last
 }
 
 func (w *world) newWeather(slot int) *weather {
@@ -122,14 +123,14 @@ func (v *weather) join(s *socket) {
 	v.applyLocked()
 }
 
-// becalm makes the path good until stir.
-func (v *weather) becalm() {
+// becalm makes the path that good until stir.
+func (v *weather) becalm(p netem.Path) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.bad && !v.calm {
 		v.badUntil = time.Now()
 	}
-	v.calm = true
+	v.calm, v.calmPath = true, p
 	v.sock.rough.Store(false)
 	v.applyLocked()
 }
@@ -161,7 +162,7 @@ func (v *weather) applyLocked() {
 	}
 	there, back := v.there, v.back
 	if v.calm {
-		there, back = calmPath, calmPath
+		there, back = v.calmPath, v.calmPath
 	}
 	at := v.sock.Bound()
 	v.w.net.SetPath(at, net.Addr(serverAddr), there) // both within bounds
@@ -172,5 +173,5 @@ func (v *weather) applyLocked() {
 func (v *weather) wasBad(d time.Duration) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.bad && !v.calm || time.Since(v.badUntil) < d
+	return v.bad && !v.calm || v.calm && v.calmPath.Loss > fairLoss || time.Since(v.badUntil) < d
 }

@@ -12,7 +12,8 @@ import (
 func (e *end) write() {
 	defer close(e.written)
 	r := e.rand("write")
-	for first := true; ; first = false {
+	for {
+		first := e.unheard()
 		pause := time.Duration(0)
 		if !first && chance(r, 0.7) {
 			pause = between(r, ms/10, 2*time.Minute)
