@@ -21,6 +21,8 @@ type capture struct {
 	ParityShards int
 	Messages     []hexBytes
 	Datagrams    []hexBytes
+
+	sealOff bool // the listener seals no session
 }
 
 func loadCaptures(t *testing.T) []capture {
@@ -68,7 +70,11 @@ func (v *capture) crypt(t *testing.T) BlockCrypt {
 func (v *capture) replay(t *testing.T, shards [2]int, without []int, n int) {
 	t.Helper()
 	virtual(t, netem.Path{Delay: time.Millisecond}, func(w *world) {
-		l := w.listen(w.config(v.crypt(t), shards[0], shards[1]), "10.0.0.2:2000")
+		cfg := w.config(v.crypt(t), shards[0], shards[1])
+		if v.sealOff {
+			unsealed(cfg)
+		}
+		l := w.listen(cfg, "10.0.0.2:2000")
 		from := w.bind("10.0.0.1:1000")
 		for i, d := range v.Datagrams {
 			if !slices.Contains(without, i) {
@@ -103,6 +109,8 @@ func TestCaptures(t *testing.T) {
 			for _, shards := range [][2]int{{v.DataShards, v.ParityShards}, {0, 0}, {10, 3}, {1, 1}, {2, 3}} {
 				v.replay(t, shards, nil, len(v.Messages))
 			}
+			v.sealOff = true
+			v.replay(t, [2]int{v.DataShards, v.ParityShards}, nil, len(v.Messages))
 		})
 	}
 }
