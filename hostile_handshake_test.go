@@ -1,6 +1,7 @@
 package kcp
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net/netip"
@@ -106,5 +107,41 @@ func TestForgedSourceAfterHandshake(t *testing.T) {
 		}
 		attacker.Abort()
 		l.Close()
+	})
+}
+
+// RETRY, forged by whoever needs no key for it, draws little, and does not keep the session from being sealed.
+func TestForgedRetries(t *testing.T) {
+	virtual(t, netem.Path{Delay: 100 * time.Millisecond}, func(w *world) {
+		private := PrivateKey{8}
+		l := w.listen(w.settle(Settings{}, private), "10.0.0.2:2000")
+		go echo(l)
+		c := w.dial(w.settle(Settings{ServerKey: private.Public()}, PrivateKey{}), l)
+		from, to := peerAddrOf(c.LocalAddr()).udp, peerAddrOf(l.Addr()).udp
+		drawn := 0
+		w.watch(func(at, _ netip.AddrPort, b []byte) bool {
+			if at == from {
+				drawn += len(b)
+			}
+			return true
+		})
+		done := make(chan error)
+		go func() { done <- ask(c, "hello") }()
+		in := 0
+		for i := range 500 {
+			token := bytes.Repeat([]byte{byte(i), byte(i >> 8), 1}, 5)
+			b := withRecords(header{conv: c.conv, cmd: IKCP_CMD_WINS, frg: capMark | capFIN | capRecords, wnd: 128}, appendRecord(nil, recordRetry, token))
+			in += len(b)
+			w.sleep(300 * time.Microsecond)
+			w.net.Inject(to, from, b)
+		}
+		w.look(func() {
+			if drawn > in/4 {
+				t.Errorf("%d bytes for %d forged", drawn, in)
+			}
+		})
+		w.check(<-done)
+		wantPhase(t, sealProven, c)
+		closeAll(c, l)
 	})
 }

@@ -72,15 +72,16 @@ func (p sealPhase) onDatagram(in sealInput, required bool) (sealPhase, sealActio
 
 // sealDialler is the dialler's side of a handshake.
 type sealDialler struct {
-	curve  curveLimit // of answers to HELLOs, where the peer dials, too
-	id     identity
-	head   cipher.Block
-	conv   uint32
-	index  uint32     // ours
-	shake  *initiator // nil until HELLO is made
-	token  []byte
-	params params
-	listed int // segments that HELLO lists
+	curve   curveLimit // of answers to HELLOs, where the peer dials, too
+	id      identity
+	head    cipher.Block
+	conv    uint32
+	index   uint32     // ours
+	shake   *initiator // nil until HELLO is made
+	token   []byte
+	retries int // tokens that there were
+	params  params
+	listed  int // segments that HELLO lists
 
 	asked *initiator // a HELLO that asks whether the session is known
 	peer  uint32     // the listener's index
@@ -115,13 +116,19 @@ func (d *sealDialler) isOwn(body []byte) bool {
 	return d.shake != nil && e == d.shake.ephemeral() || d.asked != nil && e == d.asked.ephemeral()
 }
 
-// retry takes a token from RETRY. It says whether HELLO goes out with it at once: each token once.
-func (d *sealDialler) retry(token []byte) bool {
+// retriesMax is how many tokens HELLO goes out with at once: whoever can forge RETRY, without a cipher, does not draw
+// more with more of them. (RFC 9000, section 17.2.5.2, takes one; a forged one may be the first.)
+const retriesMax = 4
+
+// retry takes a token from RETRY. It says whether that is another than before, and whether HELLO goes out with it
+// at once.
+func (d *sealDialler) retry(token []byte) (taken, atOnce bool) {
 	if len(token) == 0 || len(token) > tokenMax || string(token) == string(d.token) {
-		return false
+		return false, false
 	}
 	d.token = append([]byte(nil), token...)
-	return true
+	d.retries++
+	return true, d.retries <= retriesMax
 }
 
 // welcome opens WELCOME, and makes the keys.

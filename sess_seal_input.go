@@ -25,9 +25,7 @@ func (s *UDPSession) unsealedInputLocked(now int64, c *contents) bool {
 			}
 			return false
 		case r.retry != nil && z.phase == sealOffered:
-			if z.dial.shake != nil && z.dial.retry(r.retry) {
-				s.core.setLead(z.dial.records(nil), true)
-			}
+			s.retryLocked(r.retry)
 			return false
 		}
 	}
@@ -40,6 +38,17 @@ func (s *UDPSession) unsealedInputLocked(now int64, c *contents) bool {
 		s.refusedSealLocked(now)
 	}
 	return act&doTake != 0
+}
+
+// retryLocked takes a token from RETRY, which HELLO is to come with.
+func (s *UDPSession) retryLocked(token []byte) {
+	d := s.seal.dial
+	if d.shake == nil {
+		return
+	}
+	if taken, atOnce := d.retry(token); taken {
+		s.core.setLead(d.records(nil), atOnce)
+	}
 }
 
 const (
