@@ -11,7 +11,8 @@ import (
 // listenerSeal is what a listener has for sealed sessions. Those are found by index only, the others by
 // address and conversation: neither is in the other's way.
 //
-// Lock order: shakes, peers, the index, then the listener; no session is locked while one of them is.
+// Lock order: shakes, then the index or the listener, of which neither is locked while the other is. mu is a leaf.
+// No session is locked while one of them is.
 type listenerSeal struct {
 	required bool
 	shakes   sync.Mutex // guards hs

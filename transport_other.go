@@ -14,7 +14,7 @@ const otherQueueMax = 256
 type otherQueue struct {
 	asked   atomic.Bool // ReadNonKCP was called
 	mu      sync.Mutex  // guards all below
-	arrived sync.Cond   // its lock is mu; made by the first ReadNonKCP
+	arrived sync.Cond   // its lock is mu
 	queue   []otherDatagram
 	err     error // why nothing comes any more
 	dropped uint64
