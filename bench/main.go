@@ -8,10 +8,12 @@
 // and over emulated paths, in virtual time, where figures do not depend on the machine:
 //
 //	go -C bench run . path
+//	go -C bench run . latency
+//	go -C bench run . repairs
 //	go -C bench run . matrix
 //	go -C bench run . soak
 //
-// path has scenarios with targets, matrix draws paths at random to find those that nobody has tuned
+// path has scenarios with targets, latency and repairs show how late messages are on paths that lose, matrix draws paths at random to find those that nobody has tuned
 // for, and soak checks what has to hold whatever happens. As root on Linux, path measures the kernel's TCP too, cubic and bbr, in network namespaces of its
 // own and in real time.
 //
@@ -30,8 +32,8 @@ import (
 	"github.com/xtaci/kcp-go/v5/bench/soak"
 )
 
-const usage = `usage: bench [flags] speed|scale|accepted|path|latency
-       bench [flags] one NAME            one scenario of path or latency
+const usage = `usage: bench [flags] speed|scale|accepted|path|latency|repairs
+       bench [flags] one NAME            one scenario of path, latency or repairs
        bench matrix [flags]              paths drawn at random: a summary, and the worst of them
        bench matrix [flags] -only INDEX  one of them in detail, over time
        bench soak [flags]                whole connections over hostile paths: soak -h
@@ -59,7 +61,7 @@ func main() {
 	flag.BoolVar(&quick, "quick", false, "measure for an instant only, to see that everything works: the figures mean nothing")
 	conns := flag.Int("conns", 2000, "connections of scale")
 	sessions := flag.Int("sessions", 100_000, "sessions of accepted")
-	seeds := flag.Int("seeds", 5, "runs of each scenario of path and latency, with seeds from 1 on; of one, the seed")
+	seeds := flag.Int("seeds", 5, "runs of each scenario of path, latency and repairs, with seeds from 1 on; of one, the seed")
 	realTime := flag.Bool("real", false, "path in real time: for an implementation whose goroutines start before main")
 	plots := flag.String("plots", "", "directory that path writes its plots of goodput over time to, matrix its histograms, and latency its curves")
 	asJSON := flag.Bool("json", false, "print JSON instead of a table")
@@ -109,6 +111,8 @@ func main() {
 		err = paths(path)
 	case "latency":
 		err = latencies(path)
+	case "repairs":
+		err = repairGrid(path)
 	case "matrix":
 		err = matrix(matrixOptions{count: *drawn, seed: *seed, plain: *plain, only: *only, match: match,
 			transport: *transport, runs: *runs, asJSON: *asJSON, plots: *plots, compare: *compare})

@@ -27,7 +27,7 @@ type messages struct {
 }
 
 func (m messages) due(i int) time.Duration { return time.Duration(i/max(m.frame, 1)) * m.every }
-func (m messages) shortened() load         { m.count = 50; return m }
+func (m messages) shortened() load         { m.count = max(50, m.frame); return m }
 
 func (m messages) run(w *world, open opener) (r pathResult, err error) {
 	c, err := w.dial(open, m.due(m.count))
@@ -64,18 +64,24 @@ func (m messages) run(w *world, open opener) (r pathResult, err error) {
 		}
 		if m.frame == 0 || i%m.frame == m.frame-1 {
 			late = append(late, (time.Since(start)-m.due(i)).Seconds()*1000)
-			r.Mean += late[len(late)-1]
 		}
 	}
-	r.Mean /= float64(len(late))
 	if err := <-wrote; err != nil && !c.gaveUp.Load() {
 		return r, err
 	}
 	wire(&r, delivered)
+	r.latencies(late)
+	return r, nil
+}
+
+// latencies takes the latencies of all messages, in ms.
+func (r *pathResult) latencies(late []float64) {
+	for _, ms := range late {
+		r.Mean += ms / float64(len(late))
+	}
 	slices.Sort(late)
 	at := func(percent int) float64 { return late[(len(late)-1)*percent/100] }
 	r.P50, r.P95, r.P99, r.Max = at(50), at(95), at(99), at(100)
-	return r, nil
 }
 
 func (m messages) heading() string {
