@@ -12,6 +12,7 @@ type dgrams struct {
 	history sentHistory
 	reports reporter
 	repeats dgramRepeats
+	symbols int // of so many of the next segments symbols are kept, as repairs may cover them
 
 	sent, received uint64
 }

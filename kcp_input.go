@@ -320,13 +320,7 @@ func (k *KCP) onData(now int64, h *header, body []byte, how arrival) {
 		}
 		return
 	}
-	switch {
-	case k.decoder == nil:
-	case h.cmd == cmdSKIP:
-		k.decoder.withdraw(h.sn)
-	default:
-		k.decoder.arrived(h, body)
-	}
+	k.keepSymbol(h, body)
 	if !k.deliverDirect(h, body) {
 		head := k.rcv.head
 		if k.rcv.insert(h, body, k.pool); k.rcv.head != head {

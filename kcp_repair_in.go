@@ -10,13 +10,40 @@ func (k *KCP) onRepair(now int64, h *header, body []byte) {
 	}
 	k.unreliable()
 	k.noteArrived(now, h)
-	if k.decoder == nil {
-		k.decoder = newRepairDecoder(k.pool)
-	}
+	k.dgrams.symbols = repairsOverdue
+	k.startDecoder()
 	if !k.decoder.repair(h, body, &k.rcv) && h.frg&repairAnswer != 0 {
 		k.answerRepair(now, h)
 	}
 	k.takeRebuilt(now)
+}
+
+// repairsOverdue is how many segments arrive without a repair until none is expected any more.
+const repairsOverdue = 512
+
+func (k *KCP) startDecoder() {
+	if k.decoder == nil {
+		k.decoder = newRepairDecoder(k.pool)
+	}
+}
+
+// keepSymbol keeps a segment that has arrived while repairs may come that cover it: the first repair after a pause
+// covers what was sent before it.
+func (k *KCP) keepSymbol(h *header, body []byte) {
+	d := k.dgrams
+	if d == nil || d.symbols == 0 {
+		return
+	}
+	if d.symbols--; d.symbols == 0 {
+		k.forgetSymbols()
+		return
+	}
+	k.startDecoder()
+	if h.cmd == cmdSKIP {
+		k.decoder.withdraw(h.sn)
+	} else {
+		k.decoder.arrived(h, body)
+	}
 }
 
 // answerRepair answers a repair that brings nothing: an acknowledgement was lost. A WINS tells una, and
@@ -66,7 +93,7 @@ func (k *KCP) trimRepairs(now int64) {
 		k.repairs.trim()
 		k.expireDgrams(now)
 		if k.dgrams != nil && k.dgrams.history.open == 0 {
-			k.dgrams.history = sentHistory{}
+			k.dgrams.history.trim()
 		}
 	}
 }

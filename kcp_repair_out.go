@@ -153,7 +153,7 @@ func (k *KCP) repairNew(now int64) {
 	r := &k.repairs
 	r.rebuilt.take(k.snd.nxt - 1) // an older one's
 	if r.newAt != 0 {
-		r.gap += (min(now-r.newAt, int64(time.Second)) - r.gap) / 16
+		r.gap += (min(now-r.newAt, k.rtt.srtt) - r.gap) / 16
 	}
 	r.newAt = now
 	p := r.path.estimate(now, k.lossDetected())
@@ -165,7 +165,7 @@ func (k *KCP) repairNew(now int64) {
 		r.credit--
 		k.writeRepair(now, false)
 	}
-	if r.tailAt = never; r.credit >= 0.5 {
+	if r.tailAt = never; r.credit >= 0.25 {
 		r.tailAt = now + max(2*r.gap, k.rtt.srtt/8)
 	}
 }

@@ -23,8 +23,9 @@ const (
 	lossWindow     = 256
 	lossWindowFast = 1024
 	lossFast       = 1000
-	// lossFresh is how long the last REPORT counts.
-	lossFresh = 2 * int64(time.Second)
+	// lossFresh is how long the last REPORT counts: also after a pause it tells more than the few segments that
+	// loss detection goes by.
+	lossFresh = reportTime
 )
 
 // forwardLoss estimates the share of segments that the path loses, by REPORTs: it depends neither on the
@@ -102,14 +103,14 @@ func repairRate(p float64, srtt, gap int64, bursty, budget float64) float64 {
 	switch {
 	case p < repairLossMin || srtt < repairRTTMin:
 		return 0
-	case gap > srtt/3: // the next segment's repair comes too late
+	case gap > srtt*3/5: // a repair behind the next segment, or that after it, comes too late
 		if budget >= 1 {
 			return 1
 		}
 		return 0
 	}
 	least := p / (1 - p)
-	within := max(1, float64(srtt)/2/float64(max(gap, 1)))
+	within := min(max(1, float64(srtt)/2/float64(max(gap, 1))), repairWindow) // a repair covers no more
 	deviation := math.Sqrt(p * (1 - p) / within)
 	if bursty > burstyFrom && least+repairDeviations*deviation*math.Sqrt(bursty) > budget {
 		if p < burstyLossMin {

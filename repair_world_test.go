@@ -84,6 +84,67 @@ func TestRepairsShortenTheTail(t *testing.T) {
 	}
 }
 
+// What is written at once after a pause has repairs from its first segment on, as many as its losses need.
+func TestRepairsOfTransfers(t *testing.T) {
+	for _, c := range []struct {
+		messages int // of 1250 bytes
+		loss     float64
+		mean     time.Duration
+		wire     float64
+	}{
+		{8, 0.05, 36 * ms, 1.45},
+		{80, 0.05, 50 * ms, 1.22},
+		{80, 0.01, 44 * ms, 1.1},
+	} {
+		virtual(t, netem.Path{Delay: 30 * ms, Loss: c.loss}, func(w *world) {
+			client, server := w.pair(w.swift())
+			w.metered(client, server, 500, 1250, 10*ms) // the loss is known
+			sent, mean := w.countWire(client), time.Duration(0)
+			n := lighter(150, 40)
+			for range n {
+				w.sleep(2 * time.Second)
+				took := w.metered(client, server, c.messages, 1250, 0)
+				mean += took[len(took)-1] / time.Duration(n)
+			}
+			w.net.SetTap(nil)
+			wire := float64(sent.bytes) / float64(1250*n*c.messages)
+			t.Logf("%d KB, %v lost: %v on average, for %.2f bytes a byte", c.messages*1250/1000, c.loss, mean, wire)
+			if mean > lighter(c.mean, c.mean*5/4) || wire > lighter(c.wire, c.wire*1.1) {
+				t.Errorf("want %v for %.2f", c.mean, c.wire)
+			}
+			client.mu.Lock()
+			if p := client.core.repairs.path.estimate(clock(), 0); p < c.loss/2 || p > 2*c.loss {
+				t.Errorf("%.4f reported, %.4f lost", p, c.loss)
+			}
+			client.mu.Unlock()
+			closeAll(client, server)
+		})
+	}
+}
+
+// Nothing is kept for repairs that do not come any more.
+func TestRepairsOverdue(t *testing.T) {
+	virtual(t, netem.Path{Delay: 30 * ms}, func(w *world) {
+		c, s := w.pair(w.swift())
+		c.SetMinParity(3)
+		w.metered(c, s, 200, 500, 10*ms)
+		keeps := func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.core.decoder != nil
+		}
+		if !keeps() {
+			t.Error("no symbols are kept while repairs come")
+		}
+		c.SetMinParity(0)
+		w.metered(c, s, 2*repairsOverdue, 500, 10*ms)
+		if keeps() {
+			t.Error("symbols are kept, and no repair has come for long")
+		}
+		closeAll(c, s)
+	})
+}
+
 // What was rebuilt is no reordering, and no spurious loss; the congestion control is told of it.
 func TestRebuiltIsNoReordering(t *testing.T) {
 	virtual(t, netem.Path{Delay: 30 * ms}, func(w *world) {

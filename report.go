@@ -111,6 +111,11 @@ func (h *sentHistory) drop() {
 	h.n--
 }
 
+// trim gives the memory back while nothing is in flight. What of it no REPORT has told of, the next one will.
+func (h *sentHistory) trim() {
+	*h = sentHistory{until: h.until, based: h.based, lost: h.lost}
+}
+
 // land notes that the oldest entry that is in flight is not any more.
 func (h *sentHistory) land(e *sentEntry) {
 	h.inFlight -= e.bytes
