@@ -305,7 +305,7 @@ func (c *config) dial(conv uint32, addr net.Addr, sock *socket) *UDPSession {
 	}
 	s := newSession(c, sock, nil, conv, sock.destination(from, addr))
 	c.snmp.opened(&c.snmp.ActiveOpens)
-	sleeps := s.seal != nil && c.roam
+	sleeps := c.wakes()
 	if process.addSession(s, sleeps); sleeps {
 		c.sched.sleep.add()
 	}

@@ -253,13 +253,21 @@ func TestRebindErrors(t *testing.T) {
 // A laptop that wakes up, whose mapping was forgotten and whose peer's timeouts have backed off, has its data
 // within a second, whether it waits for that or was sending.
 func TestRoamSleep(t *testing.T) {
-	for _, sending := range []bool{true, false} {
+	for i := range 4 {
+		sending, over := i%2 == 0, i >= 2
 		virtual(t, netem.Path{Delay: 20 * time.Millisecond}, func(w *world) {
 			var slept atomic.Int64
 			w.sched.sleep.wall = func() time.Time { return time.Now().Add(time.Duration(slept.Load())) }
 			cfg := w.config(newCrypt(t, "gcm"), 0, 0)
 			cfg.user = 0
-			r := w.roam(cfg)
+			var r *roamer
+			if over {
+				var hub *Transport
+				r, hub = w.roamOver(cfg)
+				defer hub.Close()
+			} else {
+				r = w.roam(cfg)
+			}
 			go r.client.Read(make([]byte, 0, 1))
 			w.sleep(5 * time.Minute) // questions of an idle Read are over
 			w.check(r.conn.Rebind("10.0.0.1:9"))
@@ -285,7 +293,7 @@ func TestRoamSleep(t *testing.T) {
 				t.Error(err)
 			}
 			took := time.Since(start)
-			t.Logf("sending=%t: after %v", sending, took)
+			t.Logf("sending=%t, over a transport %t: after %v", sending, over, took)
 			if took > time.Second {
 				t.Errorf("took %v", took)
 			}

@@ -24,14 +24,29 @@ func (w *world) roam(cfg *config) *roamer {
 	w.Helper()
 	r := &roamer{world: w, l: w.listen(cfg, "10.0.0.2:2000"), conn: w.bind("10.0.0.1:1000")}
 	r.client = cfg.dial(w.convs.next(), r.l.Addr(), newSocket(r.conn, true))
+	return r.meet()
+}
+
+// roamOver is roam where the client has dialled over a transport, which it returns.
+func (w *world) roamOver(cfg *config) (*roamer, *Transport) {
+	w.Helper()
+	hub := w.transport("10.0.0.1:1000")
+	r := &roamer{world: w, l: w.listen(cfg, "10.0.0.2:2000"), conn: hub.socks[0].conn.(*netem.Conn)}
+	r.client = w.over(hub, cfg, 0, r.l.Addr())
+	return r.meet(), hub
+}
+
+// meet has the two ends say hello.
+func (r *roamer) meet() *roamer {
+	r.Helper()
 	hello := []byte("hello")
 	_, err := r.client.Write(hello)
-	w.check(err)
+	r.check(err)
 	r.server, err = r.l.AcceptKCP()
-	w.check(err)
+	r.check(err)
 	for _, s := range []*UDPSession{r.server, r.client} {
 		if _, err := io.ReadFull(s, hello); err != nil {
-			w.Fatal(err)
+			r.Fatal(err)
 		}
 		if s == r.server {
 			s.Write(hello)

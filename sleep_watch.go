@@ -65,11 +65,13 @@ func (w *sleepWatch) slept(now int64) bool {
 	return slept
 }
 
+// wakes says whether sessions that are dialled are woken: those that may be sealed.
+func (c *config) wakes() bool { return c.roam && c.seal.seals() && c.caps&capRecords != 0 }
+
 // sleepers are the sessions that are to be woken.
 func (ts *TimedSched) sleepers() (list []*UDPSession) {
-	dialled, _ := process.lists()
-	for _, s := range dialled {
-		if s.cfg.sched == ts && s.seal != nil && s.cfg.roam {
+	for s := range Sessions() {
+		if s.dialled && s.cfg.sched == ts && s.cfg.wakes() {
 			list = append(list, s)
 		}
 	}

@@ -38,7 +38,7 @@ type Transport struct {
 }
 
 // OpenTransport makes a transport on a UDP socket at laddr ("host:port", as for [Listen]), which Close
-// closes.
+// closes. Without a host it works in whatever network the machine is, one after the other.
 func OpenTransport(network, laddr string) (*Transport, error) {
 	network, err := udpNetwork("listen", network)
 	if err != nil {
@@ -133,6 +133,9 @@ func (t *Transport) dial(cfg *config, conv uint32, addr net.Addr) (*UDPSession, 
 	sh.add(key, s)
 	sh.mu.Unlock()
 	cfg.snmp.opened(&cfg.snmp.ActiveOpens)
+	if cfg.wakes() {
+		cfg.sched.sleep.add()
+	}
 	if err := t.failure(); err != nil { // since join
 		s.abort(err)
 	}

@@ -104,11 +104,18 @@ func (t *Transport) makeRoomLocked() {
 // that were dialled.
 func (g *cipherGroup) dials() bool                        { return true }
 func (g *cipherGroup) cipherGroup() *cipherGroup          { return g }
-func (g *cipherGroup) remove(s *UDPSession)               { g.t.remove(s); g.leave() }
 func (g *cipherGroup) succeed(*UDPSession, *successor)    {} // only accepted sessions have successors
 func (g *cipherGroup) moved(s *UDPSession, from peerAddr) { g.t.moved(s, from) }
 func (g *cipherGroup) proven(*UDPSession)                 {} // whom a program dials needs no proof
 func (g *cipherGroup) answersStragglers() bool            { return !g.t.shut.Load() }
+
+func (g *cipherGroup) remove(s *UDPSession) {
+	g.t.remove(s)
+	if s.cfg.wakes() {
+		s.cfg.sched.sleep.remove()
+	}
+	g.leave()
+}
 
 // leave ends the use of a group. One that is not apart stays until its place is needed, for what peers of its
 // sessions still send: it has an answer.
