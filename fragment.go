@@ -18,12 +18,14 @@ func (s *socket) lockFragments(to *destination) (undo func(), err error) {
 		return nil, errNotSupported
 	}
 	s.fragmenting.Lock()
+	s.fragmented.Add(1)
 	reset, err := s.fragment(to)
 	if err != nil {
+		s.fragmented.Add(1)
 		s.fragmenting.Unlock()
 		return nil, err
 	}
-	return func() { reset(); s.fragmenting.Unlock() }, nil
+	return func() { reset(); s.fragmented.Add(1); s.fragmenting.Unlock() }, nil
 }
 
 // sendSized is send for the datagrams at the start of the list that are not to be sent as others are.

@@ -261,6 +261,43 @@ func TestOffloadFallback(t *testing.T) {
 	}
 }
 
+// While another session's datagrams are sent in fragments by the same socket, the kernel may refuse segments for
+// that. They go plain, nothing is lost, and nobody's offload is off afterwards.
+func TestOffloadBesideFragments(t *testing.T) {
+	b, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback})
+	if err != nil {
+		t.Skip("no IPv6:", err)
+	}
+	a, err := net.DialUDP("udp6", nil, b.LocalAddr().(*net.UDPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	growBuffers(b)
+	from, to := newSocket(a, true), newSocket(b, true)
+	defer to.close()
+	defer from.close()
+	needGSO(t, from)
+	c := &collector{n: 200, done: make(chan struct{})}
+	to.start(c)
+	six := destination{peerAddr: peerAddrOf(b.LocalAddr()), fragments: fragmentsAllowed}
+	undo, err := from.lockFragments(&six)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, batch := range [][]outbound{outbounds(repeat(1400, 100)), outbounds(repeat(1400, 100))} {
+		if done, refused, _, err := from.send(batch, never); done != len(batch) || refused != 0 || err != nil {
+			t.Fatal(done, refused, err)
+		}
+		if batch[0].to.offloadRefused() || batch[0].to.takeTooLong() {
+			t.Error("another's fragments have switched offload off")
+		}
+		if i == 0 {
+			undo()
+		}
+	}
+	await(t, "the datagrams", c.done)
+}
+
 func TestRefusesOffload(t *testing.T) {
 	for errno, want := range map[syscall.Errno]bool{
 		unix.EIO: true, unix.EMSGSIZE: true, unix.EINVAL: true,

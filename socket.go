@@ -39,6 +39,7 @@ type socket struct {
 
 	fragment    func(to *destination) (reset func(), err error) // nil where fragmentation cannot be set, see lockFragments
 	fragmenting sync.Mutex                                      // held while it is set otherwise
+	fragmented  atomic.Uint32                                   // how often it was set, to and fro: odd meanwhile
 
 	unreadAt atomic.Int64 // when unread was determined, or the reader read
 	unread   atomic.Bool  // something was waiting to be read

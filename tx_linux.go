@@ -27,6 +27,8 @@ type txBatch struct {
 	full      bool             // the socket has no room for the next message
 	retried   bool             // the next message is being retried, see reported
 	fragments fragments        // of what is sent
+	settings  uint32           // socket.fragmented when the sending began
+	apart     bool             // no segmentation offload in the next system call
 	control   func(fd uintptr) // b.send, bound once
 
 	next, end int             // the messages in hdrs that the next system call sends
@@ -50,6 +52,7 @@ func (s *socket) sendBatch(list []outbound) (done, refused int, full bool, err e
 	}
 	b := txBatches.Get().(*txBatch)
 	b.list, b.socket, b.fragments = list, s, list[0].to.fragments
+	b.settings, b.apart = s.fragmented.Load(), false
 	b.done, b.refused, b.full, b.retried, b.next, b.end = 0, 0, false, false, 0, 0
 	err = s.batch.raw.Control(b.control)
 	done, refused, full = b.done, b.refused, b.full
@@ -82,7 +85,7 @@ func (b *txBatch) fill() {
 			break
 		}
 		n := 1
-		if b.socket.batch.segment && to.fragments == fragmentsDefault && !to.offloadRefused() {
+		if b.socket.batch.segment && to.fragments == fragmentsDefault && !b.apart && !to.offloadRefused() {
 			n = gsoTrain(rest)
 		}
 		if len(iovs)+n > txDatagrams {
@@ -112,7 +115,7 @@ func (b *txBatch) fill() {
 		messages++
 		rest = rest[n:]
 	}
-	b.next, b.end = 0, messages
+	b.next, b.end, b.apart = 0, messages, false
 }
 
 // advance takes n messages, sent or refused, off the list.
@@ -140,6 +143,9 @@ func (b *txBatch) send(fd uintptr) {
 		case errno == unix.EAGAIN:
 			b.full = true
 			return
+		case b.count[b.next] > 1 && refusesOffload(errno) && b.resized():
+			b.apart = true
+			b.end = b.next
 		case b.count[b.next] > 1 && refusesOffload(errno):
 			b.list[0].to.refuseOffload()
 			if errno != unix.EIO {
@@ -158,6 +164,14 @@ func (b *txBatch) send(fd uintptr) {
 			b.retried = false
 		}
 	}
+}
+
+// resized says whether the kernel may have refused something for how another sender's datagrams are to be
+// fragmented, which goes for the whole socket meanwhile.
+func (b *txBatch) resized() bool {
+	was := b.settings
+	b.settings = b.socket.fragmented.Load()
+	return b.settings != was || was%2 != 0
 }
 
 // reported says whether errno may be a report of the path (ICMP) about an earlier datagram on a
