@@ -80,18 +80,21 @@ func (r *transportReader) groupsFor(from peerAddr) []*cipherGroup {
 // listener's if there is none. What is not KCP is put aside for ReadNonKCP.
 func (r *transportReader) openShared(d *inbound, groups []*cipherGroup, count *Snmp) bool {
 	r.copied = append(r.copied[:0], d.data...)
-	var stranger, isKCP bool
+	var stranger bool
+	var unknown *cipherGroup // of a datagram that is KCP, and no session's
 	for i, g := range groups {
 		if slices.ContainsFunc(groups[:i], g.sharesCipher) || g.cfg.env.alien(d.data) {
 			continue
 		}
 		payload, ok := g.cfg.env.open(d.data)
 		if ok && (!g.cfg.env.plain() || looksLikeKCP(payload)) {
-			if isKCP = true; r.concerns(g, d.from, payload) {
-				d.data, d.group = payload, g
+			if d.group = g; r.concerns(g, d.from, payload) {
+				d.data = payload
 				return true
 			}
-			d.group = g
+			if unknown == nil {
+				unknown = g
+			}
 			stranger = stranger || r.listenerOf(d) != nil
 		}
 		copy(d.data, r.copied)
@@ -102,9 +105,10 @@ func (r *transportReader) openShared(d *inbound, groups []*cipherGroup, count *S
 		return true
 	}
 	switch {
-	case isKCP: // and nobody's
-		count.InErrs++
-		r.counts.foreign.Add(1)
+	case unknown != nil: // whoever asks for it is told
+		d.data, _ = unknown.cfg.env.open(d.data)
+		d.group = unknown
+		return true
 	case r.others.wanted():
 		r.others.push(d)
 	default:

@@ -501,6 +501,46 @@ func TestTransportSealedBesideUnsealed(t *testing.T) {
 	})
 }
 
+// A peer that asks for a session which a transport does not have is told so, however many ciphers there are.
+func TestTransportAnswersQuestions(t *testing.T) {
+	for _, block := range []string{"", "aes"} {
+		virtual(t, netem.Path{Delay: 10 * millisecond}, func(w *world) {
+			hub := w.transport("10.0.0.1:1000")
+			var sessions []*UDPSession
+			var asked *config
+			for _, b := range []string{"", "aes", "gcm"} {
+				var c BlockCrypt
+				if b != "" {
+					c = newCrypt(t, b)
+				}
+				cfg := unsealed(w.config(c, 0, 0))
+				if sessions = append(sessions, w.over(hub, cfg, 0, &net.UDPAddr{IP: net.IPv4(10, 0, 0, 9), Port: 9})); b == block {
+					asked = cfg
+				}
+			}
+			conn := w.bind("10.0.0.3:1")
+			b := make([]byte, asked.env.head+IKCP_OVERHEAD, mtuLimit)
+			(&header{conv: 77, cmd: IKCP_CMD_WASK, frg: capMark | capFIN | capRecords, wnd: 32}).put(b[asked.env.head:])
+			w.check(ignore(conn.WriteTo(asked.env.seal(b), hub.LocalAddr())))
+			w.check(conn.SetReadDeadline(time.Now().Add(time.Second)))
+			buf := make([]byte, mtuLimit)
+			n, _, err := conn.ReadFrom(buf)
+			w.check(err)
+			var h header
+			if payload, ok := asked.env.open(buf[:n]); !ok || len(payload) < IKCP_OVERHEAD {
+				t.Fatal("no answer")
+			} else if h.parse(payload); h.conv != 77 || h.cmd != IKCP_CMD_WINS || h.ts != 0 {
+				t.Errorf("%+v", h)
+			}
+			conn.Close()
+			for _, s := range sessions {
+				s.Abort()
+			}
+			closeAll(hub)
+		})
+	}
+}
+
 // A peer that closes after the last session of a transport has ended is answered, and does not wait.
 func TestTransportAnswersStragglers(t *testing.T) {
 	virtual(t, netem.Path{Delay: 10 * millisecond}, func(w *world) {
