@@ -11,6 +11,7 @@ type flowControl struct {
 
 	peerWnd   uint32 // the receive window that the peer advertised last
 	peerUna   uint32 // una of the segment that advertised it
+	peerRoom  uint32 // the segments that the whole of its window holds, as far as is known
 	peerKnown bool   // the peer has advertised one
 
 	edgeKnown bool   // edge is set
@@ -31,6 +32,9 @@ type flowControl struct {
 func (f *flowControl) onWindow(una uint32, wnd uint16, repeated bool) {
 	newer := int32(una - f.peerUna)
 	if !f.peerKnown || newer > 0 || newer == 0 && (uint32(wnd) > f.peerWnd || wnd == 0 && repeated) {
+		if f.peerRoom = max(f.peerRoom, uint32(wnd)); !f.peerKnown { // and what has arrived may not have been read
+			f.peerRoom += una
+		}
 		f.peerKnown, f.peerUna, f.peerWnd = true, una, uint32(wnd)
 	}
 }

@@ -10,8 +10,14 @@ import (
 // path, which has to hold all of it until it can be read.
 const messageMax = autoWindow
 
-// messageSize is the most bytes of such a message.
-func (k *KCP) messageSize() int { return messageMax * k.dataRoom() }
+// messageSize is the most bytes of such a message, which the peer's receive window holds, too.
+func (k *KCP) messageSize() int {
+	most := messageMax
+	if f := &k.flow; f.peerRoom > 0 {
+		most = min(most, int(f.peerRoom))
+	}
+	return most * k.dataRoom()
+}
 
 // expiry is when a message is not worth being sent any more.
 type expiry struct {

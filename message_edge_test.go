@@ -111,3 +111,27 @@ func TestStreamBehindMessage(t *testing.T) {
 		closeAll(client, server)
 	})
 }
+
+// A message that the peer's receive window does not hold, which it would never read, is refused.
+func TestMessageLargerThanWindow(t *testing.T) {
+	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+		small := w.config(nil, 0, 0)
+		small.rcvWnd = 32
+		client, server := w.join(w.config(nil, 0, 0), small)
+		most := client.MaxMessageSize()
+		if segment := IKCP_MTU_DEF - IKCP_OVERHEAD; most < 32*segment || most > 34*segment {
+			t.Errorf("messages of up to %d bytes", most)
+		}
+		if err := client.WriteMessage(make([]byte, most+1), time.Time{}); err == nil {
+			t.Error("a message was taken that is larger than the peer's window")
+		}
+		message := random(1, 32*(IKCP_MTU_DEF-IKCP_OVERHEAD))
+		w.check(client.WriteMessage(message, time.Time{}))
+		w.check(server.SetReadDeadline(time.Now().Add(patience())))
+		b := make([]byte, most)
+		if n, err := server.Read(b); err != nil || n != len(message) {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+		closeAll(client, server)
+	})
+}

@@ -83,8 +83,8 @@ func (s *UDPSession) awaitRoomLocked(b []byte, at int64) error {
 }
 
 // MaxMessageSize returns the most bytes of a WriteMessage: 128 segments, which any receive window that
-// follows the path holds. A peer with a smaller one never reads a message that is larger than that, nor what
-// is behind it.
+// follows the path holds, or what the peer's holds if that is set to less. That is known once the peer was heard:
+// it never reads a larger one that was written before, nor what is behind it.
 func (s *UDPSession) MaxMessageSize() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
