@@ -45,6 +45,16 @@ func (s *socket) gsoSegments(size int) int {
 	return fullGSO(size)
 }
 
+// readsJoined says whether the reader's buffers hold what GRO joins.
+func (s *socket) readsJoined() bool { return s.batch != nil && s.batch.gro }
+
+// unjoin switches GRO off: whoever reads the socket next does not split what is joined.
+func (s *socket) unjoin() {
+	if s.readsJoined() {
+		s.batch.raw.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_GRO, 0) })
+	}
+}
+
 // gsoTrain returns how many datagrams at the start of batch fit in one GSO send: those to one peer
 // and of one length. The last of them may be shorter.
 func gsoTrain(batch []outbound) int {

@@ -19,6 +19,10 @@ func (b *batchIO) receiveBuffer() int { return 0 }
 
 func (s *socket) gsoSegments(int) int { return 0 }
 
+func (s *socket) readsJoined() bool { return false }
+
+func (s *socket) unjoin() {}
+
 func (s *socket) sendBatch(list []outbound) (done, refused int, full bool, err error) {
 	return s.sendEach(list, never)
 }

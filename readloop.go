@@ -32,7 +32,7 @@ func (s *socket) endReading(r receiver, err error) {
 	switch {
 	case !s.stopping.Load():
 		r.readFailed(err)
-	case !s.owned:
+	case !s.closes():
 		s.setReadDeadline(time.Time{})
 	}
 	close(s.done)

@@ -250,6 +250,37 @@ func TestRebindErrors(t *testing.T) {
 	})
 }
 
+// abortingConn ends a session when that begins to read it.
+type abortingConn struct {
+	net.PacketConn
+	s      *UDPSession
+	closed bool
+}
+
+func (c *abortingConn) SetPacketReceiver(fn func(b []byte, addr net.Addr, err error)) {
+	if fn != nil {
+		c.s.Abort()
+	}
+}
+
+func (c *abortingConn) Close() error {
+	c.closed = true
+	return c.PacketConn.Close()
+}
+
+// A PacketConn that comes too late is its owner's again, also where the session closes those that it has.
+func TestRebindLate(t *testing.T) {
+	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+		r := w.roam(w.config(newCrypt(t, "gcm"), 0, 0))
+		conn := &abortingConn{PacketConn: w.bind("10.0.0.1:5000"), s: r.client}
+		if err := r.client.Rebind(conn); !errors.Is(err, net.ErrClosed) || conn.closed {
+			t.Errorf("%v, closed %t", err, conn.closed)
+		}
+		conn.PacketConn.Close()
+		closeAll(r.server, r.l)
+	})
+}
+
 // A laptop that wakes up, whose mapping was forgotten and whose peer's timeouts have backed off, has its data
 // within a second, whether it waits for that or was sending.
 func TestRoamSleep(t *testing.T) {

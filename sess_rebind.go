@@ -159,6 +159,7 @@ func (s *UDPSession) Rebind(conn net.PacketConn) error {
 	sock := newSocket(conn, p.sock.owned)
 	if !isNil(p.netAddr()) {
 		if err := sock.checkReach(p.netAddr()); err != nil {
+			sock.giveBack()
 			return err
 		}
 	}
@@ -204,7 +205,7 @@ func (s *UDPSession) changeSocket(sock *socket) (err error) {
 	}
 	if err != nil {
 		s.mu.Unlock()
-		sock.discard()
+		sock.giveBack()
 		return err
 	}
 	from := s.path()
@@ -215,7 +216,7 @@ func (s *UDPSession) changeSocket(sock *socket) (err error) {
 	s.mu.Lock()
 	if s.closing.state >= stateDraining {
 		s.mu.Unlock()
-		sock.close()
+		sock.giveBack()
 		return s.opError("set", errClosed)
 	}
 	s.endFormerLocked()

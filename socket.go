@@ -21,6 +21,7 @@ type socket struct {
 	conn      net.PacketConn
 	udp       *net.UDPConn // conn, if it is one and no wrapper around one
 	owned     bool         // closed with its user
+	kept      atomic.Bool  // but not this one, see giveBack
 	opened    bool         // by this package
 	connected bool         // to the one peer it has
 	batch     *batchIO     // nil where there is none
@@ -95,6 +96,21 @@ func (s *socket) discard() {
 	}
 }
 
+// giveBack gives up a socket that is not to be used after all, whether it was started or not. One that the
+// package did not open is its caller's again, as it was.
+func (s *socket) giveBack() {
+	if !s.opened {
+		s.kept.Store(true)
+		s.unjoin()
+	}
+	if s.done != nil {
+		s.close()
+		s.awaitReader()
+	} else {
+		s.discard()
+	}
+}
+
 // controlFunc is the Control of a net.ListenConfig.
 type controlFunc = func(network, address string, c syscall.RawConn) error
 
@@ -119,6 +135,9 @@ func growBuffers(c *net.UDPConn) {
 	forceBuffers(c)
 }
 
+// closes says whether closing ends the reading.
+func (s *socket) closes() bool { return s.owned && !s.kept.Load() }
+
 // readerExit bounds the wait for a reader whose PacketConn ignores read deadlines.
 const readerExit = 100 * time.Millisecond
 
@@ -127,7 +146,7 @@ func (s *socket) close() error {
 	if first := !s.stopping.Swap(true); first && s.push != nil {
 		s.push.stop()
 	}
-	if s.owned {
+	if s.closes() {
 		err := net.ErrClosed
 		s.closeOnce.Do(func() { err = optional(s.conn.Close) })
 		return err
@@ -173,7 +192,7 @@ func optional(method func() error) (err error) {
 // awaitReader waits until the reader of a socket that is not owned has ended, so that the socket
 // is its owner's again. It must not be called on the reader's goroutine.
 func (s *socket) awaitReader() {
-	if s.owned {
+	if s.closes() {
 		return
 	}
 	timer := time.NewTimer(readerExit)
