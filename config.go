@@ -44,6 +44,7 @@ type config struct {
 	congestion                     func() CongestionControl // nil for the default
 	redundancy                     int                      // percent
 	mtuGrows                       bool                     // mtu is where the path is not known
+	jumbo                          int                      // the longest datagram, if that may be above mtuLimit, else 0
 	fixedMTU                       bool                     // mtu is whatever the path is
 	keepAlive, idle, user          int64                    // 0 for never
 	unproven                       int64                    // the same, of accepted sessions
@@ -94,9 +95,13 @@ func (s Settings) resolveFor(private PrivateKey) (*config, error) {
 	if c.linger == 0 {
 		c.linger = closeTimeout
 	}
-	if c.mtu == 0 {
+	if c.jumbo = s.MTU; c.jumbo <= mtuLimit {
+		c.jumbo = 0
+	}
+	if c.mtu == 0 || c.jumbo != 0 { // which begin as any other
 		c.mtu, c.mtuGrows = IKCP_MTU_DEF, !s.FixedMTU
 	}
+	c.env.longest = max(c.env.longest, c.jumbo)
 	if c.dgramsMax == 0 {
 		c.dgramsMax = dgramsDefault
 	}
@@ -129,7 +134,7 @@ func (c *config) checkRanges(s *Settings) error {
 		{"SendWindow", int64(s.SendWindow), 0, wndLimit, "1 to %d, or 0 for the default"},
 		{"ReceiveWindow", int64(s.ReceiveWindow), 0, wndLimit, "1 to %d, or 0 for the default"},
 		{"MaxWindow", int64(c.maxWnd), autoWindow, autoWindowMax, "128 to %d, or 0 for the default"},
-		{"MTU", int64(s.MTU), 0, mtuLimit, "50 to %d, or 0 for the default"},
+		{"MTU", int64(s.MTU), 0, jumboLimit, "50 to %d, or 0 for the default"},
 		{"DatagramQueue", int64(s.DatagramQueue), 0, dgramsLimit, "1 to %d, or 0 for the default"},
 		{"RateLimit", s.RateLimit, 0, rateLimitMax, "1 to %d, or 0 for no limit"},
 		{"Redundancy", int64(s.Redundancy), math.MinInt, redundancyMax, "at most %d, negative for none, or 0 for the default"},
@@ -168,13 +173,15 @@ func checkTimes(keepAlive, idle time.Duration) error {
 func (c *config) checkMTU(s *Settings) error {
 	least := max(c.headroom()+c.env.tail+IKCP_OVERHEAD+1, mtuMin)
 	switch {
+	case c.jumbo != 0 && (c.fec != nil || s.FixedMTU):
+		return errors.Errorf("kcp: MTU %d: must be at most %d with DataShards and with FixedMTU", s.MTU, mtuLimit)
 	case c.mtu >= least:
 		return nil
 	case s.MTU == 0:
 		return errors.Errorf("kcp: cipher with %d bytes of nonce and %d of tag: leaves no room in datagrams of %d",
 			c.env.head, c.env.tail, c.mtu)
 	}
-	return errors.Errorf("kcp: MTU %d: must be %d to %d, with these headers", c.mtu, least, mtuLimit)
+	return errors.Errorf("kcp: MTU %d: must be %d to %d, with these headers", c.mtu, least, jumboLimit)
 }
 
 // setTiming takes the timing from Settings.Timing, or else from the profile.

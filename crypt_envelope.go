@@ -29,6 +29,7 @@ type envelope struct {
 	spare   int // of them, those that only a sealed datagram uses
 	tail    int // bytes behind it
 	piece   int // datagrams to be sealed before they are sent, see outBatch
+	longest int // datagram that is opened; with block only sealed ones are above mtuLimit
 
 	nonces     *nonceCount // the cipher's, if that takes random nonces
 	nonceLimit uint64      // how many it may take, 0 for any number
@@ -36,7 +37,7 @@ type envelope struct {
 
 // newEnvelope returns the envelope of a cipher, nil for none.
 func newEnvelope(block BlockCrypt) (envelope, error) {
-	e := envelope{entropy: blockEntropy(), piece: sealPiece}
+	e := envelope{entropy: blockEntropy(), piece: sealPiece, longest: mtuLimit}
 	switch c := block.(type) {
 	case nil:
 		e.piece = sendPiece
@@ -180,7 +181,7 @@ func (e *envelope) open(b []byte) (payload []byte, ok bool) {
 		payload, err := e.aead.Open(b[head:head], b[:head], b[head:], nil)
 		return payload, err == nil
 	case e.block != nil:
-		if len(b) < blockHeaderSize {
+		if len(b) < blockHeaderSize || len(b) > mtuLimit {
 			return nil, false
 		}
 		e.block.Decrypt(b, b)
@@ -205,7 +206,7 @@ func (e *envelope) openAll(batch []inbound, peer *peerAddr, demux *sealDemux, sn
 		d.sealed = nil
 		count.InPkts++
 		count.InBytes += uint64(len(d.data))
-		if len(d.data) > mtuLimit || peer != nil && d.from != *peer {
+		if len(d.data) > e.longest || peer != nil && d.from != *peer {
 			count.InErrs++
 			continue
 		}

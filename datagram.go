@@ -29,6 +29,36 @@ type outbound struct {
 	keys *datagramSealer // nil for the shared cipher
 }
 
+// room returns memory for a datagram of at most so many bytes, in p.
+func (p *packet) room(size int) []byte {
+	if size <= mtuLimit {
+		return p.mem[:]
+	}
+	p.data = largeBuffers.Get().(*largeBuffer)[:]
+	return p.data
+}
+
+// shrink gives p's large buffer back.
+func (p *packet) shrink() {
+	largeBuffers.Put((*largeBuffer)(p.data))
+	p.data = nil
+}
+
+// jumbo says whether the datagram lies in a large buffer, of p's.
+func (o *outbound) jumbo() bool {
+	return cap(o.data) > mtuLimit && o.p != nil && len(o.p.data) == jumboLimit
+}
+
+// release puts back what the datagram lies in.
+func (o *outbound) release(pool *packetPool) {
+	if o.jumbo() {
+		o.p.shrink()
+	}
+	if o.p != nil {
+		pool.put(o.p)
+	}
+}
+
 // copyOut copies a datagram that lies in a segment, and is to be sealed, to p.
 func (o *outbound) copyOut() {
 	if !o.inPacket() {
@@ -37,7 +67,7 @@ func (o *outbound) copyOut() {
 }
 
 // inPacket says whether the datagram, which has a p, lies in p.
-func (o *outbound) inPacket() bool { return &o.data[0] == &o.p.mem[0] }
+func (o *outbound) inPacket() bool { return o.jumbo() || &o.data[0] == &o.p.mem[0] }
 
 // contents is what an opened datagram holds.
 type contents struct {

@@ -75,7 +75,7 @@ func FuzzRxBatch(f *testing.F) {
 	f.Add(true, bytes.Join([][]byte{message(65000, 28, six, unix.MSG_CTRUNC, gro[:20]), message(1400, 255, four, 0, gro)}, nil))
 	f.Fuzz(func(t *testing.T, offload bool, in []byte) {
 		p := program{in}
-		b := newRxBatch(4, readSize)
+		b := newRxBatch(4, mtuLimit+1)
 		if offload {
 			b = newRxBatch(4, 1<<16)
 		}

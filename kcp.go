@@ -23,11 +23,12 @@ type KCP struct {
 	reserved int // bytes left free at the start of each datagram
 	stream   bool
 
-	interval     int64 // longest delay of an acknowledgement or of a corked write
-	resend       int   // later acknowledgements that declare a segment lost, 0 for off
-	conserveOnly bool  // nc=1: the controller is conservation
-	ackNoDelay   bool  // acknowledge each arrival at once
-	plain        bool  // there is no cipher
+	interval     int64  // longest delay of an acknowledgement or of a corked write
+	resend       int    // later acknowledgements that declare a segment lost, 0 for off
+	conserveOnly bool   // nc=1: the controller is conservation
+	ackNoDelay   bool   // acknowledge each arrival at once
+	plain        bool   // there is no cipher
+	reads        uint16 // longest datagram that this end takes, 0 for mtuLimit
 
 	snd  sendWindow
 	rcv  recvWindow
@@ -178,18 +179,29 @@ func (k *KCP) WndSize(sndwnd, rcvwnd int) int {
 // and a segment's header: without any reserved it is at least 25. A message has at most 255
 // segments, so a small mtu bounds it, too. Segments that are already cut keep their size.
 func (k *KCP) SetMtu(mtu int) int {
-	if !k.setMtu(mtu) {
+	if mtu > mtuLimit || !k.setMtu(mtu) {
 		return -1
 	}
 	return 0
 }
 
 func (k *KCP) setMtu(mtu int) bool {
-	if mtu > mtuLimit || mtu <= k.reserved+IKCP_OVERHEAD {
+	if mtu > jumboLimit || mtu <= k.reserved+IKCP_OVERHEAD {
 		return false
 	}
-	k.mtu, k.mss = mtu, mtu-k.reserved-IKCP_OVERHEAD
+	k.mtu = mtu
+	k.fitSegments()
 	return true
+}
+
+// fitSegments sets what a segment of full size holds. Those of jumbo datagrams fit into any of Ethernet's:
+// should the path become narrower, none has to go in fragments.
+func (k *KCP) fitSegments() {
+	size := k.mtu
+	if behind := int(k.mtuBounds.behind); size+behind > mtuLimit {
+		size = mtuEthernet6 - behind
+	}
+	k.mss = size - k.reserved - IKCP_OVERHEAD
 }
 
 // ReserveBytes keeps the first n bytes of each datagram free for a header of the caller's. It
@@ -199,7 +211,7 @@ func (k *KCP) ReserveBytes(n int) bool {
 		return false
 	}
 	k.reserved = n
-	k.mss = k.mtu - n - IKCP_OVERHEAD
+	k.fitSegments()
 	return true
 }
 

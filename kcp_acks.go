@@ -181,7 +181,7 @@ func (k *KCP) onArrived(now int64, sn uint32, in *inputState, ordered bool) {
 		k.noteSpurious(now, s.sentAt, sn, in.regular && !ordered && !s.resent && sn == k.snd.una)
 		k.snd.forgetEarlier(sn)
 	}
-	k.noteDelivered(now, s)
+	k.noteDelivered(now, sn, s)
 	if k.trace != nil {
 		k.traceSegment(now, EventAcked, sn, s.size(), "")
 	}

@@ -18,7 +18,7 @@ func (k *KCP) inspect(now int64, data []byte) (own bool) {
 		b := (*[IKCP_OVERHEAD]byte)(data)
 		cmd, marked, length := b[4], b[5]&capMark != 0, uint(le.Uint32(b[20:]))
 		data = data[IKCP_OVERHEAD:]
-		if le.Uint32(b[:]) != k.conv || cmd < IKCP_CMD_PUSH || cmd > cmdLast || length > min(uint(len(data)), mtuLimit) {
+		if le.Uint32(b[:]) != k.conv || cmd < IKCP_CMD_PUSH || cmd > cmdLast || length > min(uint(len(data)), uint(segmentMost(cmd))) {
 			break // input stops here, too
 		}
 		data = data[length:]

@@ -281,7 +281,7 @@ func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
 		k.loss.onAck(now, at, k.rtt.srtt)
 		sentAt = at
 	}
-	k.noteDelivered(now, s)
+	k.noteDelivered(now, sn, s)
 	if last && sentAt != 0 && regular {
 		k.rate.onTransmission(s.sentAt, s.rate, s.appLimited)
 	}

@@ -137,7 +137,7 @@ func (k *KCP) declareLost(now int64, sn uint32, backoff uint8, why string) {
 	}
 	size := s.size()
 	if k.mtuBounds.most != 0 {
-		k.noteLongLost(now, s)
+		k.noteLongLost(now, sn, s)
 	}
 	if k.ccLossTimes != nil {
 		k.ccLossTimes.lostAfter(time.Duration(s.sentAt), size)

@@ -14,6 +14,7 @@ const mtuAfter = 8
 // boundMTU says within which bounds the length of datagrams is searched. The search begins anew.
 func (k *KCP) boundMTU(b mtuBounds) {
 	k.mtuBounds = b
+	k.fitSegments()
 	if k.pmtu != nil {
 		k.pmtu.restart(k.mtu)
 	}
@@ -42,8 +43,11 @@ func (k *KCP) searchedMTU() *pathMTU {
 
 // mtuMost is the longest datagram that is tried.
 func (k *KCP) mtuMost() int {
-	most := int(k.mtuBounds.most)
-	if p := &k.params.peer; p.known {
+	p, most := &k.params.peer, int(k.mtuBounds.most)
+	if !p.known || p.datagram <= mtuLimit {
+		most = min(most, int(k.mtuBounds.ethernet))
+	}
+	if p.known {
 		most = min(most, p.datagram-int(k.mtuBounds.behind))
 	}
 	return most
@@ -83,13 +87,14 @@ func (k *KCP) probeMTU(now int64) {
 	if !p.searching {
 		p.begin(now, k.mtuMost(), false)
 	}
-	wasGood := p.good
+	wasGood, was := p.good, k.mtu
 	n := p.step(now, &k.mtuBounds)
 	if p.size != k.mtu {
+		k.endDatagram(now) // whose buffer may be too short
 		k.setMtu(p.size)
 	}
 	if wasGood == 0 && p.good > 0 && p.suspect {
-		k.resendLong(p.began, p.good)
+		k.resendLong(p.began, was, p.good)
 	}
 	if n > 0 {
 		k.writeProbe(now, p, n)
@@ -97,11 +102,12 @@ func (k *KCP) probeMTU(now int64) {
 }
 
 // resendLong has everything longer than size sent again that was sent before then: what was sent later has
-// arrived. It was lost for its length, which is no congestion.
-func (k *KCP) resendLong(before int64, size int) {
+// arrived. It was lost for its length, which is no congestion. was is the length that was in use: any segment
+// may have gone in a jumbo datagram.
+func (k *KCP) resendLong(before int64, was, size int) {
 	w := &k.snd
 	for sn := w.una; sn != w.nxt; sn++ {
-		if s := w.at(sn); s.state == segInFlight && s.sentAt < before && k.reserved+s.size() > size {
+		if s := w.at(sn); s.state == segInFlight && s.sentAt < before && (k.reserved+s.size() > size || was > mtuLimit) {
 			w.markLost(sn, 0)
 			s.forced = true
 		}
@@ -174,9 +180,27 @@ func (k *KCP) probeRefused() {
 	}
 }
 
-// noteLongLost notes that segment s was lost, if it is long.
-func (k *KCP) noteLongLost(now int64, s *sendSegment) {
-	size, least := k.reserved+s.size(), k.mtuBounds.base
+// noteJumbo notes that segment sn, with time stamp ts, has gone in a jumbo datagram.
+func (k *KCP) noteJumbo(sn, ts uint32) {
+	if p := k.searchedMTU(); !p.sampled {
+		p.sample, p.sampleTS, p.sampled = sn, ts, true
+	}
+}
+
+// lengthOf is the length of the datagram that segment sn went in, as far as that is known: of jumbo datagrams
+// one in a round trip is followed.
+func (k *KCP) lengthOf(sn uint32, s *sendSegment) int {
+	if p := k.pmtu; p != nil && p.sampled && sn == p.sample {
+		if p.sampled = false; s.ts == p.sampleTS {
+			return k.mtu
+		}
+	}
+	return k.reserved + s.size()
+}
+
+// noteLongLost notes that segment sn was lost, if it is long.
+func (k *KCP) noteLongLost(now int64, sn uint32, s *sendSegment) {
+	size, least := k.lengthOf(sn, s), k.mtuBounds.base
 	if k.mtu <= int(least) {
 		least = k.mtuBounds.floor
 	}
@@ -188,10 +212,12 @@ func (k *KCP) noteLongLost(now int64, s *sendSegment) {
 	}
 }
 
-// noteLongArrived notes that segment s has arrived.
-func (k *KCP) noteLongArrived(s *sendSegment) {
-	if p := k.pmtu; p != nil && p.lostRounds > 0 && !p.suspect {
-		p.arrived(k.reserved + s.size())
+// noteLongArrived notes that segment sn has arrived.
+func (k *KCP) noteLongArrived(sn uint32, s *sendSegment) {
+	if p := k.pmtu; p != nil && (p.sampled || p.lostRounds > 0) {
+		if size := k.lengthOf(sn, s); !p.suspect {
+			p.arrived(size)
+		}
 	}
 }
 

@@ -142,6 +142,9 @@ func (k *KCP) writeData(now int64) {
 			k.scheduleDuplicate(now, h.sn, h.ts)
 		}
 		k.writeSegment(now, &h, s)
+		if k.out.n > mtuLimit {
+			k.noteJumbo(h.sn, h.ts)
+		}
 		if !again {
 			k.repairNew(now)
 		}

@@ -24,14 +24,14 @@ func (k *KCP) pathChanged(now int64, keep bool) {
 	k.resetControl()
 }
 
-// noteDelivered notes that segment s was acknowledged.
-func (k *KCP) noteDelivered(now int64, s *sendSegment) {
+// noteDelivered notes that segment sn was acknowledged.
+func (k *KCP) noteDelivered(now int64, sn uint32, s *sendSegment) {
 	if k.snd.former(s) {
 		k.rate.acked++
 		return
 	}
 	k.loss.noteDelivered()
-	k.noteLongArrived(s)
+	k.noteLongArrived(sn, s)
 	k.rate.onAcked(now, s.size())
 }
 

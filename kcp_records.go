@@ -36,7 +36,7 @@ func (k *KCP) ownParams(b []byte) []byte {
 
 // announced is what this end tells of itself.
 func (k *KCP) announced() params {
-	return params{features: ownFeatures, datagram: mtuLimit, ackDelay: k.ownAckDelay()}
+	return params{features: ownFeatures, datagram: max(mtuLimit, int(k.reads)), ackDelay: k.ownAckDelay()}
 }
 
 // questions appends the records to b that ask the peer for something.
@@ -106,8 +106,12 @@ func (k *KCP) onRecord(h *header, kind uint8, body []byte) (ok bool) {
 	switch kind {
 	case recordParams:
 		p, ok := parseParams(body)
+		most := k.mtuMost()
 		k.params.learn(p, answer)
 		k.limitToPeer()
+		if k.pmtu != nil && k.mtuMost() > most {
+			k.pmtu.restart(k.mtu)
+		}
 		return ok
 	case recordPath, recordPathOK:
 		value, ok := parsePath(body)

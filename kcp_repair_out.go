@@ -289,7 +289,7 @@ func (k *KCP) onRebuilt(now int64, sn, ts uint32) {
 			k.repairs.rebuilt.add(sn)
 		}
 	}
-	k.noteDelivered(now, s)
+	k.noteDelivered(now, sn, s)
 	k.putSent(k.snd.markAcked(sn), s.batch)
 }
 

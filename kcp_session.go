@@ -14,7 +14,7 @@ import (
 func (k *KCP) configure(cfg *config, dialled bool) {
 	k.autotune()
 	k.maxWindow = uint32(cfg.maxWnd)
-	k.dgramsMax = cfg.dgramsMax
+	k.dgramsMax, k.reads = cfg.dgramsMax, uint16(cfg.env.longest)
 	k.memory.in = cfg.memory
 	k.noteMemory()
 	k.ReserveBytes(cfg.headroom())

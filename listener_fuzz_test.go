@@ -57,7 +57,7 @@ func FuzzListener(f *testing.F) {
 		for len(in) >= 3 {
 			how, n := in[0], int(binary.LittleEndian.Uint16(in[1:]))
 			in = in[3:]
-			n = min(n, len(in), readSize)
+			n = min(n, len(in), mtuLimit+1)
 			payload := append([]byte(nil), in[:n]...)
 			in = in[n:]
 			from := peerAddr{udp: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, how & fromMask}), 1)}

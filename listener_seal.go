@@ -28,7 +28,7 @@ func newListenerSeal(cfg *config, index *sealIndex) *listenerSeal {
 	if cfg.seal == nil || cfg.caps&capRecords == 0 {
 		return nil
 	}
-	own := params{features: ownFeatures, datagram: mtuLimit, ackDelay: ackDelay(int64(cfg.noDelay[1]) * int64(time.Millisecond))}
+	own := params{features: ownFeatures, datagram: cfg.env.longest, ackDelay: ackDelay(int64(cfg.noDelay[1]) * int64(time.Millisecond))}
 	if cfg.ackNoDelay {
 		own.ackDelay = thinDelayMin
 	}

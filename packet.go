@@ -6,7 +6,7 @@ import "sync"
 // shard of a FEC group, or one datagram on its way out. Whoever holds the pointer owns it, and
 // either hands it over or puts it back, once.
 type packet struct {
-	data   []byte // what it holds, within mem
+	data   []byte // what it holds, within mem; of a jumbo datagram on its way out a large buffer
 	frg    uint8  // of a segment to be sent: fragments of the message that follow
 	cmd    uint8  // of a segment to be sent: PUSH, or FIN or SKIP, without data
 	shared uint16 // the small segments in the receive window whose data it holds
@@ -19,6 +19,12 @@ func (p *packet) appendHeader(h *header) {
 	p.data = p.data[:at+IKCP_OVERHEAD]
 	h.put(p.data[at:])
 }
+
+// largeBuffer holds a jumbo datagram.
+type largeBuffer [jumboLimit]byte
+
+// largeBuffers recycles them. They are taken once a path has been found to carry such datagrams.
+var largeBuffers = sync.Pool{New: func() any { return new(largeBuffer) }}
 
 // startsAt says whether the data starts at mem[at].
 func (p *packet) startsAt(at int) bool { return len(p.data) > 0 && &p.data[0] == &p.mem[at] }

@@ -43,6 +43,10 @@ type pathMTU struct {
 	lostRounds int   // how often in a row, none as long as that having arrived
 	lostAt     int64 // when it was last
 
+	sample   uint32 // a segment that went in a jumbo datagram, whose length the segments do not tell
+	sampleTS uint32 // and its time stamp
+	sampled  bool   // what has become of it is not known yet
+
 	echo    uint32 // the value of a probe of the peer's
 	echoDue bool   // it is to be answered
 
@@ -52,6 +56,7 @@ type pathMTU struct {
 // mtuBounds are what is searched within; no search has a most of 0.
 type mtuBounds struct {
 	floor, base, most int16
+	ethernet          int16 // what is likely where a jumbo datagram does not pass, and the most until the peer has said what it reads
 	behind            int16 // bytes that the session adds behind a datagram
 }
 
@@ -129,6 +134,8 @@ func (p *pathMTU) next(b *mtuBounds) int {
 		return p.below(p.size, int(b.base), int(b.floor))
 	case p.bad == p.size+1 && p.good < p.size:
 		return p.size
+	case p.good < int(b.ethernet) && int(b.ethernet) < min(p.bad, p.top):
+		return int(b.ethernet)
 	case p.bad-p.good <= mtuResolution:
 		return 0
 	}

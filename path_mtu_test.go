@@ -66,6 +66,7 @@ func TestPathMTUSearch(t *testing.T) {
 // it does not, and nobody is told of what was too long.
 func fragmented(sock *socket) *socket {
 	c := sock.conn.(*netem.Conn)
+	sock.longest = jumboLimit // as where GRO is
 	sock.fragment = func(to *destination) (reset func(), err error) {
 		c.AllowFragments(to.fragments == fragmentsAllowed)
 		return func() { c.AllowFragments(false) }, nil
@@ -327,7 +328,7 @@ func TestMTUAsked(t *testing.T) {
 		})
 	}
 	n := alone(t) // of a peer that reads less
-	n.boundMTU(mtuBounds{floor: 500, base: 1200, most: 1450, behind: 22})
+	n.boundMTU(mtuBounds{floor: 500, base: 1200, most: 1450, ethernet: 1450, behind: 22})
 	n.params.peer = params{known: true, datagram: 1300}
 	if n.limitToPeer(); n.mtu != 1300-22 || n.mtuMost() != 1300-22 {
 		t.Errorf("%d, %d at most", n.mtu, n.mtuMost())

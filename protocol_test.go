@@ -867,7 +867,7 @@ func protocolConstants() map[string]uint64 {
 		"head of a symbol": symbolHead, "equations of repairs": repairRows, "span of equations": repairSpan,
 		"ranges of an ACK": ackRangesMax,
 
-		"segment header": IKCP_OVERHEAD, "longest datagram": mtuLimit, "default MTU": IKCP_MTU_DEF, "least MTU": mtuMin,
+		"segment header": IKCP_OVERHEAD, "longest datagram": mtuLimit, "longest jumbo datagram": jumboLimit, "default MTU": IKCP_MTU_DEF, "least MTU": mtuMin,
 		"segments of a message": maxFragments, "largest window": wndLimit, "assumed window": IKCP_WND_RCV,
 		"window of an ended session": timeWaitWindow,
 

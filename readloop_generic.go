@@ -7,12 +7,12 @@ import (
 
 // readSize is the size of the buffer for one datagram: a byte more than the longest, so that longer
 // ones are noticed.
-const readSize = mtuLimit + 1
+func (s *socket) readSize() int { return s.longest + 1 }
 
 // readEach reads datagrams one at a time by the PacketConn's own method, until reading fails for
 // good or the socket is stopped.
 func (s *socket) readEach(in receiver) error {
-	buf := make([]byte, readSize)
+	buf := make([]byte, s.readSize())
 	batch := make([]inbound, 1)
 	for failures := 0; !s.stopping.Load(); {
 		d := &batch[0]

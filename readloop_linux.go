@@ -25,10 +25,11 @@ type rxBatch struct {
 	drops uint32    // the socket's counter of what it has dropped, 0 where inbound was not told
 }
 
-// A batch of rxPlain has many buffers for one datagram each. A batch of rxGRO, for sockets with
-// UDP_GRO, has a few for as much as the kernel joins.
+// A batch of rxPlain has many buffers for one datagram each, one of rxJumbo a few larger ones. A batch of
+// rxGRO, for sockets with UDP_GRO, has a few for as much as the kernel joins.
 var (
-	rxPlain = sync.Pool{New: func() any { return newRxBatch(64, readSize) }}
+	rxPlain = sync.Pool{New: func() any { return newRxBatch(64, mtuLimit+1) }}
+	rxJumbo = sync.Pool{New: func() any { return newRxBatch(16, jumboLimit+1) }}
 	rxGRO   = sync.Pool{New: func() any { return newRxBatch(4, 1<<16) }}
 )
 
@@ -101,8 +102,11 @@ func (b *rxBatch) inbound(n int) []inbound {
 // stopped.
 func (s *socket) readBatches(in receiver) error {
 	pool := &rxPlain
-	if s.batch.gro {
+	switch {
+	case s.batch.gro:
 		pool = &rxGRO
+	case s.longest > mtuLimit:
+		pool = &rxJumbo
 	}
 	var (
 		b     *rxBatch

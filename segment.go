@@ -50,6 +50,9 @@ const (
 	// mtuLimit is the length of the longest datagram in bytes: deployed peers read into buffers of
 	// this size.
 	mtuLimit = 1500
+	// jumboLimit is that to a peer which says that it reads as much: what a link with jumbo frames carries.
+	// Segments with data are cut for mtuLimit all the same, and a jumbo datagram has several.
+	jumboLimit = 9000
 	// mtuMin is the C library's lower bound of the MTU, in bytes.
 	mtuMin = 50
 	// wndLimit is the largest window in segments: the wnd field has 16 bits.
@@ -120,7 +123,16 @@ func (h *header) isControl() bool { return h.cmd >= IKCP_CMD_ACK && h.cmd <= IKC
 
 // fits says whether rest, the bytes behind h, has all the data that h announces.
 func (h *header) fits(rest []byte) bool {
-	return uint64(h.len) <= uint64(len(rest)) && h.len <= mtuLimit
+	return uint64(h.len) <= uint64(len(rest)) && h.len <= segmentMost(h.cmd)
+}
+
+// segmentMost is the most data of a segment with that cmd. Records go as they come, all else is kept in
+// packets.
+func segmentMost(cmd uint8) uint32 {
+	if cmd == IKCP_CMD_WINS {
+		return jumboLimit
+	}
+	return mtuLimit
 }
 
 // nextSegment returns the header of the segment of conversation conv that b starts with, and what

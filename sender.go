@@ -47,12 +47,14 @@ type sender struct {
 	spare    []outbound // an empty slice to take queue's place
 	busy     bool       // the batch is being sent, without the lock
 	deferred bool       // the socket's write loop sends
+	jumbo    bool       // the last datagram may have become a jumbo one
 }
 
-// buffer starts a datagram to to in a packet of its own.
-func (t *sender) buffer(to *destination) []byte {
+// buffer starts a datagram to to, of at most so many bytes when it is sealed, in a packet of its own.
+func (t *sender) buffer(to *destination, size int) []byte {
 	p := t.pool.get()
-	t.current = outbound{p.mem[:], p, to, t.keys}
+	t.current = outbound{p.room(size), p, to, t.keys}
+	t.jumbo = size > mtuLimit
 	return t.current.data
 }
 
@@ -70,6 +72,11 @@ func (t *sender) finish(n int) outbound {
 	o := t.current
 	t.current = outbound{}
 	o.data = o.data[:n]
+	if n <= mtuBase && o.jumbo() { // it has become a small one
+		small := o.p.mem[:copy(o.p.mem[:], o.data)]
+		o.p.shrink()
+		o.data = small
+	}
 	return o
 }
 
@@ -87,7 +94,8 @@ func (t *sender) appendCopies(to []outbound, o outbound, copies int) []outbound 
 	to = append(to, o)
 	for range copies {
 		p := t.pool.get()
-		to = append(to, outbound{p.mem[:copy(p.mem[:], o.data)], p, o.to, o.keys})
+		b := p.room(min(cap(o.data), jumboLimit))
+		to = append(to, outbound{b[:copy(b, o.data)], p, o.to, o.keys})
 	}
 	return to
 }
@@ -102,6 +110,9 @@ func (t *sender) pending() bool { return t.written() || t.batch.left() > 0 }
 // enough waits.
 func (t *sender) crowded() bool {
 	waiting := len(t.queue) + t.batch.left()
+	if t.jumbo {
+		waiting *= jumboLimit / mtuLimit
+	}
 	return waiting >= sendQueueMax && (t.deferred || waiting >= sendBurstMax)
 }
 
@@ -134,10 +145,8 @@ func (t *sender) end() {
 	if t.batch.left() > 0 {
 		return
 	}
-	for _, o := range t.batch.list {
-		if o.p != nil {
-			t.pool.put(o.p)
-		}
+	for i := range t.batch.list {
+		t.batch.list[i].release(t.pool)
 	}
 	t.inPlace.end(t.pool)
 	clear(t.batch.list)
@@ -193,9 +202,7 @@ func (t *sender) resume(until int64) (refused int, full bool, err error) {
 // discard drops what is to be sent. Nobody may be sending.
 func (t *sender) discard() {
 	for _, o := range append(t.queue, t.oob...) {
-		if o.p != nil {
-			t.pool.put(o.p)
-		}
+		o.release(t.pool)
 	}
 	t.queue, t.oob = nil, nil
 	t.batch.next = len(t.batch.list)

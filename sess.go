@@ -268,9 +268,7 @@ func (s *UDPSession) wakeAllLocked() {
 // not be sent that much.
 func (s *UDPSession) enqueueLocked(o outbound) {
 	if !s.addressTakesLocked(len(o.data), 0) {
-		if o.p != nil {
-			s.pool.put(o.p)
-		}
+		o.release(&s.pool)
 		return
 	}
 	if s.core.needsFragments(len(o.data)) && o.to == &s.path().destination {

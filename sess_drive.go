@@ -227,7 +227,9 @@ func (s *UDPSession) trimLocked(now int64) {
 }
 
 // buffer, sendInPlace, batches, full and emit, with dataRoom and challengeFits, make the session its core's sink.
-func (s *UDPSession) buffer(int) []byte        { return s.tx.buffer(&s.path().destination) }
+func (s *UDPSession) buffer(n int) []byte {
+	return s.tx.buffer(&s.path().destination, n+s.behindMax())
+}
 func (s *UDPSession) sendInPlace(p *packet)    { s.tx.sendInPlace(p, &s.path().destination) }
 func (s *UDPSession) batches() *inPlaceBatches { return &s.tx.inPlace }
 func (s *UDPSession) full() bool               { return s.tx.crowded() }

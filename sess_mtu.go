@@ -71,15 +71,19 @@ func (s *UDPSession) mtuBoundsLocked() mtuBounds {
 	if s.cfg.fixedMTU || p.sock.fragment == nil || !ip.IsValid() || asked < mtuFloor {
 		return b
 	}
-	most, floor := mtuEthernet, mtuFloor
+	most, floor, jumbo := mtuEthernet, mtuFloor, jumboLimit-28
 	if ip.Is6() {
-		most, floor = mtuEthernet6, mtuFloor6
+		most, floor, jumbo = mtuEthernet6, mtuFloor6, jumboLimit-48
 	}
 	if !s.mtuGrows || most < asked {
 		most = asked
 	}
 	base := min(mtuBase, asked)
-	b.floor, b.base, b.most = int16(min(floor, base)-behind), int16(base-behind), int16(most-behind)
+	b.floor, b.base, b.ethernet = int16(min(floor, base)-behind), int16(base-behind), int16(most-behind)
+	if s.mtuGrows && s.cfg.jumbo != 0 && (s.cfg.env.block == nil || s.tx.keys != nil) {
+		most = min(s.cfg.jumbo, jumbo)
+	}
+	b.most = int16(most - behind)
 	return b
 }
 
@@ -123,7 +127,7 @@ func (s *UDPSession) sizedLocked() *sizedDestinations {
 
 // probe and emitProbe are of the session as its core's sink.
 func (s *UDPSession) probe(n int) []byte {
-	return s.tx.buffer(&s.sizedLocked().probe)[s.cfg.env.head:n]
+	return s.tx.buffer(&s.sizedLocked().probe, n+s.behindMax())[s.cfg.env.head:n]
 }
 
 func (s *UDPSession) emitProbe(n int) { s.enqueueLocked(s.tx.finish(n)) }

@@ -24,7 +24,7 @@ func (s *UDPSession) oobLocked(c *contents) {
 	if q.handler == nil || s.closing.state != stateOpen {
 		return
 	}
-	if len(q.waiting) >= oobQueueMax {
+	if len(q.waiting) >= oobQueueMax || len(c.body) > mtuLimit {
 		s.count.InErrs++
 		return
 	}

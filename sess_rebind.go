@@ -157,6 +157,7 @@ func (s *UDPSession) Rebind(conn net.PacketConn) error {
 	}
 	p := s.path()
 	sock := newSocket(conn, p.sock.owned)
+	sock.longest = p.sock.longest
 	if !isNil(p.netAddr()) {
 		if err := sock.checkReach(p.netAddr()); err != nil {
 			sock.giveBack()

@@ -20,7 +20,7 @@ func (s *UDPSession) keepBackLocked(b []byte, number uint32) {
 		s.next.discard()
 		s.next = &successor{number: number}
 	}
-	if len(s.next.datagrams) < keptBackMax {
+	if len(s.next.datagrams) < keptBackMax && len(b) <= mtuLimit {
 		p := packets.get()
 		p.data = p.mem[:copy(p.mem[:], b)]
 		s.next.datagrams = append(s.next.datagrams, p)

@@ -144,7 +144,7 @@ func (s *UDPSession) welcomeLocked(now int64, body []byte) {
 func (s *UDPSession) sealedInputLocked(now int64, d *inbound) {
 	z := s.seal
 	if z.phase == sealOffered {
-		if len(z.held) < sealHeldMax {
+		if len(z.held) < sealHeldMax && len(d.data) <= mtuLimit {
 			p := packets.get()
 			p.data = p.mem[:copy(p.mem[:], d.data)]
 			z.held, z.heldNum = append(z.held, p), append(z.heldNum, d.number)

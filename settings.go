@@ -65,9 +65,11 @@ type Settings struct {
 	// RateLimit bounds the bytes a second of datagrams with data. Default: no limit.
 	RateLimit int64
 
-	// MTU is the length of the longest datagram in bytes, at most 1500. Default: 1400, and what Ethernet
-	// carries, 1472 to IPv4 addresses and 1452 to IPv6, where the path is found to carry that. On sockets
-	// of the package's own a path that carries less than MTU is found, too: see docs/networks.md.
+	// MTU is the length of the longest datagram in bytes, at most 1500, or up to 9000 for jumbo frames.
+	// Default: 1400, and what Ethernet carries, 1472 to IPv4 addresses and 1452 to IPv6, where the path is
+	// found to carry that. On sockets of the package's own a path that carries less than MTU is found,
+	// too: see docs/networks.md. Above 1500 it is what the session may come to, from the default on, with a peer
+	// of this package that sets as much, and what it announces that it reads. It has no DataShards then.
 	MTU int
 	// FixedMTU sends datagrams of up to MTU whatever the path carries, and no probes.
 	FixedMTU bool

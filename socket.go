@@ -23,6 +23,7 @@ type socket struct {
 	owned     bool         // closed with its user
 	kept      atomic.Bool  // but not this one, see giveBack
 	opened    bool         // by this package
+	longest   int          // datagram that its reader takes whole
 	connected bool         // to the one peer it has
 	batch     *batchIO     // nil where there is none
 	writes    writeLoop    // sends what nobody else can at once
@@ -51,7 +52,7 @@ type socket struct {
 
 // newSocket wraps conn. An owned one gets what makes it fast; of any other nothing is changed.
 func newSocket(conn net.PacketConn, owned bool) *socket {
-	s := &socket{conn: conn, owned: owned, snmp: DefaultSnmp}
+	s := &socket{conn: conn, owned: owned, snmp: DefaultSnmp, longest: mtuLimit}
 	if udp, ok := conn.(*net.UDPConn); ok {
 		s.udp = udp
 		s.connected = udp.RemoteAddr() != nil
@@ -59,6 +60,9 @@ func newSocket(conn net.PacketConn, owned bool) *socket {
 		if owned {
 			s.fragment = fragmentOf(udp)
 		}
+	}
+	if s.readsJoined() {
+		s.longest = jumboLimit
 	}
 	s.initWrites()
 	return s
@@ -239,7 +243,7 @@ type socketOptions struct{ dscp, readBuffer, writeBuffer int }
 
 // configure applies the settings that are the socket's. After an error the socket is discarded.
 func (s *socket) configure(cfg *config) error {
-	s.snmp = cfg.snmp
+	s.snmp, s.longest = cfg.snmp, max(s.longest, cfg.env.longest)
 	err := s.apply(cfg.socket)
 	if err != nil {
 		s.discard()

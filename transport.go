@@ -26,7 +26,8 @@ type Transport struct {
 	others   otherQueue                     // what is not KCP
 	dials    dialConfig
 	counts   transportCounts
-	shut     atomic.Bool // stragglers are not answered any more
+	shut     atomic.Bool  // stragglers are not answered any more
+	longest  atomic.Int32 // datagram that is opened: of the configurations so far
 
 	mu      sync.Mutex // guards all below; may be taken while a shard is locked
 	groups  map[groupKey]*cipherGroup

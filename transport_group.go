@@ -62,6 +62,7 @@ func (t *Transport) join(cfg *config, heads []cipher.Block, listener bool) (*cip
 	if t.err != nil {
 		return nil, t.err
 	}
+	t.longest.Store(max(t.longest.Load(), int32(cfg.env.longest)))
 	g := t.groups[key]
 	if g == nil {
 		g = &cipherGroup{t: t, cfg: cfg, heads: heads, key: key}

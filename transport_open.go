@@ -10,7 +10,7 @@ func (r *transportReader) openAll(batch []inbound) (opened []inbound) {
 	for _, d := range batch {
 		count.InPkts++
 		count.InBytes += uint64(len(d.data))
-		if len(d.data) > mtuLimit {
+		if len(d.data) > int(r.longest.Load()) {
 			count.InErrs++
 			continue
 		}

@@ -28,11 +28,11 @@ type otherDatagram struct {
 // wanted says whether somebody reads what is not KCP.
 func (q *otherQueue) wanted() bool { return q.asked.Load() }
 
-// push queues a datagram as it came, or drops it where that many wait.
+// push queues a datagram as it came, or drops it where that many wait, or it is longer than a packet.
 func (q *otherQueue) push(d *inbound) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.queue) >= otherQueueMax || q.err != nil {
+	if len(q.queue) >= otherQueueMax || q.err != nil || len(d.data) > mtuLimit {
 		q.dropped++
 		return
 	}

@@ -6,6 +6,7 @@ import "iter"
 func newTransport(sched *TimedSched, snmp *Snmp, socks ...*socket) *Transport {
 	t := &Transport{snmp: snmp, socks: socks, reading: len(socks), done: make(chan struct{})}
 	t.common.Store(new([]*cipherGroup))
+	t.longest.Store(mtuLimit)
 	t.others.arrived.L = &t.others.mu
 	t.task = sched.task(t.onTimer)
 	return t
