@@ -11,6 +11,11 @@ const (
 	fragmentsAllowed                  // it goes on in fragments
 )
 
+// fragmentFrom6 is the least length of a datagram that an IPv6 host makes fragments of where its link is
+// Ethernet: Linux does so with what its own link does not carry, and then for the least MTU, as it is told to.
+// Routers make none, and what is on the way is not known to it without ICMP.
+const fragmentFrom6 = mtuEthernet6 + 1
+
 // lockFragments has the socket send to to as that says. What it returns undoes that; others wait for it, and
 // what is sent otherwise meanwhile goes the same way.
 func (s *socket) lockFragments(to *destination) (undo func(), err error) {

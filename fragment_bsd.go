@@ -12,7 +12,10 @@ func setFragments(fd uintptr, six bool, f fragments) (reset func(), err error) {
 	if six {
 		level, option = unix.IPPROTO_IPV6, unix.IPV6_DONTFRAG
 	}
-	if f != fragmentsNever {
+	switch {
+	case f == fragmentsAllowed && six: // of IPv6's least MTU (RFC 3542, section 11.1: https://www.rfc-editor.org/rfc/rfc3542#section-11.1)
+		option = unix.IPV6_USE_MIN_MTU
+	case f != fragmentsNever:
 		return func() {}, nil
 	}
 	err = unix.SetsockoptInt(int(fd), level, option, 1)

@@ -233,5 +233,14 @@ func (k *KCP) needsFragments(n int) bool {
 	return k.pmtu != nil && n > int(k.mtuBounds.floor) && n > k.pmtu.sure(&k.mtuBounds)
 }
 
+// fillDatagram makes the datagram being written at least n bytes long, by WINS that say what others do.
+func (k *KCP) fillDatagram(n int) {
+	w := &k.out
+	for h := k.windowUpdate(); w.n < n && w.n+IKCP_OVERHEAD <= len(w.buf); w.n += IKCP_OVERHEAD {
+		h.put(w.buf[w.n:])
+		k.count.OutSegs++
+	}
+}
+
 // datagramSize is the length of the longest datagram.
 func (k *KCP) datagramSize() int { return k.mtu }

@@ -232,6 +232,9 @@ func (k *KCP) endDatagram(now int64) {
 	if k.out.buf == nil {
 		return
 	}
+	if fill := int(k.mtuBounds.fill); fill > k.out.n && k.needsFragments(k.out.n) {
+		k.fillDatagram(fill)
+	}
 	if k.trace != nil {
 		k.traceDatagram(now, EventSent, k.out.buf[k.reserved:k.out.n])
 	}

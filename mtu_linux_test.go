@@ -11,7 +11,7 @@ import (
 // Over a link of a small MTU, behind a router that sends no ICMP, and over one whose own end is narrow, a
 // transfer finds the length that passes, also where it becomes narrow in mid-transfer.
 func TestNarrowLinks(t *testing.T) {
-	for _, where := range []string{"here", "behind a router"} {
+	for _, where := range []string{"here", "behind a router", "later"} {
 		for _, six := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, IPv6 %t", where, six), func(t *testing.T) {
 				near, router, far := newNamespace(t), newNamespace(t), newNamespace(t)

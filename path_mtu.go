@@ -57,6 +57,7 @@ type pathMTU struct {
 type mtuBounds struct {
 	floor, base, most int16
 	ethernet          int16 // what is likely where a jumbo datagram does not pass, and the most until the peer has said what it reads
+	fill              int16 // what is sent in fragments has to be as long, 0 for any length
 	behind            int16 // bytes that the session adds behind a datagram
 }
 

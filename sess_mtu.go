@@ -79,6 +79,9 @@ func (s *UDPSession) mtuBoundsLocked() mtuBounds {
 		most = asked
 	}
 	base := min(mtuBase, asked)
+	if ip.Is6() {
+		b.fill = int16(fragmentFrom6 - behind)
+	}
 	b.floor, b.base, b.ethernet = int16(min(floor, base)-behind), int16(base-behind), int16(most-behind)
 	if s.mtuGrows && s.cfg.jumbo != 0 && (s.cfg.env.block == nil || s.tx.keys != nil) {
 		most = min(s.cfg.jumbo, jumbo)
