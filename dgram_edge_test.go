@@ -110,6 +110,25 @@ func TestDatagramsOnce(t *testing.T) {
 	}
 }
 
+// A REPORT tells the path's loss also where each datagram is sent more than once.
+func TestDatagramsLossOfCopies(t *testing.T) {
+	virtual(t, netem.Path{Delay: 10 * time.Millisecond, Loss: 0.2}, func(w *world) {
+		client, server := w.pair(w.config(nil, 0, 0))
+		client.SetDUP(1)
+		for range 1000 {
+			w.check(client.SendDatagram([]byte("again")))
+			time.Sleep(5 * time.Millisecond)
+		}
+		client.mu.Lock()
+		lost, sent := client.core.dgrams.history.lost, client.core.segmentsSent
+		client.mu.Unlock()
+		if share := float64(lost) / float64(sent); sent < 2000 || share < 0.15 || share > 0.25 {
+			t.Errorf("%d of %d are lost", lost, sent)
+		}
+		closeAll(client, server)
+	})
+}
+
 // A DGRAM that comes again is known for one, whatever others come: up to dgramRepeatsMax behind the newest.
 func TestDgramRepeats(t *testing.T) {
 	noteSeed(t)

@@ -28,6 +28,7 @@ type KCP struct {
 	conserveOnly bool   // nc=1: the controller is conservation
 	ackNoDelay   bool   // acknowledge each arrival at once
 	plain        bool   // there is no cipher
+	copies       uint8  // that are sent of each datagram beside it
 	reads        uint16 // longest datagram that this end takes, 0 for mtuLimit
 
 	snd  sendWindow

@@ -104,26 +104,29 @@ func (k *KCP) noteUnreliable(now int64, ts uint32, size int) {
 	if now >= history.until { // what was lost since it ended is not known
 		history.based = false
 	}
-	e := sentEntry{began: now, sentAt: now, ts: ts, segments: 1, dgrams: 1, bytes: size}
+	e := sentEntry{began: now, sentAt: now, ts: ts, segments: int(k.perDatagram()), dgrams: 1, bytes: size}
 	e.rate, e.appLimited = k.rate.snapshot(now, k.bytesInFlight() == 0)
 	if gone, ok := history.silent(now, k.rtt.rto+reportMinGap); ok {
 		k.cc.Lost(time.Duration(now), gone, k.bytesInFlight(), true)
 	}
 	k.charge(size)
-	k.segmentsSent++
+	k.segmentsSent += k.perDatagram()
 	e.sent = k.segmentsSent
 	history.until = now + reportTime
 	history.add(now, e, k.rtt.srtt)
 	k.cc.Sent(time.Duration(now), size, k.bytesInFlight())
 }
 
+// perDatagram is how often each datagram is sent: a REPORT counts all that arrive.
+func (k *KCP) perDatagram() uint32 { return 1 + uint32(k.copies) }
+
 // noteSent counts a transmission of segment s of the stream, which a REPORT counts, too.
 func (k *KCP) noteSent(now int64, ts uint32, s *sendSegment) {
-	k.segmentsSent++
+	k.segmentsSent += k.perDatagram()
 	if d := k.dgrams; d != nil {
 		d.ahead = max(0, d.ahead-(streamShare-1)*s.size())
 		if now < d.history.until {
-			e := sentEntry{began: now, sentAt: now, ts: ts, sent: k.segmentsSent, segments: 1, rate: s.rate, appLimited: s.appLimited}
+			e := sentEntry{began: now, sentAt: now, ts: ts, sent: k.segmentsSent, segments: int(k.perDatagram()), rate: s.rate, appLimited: s.appLimited}
 			d.history.add(now, e, k.rtt.srtt)
 		}
 	}

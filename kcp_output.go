@@ -334,7 +334,7 @@ func (k *KCP) writeDuplicates(now int64) {
 		h := k.controlHeader(IKCP_CMD_PUSH)
 		h.sn, h.ts = d.sn, d.ts
 		k.writeSegment(now, &h, s)
-		k.segmentsSent++
+		k.segmentsSent += k.perDatagram()
 		k.count.RetransSegs++
 		q.sent++
 	}

@@ -44,6 +44,7 @@ func (k *KCP) setClosing(maxRTO int64) { k.rtt.maxRTO = maxRTO }
 
 // The settings, as session setters change them.
 func (k *KCP) setACKNoDelay(on bool)              { k.ackNoDelay = on }
+func (k *KCP) setCopies(n int)                    { k.copies = uint8(n) }
 func (k *KCP) setRedundancy(percent int)          { k.dup.percent = percent }
 func (k *KCP) setRateLimit(rate int64, now int64) { k.limitPacer.setRate(rate, now) }
 

@@ -117,7 +117,11 @@ const dupLimit = 16
 // SetDUP sends each datagram dup more times, 0 to 16 (others are clamped): for tests, or for a path
 // where bytes do not matter.
 func (s *UDPSession) SetDUP(dup int) {
-	s.configure(func() error { s.copies = min(max(dup, 0), dupLimit); return nil })
+	s.configure(func() error {
+		s.copies = min(max(dup, 0), dupLimit)
+		s.core.setCopies(s.copies)
+		return nil
+	})
 }
 
 // SetRateLimit limits the bytes of the datagrams that carry data to bytesPerSecond, parity and
