@@ -14,7 +14,7 @@ const asking = 200
 
 // clients are sessions that one goroutine serves.
 type clients struct {
-	mux    *mux
+	socket *kcp.Transport
 	to     net.Addr
 	all    []*client
 	events chan *client // has room for one of each that has a question open
@@ -28,18 +28,18 @@ type client struct {
 	answer  []byte
 }
 
-func newClients(m *mux, to net.Addr) *clients {
-	return &clients{mux: m, to: to, events: make(chan *client)}
+func newClients(t *kcp.Transport, to net.Addr) *clients {
+	return &clients{socket: t, to: to, events: make(chan *client)}
 }
 
 // open makes sure that there are n sessions, and that events has room for all.
-func (c *clients) open(n int) error {
+func (c *clients) open(ctx context.Context, n int) error {
+	streams := &kcp.Dialer{Settings: kcp.Settings{StreamMode: true}}
 	for len(c.all) < n {
-		s, err := c.mux.dial(uint32(len(c.all)+1), c.to)
+		s, err := c.socket.Dial(ctx, streams, c.to)
 		if err != nil {
 			return err
 		}
-		s.SetStreamMode(true)
 		c.all = append(c.all, &client{UDPSession: s, waiting: make(chan struct{}, 1)})
 	}
 	if cap(c.events) < n {
@@ -59,7 +59,7 @@ func (c *clients) open(n int) error {
 
 // ask has n sessions send a message, and waits until each has it back.
 func (c *clients) ask(ctx context.Context, n int, message string) error {
-	if err := c.open(n); err != nil {
+	if err := c.open(ctx, n); err != nil {
 		return err
 	}
 	asked, answered := 0, 0

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"io"
-	"net"
 	"runtime"
 	"strings"
 	"testing"
@@ -43,19 +42,18 @@ func TestMuch(t *testing.T) {
 	srv := newServer(2)
 	defer srv.close()
 	go srv.accept(l)
-	m, err := newMux()
+	socket, err := kcp.OpenTransport("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Close()
+	defer socket.Close()
 	done := make(chan error, 4)
-	for conv := range uint32(cap(done)) {
-		s, err := m.dial(conv, l.Addr())
+	for range cap(done) {
+		s, err := socket.Dial(t.Context(), &kcp.Dialer{Settings: kcp.Settings{StreamMode: true}}, l.Addr())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		s.SetStreamMode(true)
 		s.SetDeadline(time.Now().Add(time.Minute))
 		const size = 4 << 20
 		go s.Write(make([]byte, size))
@@ -68,34 +66,5 @@ func TestMuch(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-	}
-}
-
-// The mux has no use for what is of no session, and a session that is closed leaves it.
-func TestMuxStray(t *testing.T) {
-	m, err := newMux()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
-	peer, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer peer.Close()
-	for _, b := range [][]byte{nil, {1, 2}, make([]byte, 1501)} {
-		peer.WriteTo(b, m.LocalAddr())
-	}
-	s, err := m.dial(7, peer.LocalAddr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.SetLinger(0)
-	s.Close()
-	<-s.Done()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.sessions) != 0 {
-		t.Errorf("%d sessions are left", len(m.sessions))
 	}
 }
