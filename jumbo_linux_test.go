@@ -34,6 +34,7 @@ func listenUDPAt(t testing.TB, addr string) *net.UDPConn {
 	if err != nil {
 		t.Skip(err)
 	}
+	growBuffers(c.(*net.UDPConn))
 	return c.(*net.UDPConn)
 }
 
