@@ -171,6 +171,21 @@ func TestPacingFitsShortQueues(t *testing.T) {
 	})
 }
 
+// Where a probe for bandwidth overflows a short queue, and the send window then waits for the repairs, probes
+// become shorter: most of them lose nothing, and the window goes on.
+func TestProbesFitShortQueues(t *testing.T) {
+	path := netem.Path{Delay: 70 * time.Millisecond, Bandwidth: 1_000_000, Queue: 30_000}
+	virtual(t, netem.Path{}, func(w *world) {
+		b := w.fixedWindows(path, 20)
+		for _, s := range []*UDPSession{b.c, b.s} {
+			s.SetWindowSize(145, 145)
+		}
+		b.sleep(5 * time.Second)
+		b.want("short queue", 20*time.Second, float64(path.Bandwidth)*0.93, 1.03)
+		b.close()
+	})
+}
+
 // An answer after an exchange of a byte takes as few round trips as a window of 32 segments needs.
 func TestAnswerAfterThinTraffic(t *testing.T) {
 	for _, tt := range []struct {

@@ -14,6 +14,7 @@ type pathLoss struct {
 	overflow float64 // share that is lost beyond own at the rate the path is believed to have
 
 	at, below lossCount // of bytes sent at that rate, and below
+	probe     lossCount // of bytes sent above it since the probe for bandwidth began
 
 	epochs [lossEpochs]lossEpoch
 	newest int // index of the epoch that has begun last
@@ -124,7 +125,12 @@ func (l *pathLoss) estimate() {
 }
 
 // sent counts bytes sent now.
-func (l *pathLoss) sent(bytes int) { l.epochs[l.newest].sent += bytes }
+func (l *pathLoss) sent(bytes int) {
+	e := &l.epochs[l.newest]
+	if e.sent += bytes; e.kind == sendAbove {
+		l.probe.sent += bytes
+	}
+}
 
 // lost counts bytes lost that were sent at sentAt.
 func (l *pathLoss) lost(sentAt time.Duration, bytes int) {
@@ -134,7 +140,9 @@ func (l *pathLoss) lost(sentAt time.Duration, bytes int) {
 			continue
 		}
 		e.lost = max(0, e.lost+bytes)
-		if c := l.counts(e.kind); c != nil && e.merged {
+		if e.kind == sendAbove {
+			l.probe.lost = max(0, l.probe.lost+bytes)
+		} else if c := l.counts(e.kind); e.merged {
 			c.lost = max(0, c.lost+bytes)
 		}
 		return
@@ -151,6 +159,12 @@ func (l *pathLoss) chance(arrived int) float64 {
 // beyond says whether that many lost of the bytes sent are more than the path loses by itself.
 func (l *pathLoss) beyond(lost, sent int) bool {
 	return sent > 0 && float64(lost)/float64(sent) > l.own+max(0.03, 2*deviation(l.own, sent))
+}
+
+// overflowed says whether the last probe has lost more than the path does by itself, be it little.
+func (l *pathLoss) overflowed() bool {
+	p := &l.probe
+	return float64(p.lost) > float64(p.sent)*(l.own+0.005+2*deviation(l.own, p.sent))
 }
 
 // excess says whether what was sent above the rate lately has lost more than the path does by itself.
