@@ -123,6 +123,23 @@ func TestSealRequiredListener(t *testing.T) {
 	})
 }
 
+// A session that has to be sealed, and says nothing for long, is not taken for one whose peer does not seal:
+// its keepalive probes are answered by who knows of no session.
+func TestSealRequiredKeepsAlive(t *testing.T) {
+	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+		cfg := w.settle(Settings{Block: newCrypt(t, "gcm"), Seal: SealRequired}, PrivateKey{})
+		l := w.listen(cfg, "10.0.0.2:2000")
+		go echo(l)
+		c := w.dial(cfg, l)
+		w.check(c.SetKeepAlivePeriod(time.Second))
+		w.sleep(time.Minute)
+		if err := ask(c, "hello"); err != nil || !c.Stats().Sealed {
+			t.Errorf("%v, sealed %t", err, c.Stats().Sealed)
+		}
+		closeAll(c, l)
+	})
+}
+
 // Settings that say two things are refused, with the reason.
 func TestSealSettings(t *testing.T) {
 	key := PrivateKey{1}

@@ -34,7 +34,7 @@ func (s *UDPSession) unsealedInputLocked(now int64, c *contents) bool {
 		s.count.InUnsealed++
 		s.traceDropLocked(now, dropUnsealed, 1)
 	}
-	if z.phase == sealOffered && in == inUnsealed && s.cfg.seal.required && c.hasConv && c.conv == s.conv && wellFormed(s.conv, c.body) {
+	if z.phase == sealOffered && z.dial.shake != nil && in == inUnsealed && s.cfg.seal.required && c.hasConv && c.conv == s.conv && wellFormed(s.conv, c.body) {
 		s.refusedSealLocked(now)
 	}
 	return act&doTake != 0

@@ -76,9 +76,13 @@ func (s *UDPSession) unprovenAtLocked() int64 {
 	return later(max(s.created, s.core.heardAt()), s.cfg.unproven)
 }
 
-// probePeriodLocked is how long nothing is heard before the peer is probed, 0 for never.
+// probePeriodLocked is how long nothing is heard before the peer is probed, 0 for never: before HELLO
+// there is no session that it could know, and what it says unsealed may not count.
 func (s *UDPSession) probePeriodLocked() int64 {
 	a := &s.keepalive
+	if s.offeredLocked() && s.cfg.seal.required && s.seal.dial.shake == nil {
+		return 0
+	}
 	if a.probes >= unprovenProbes || s.unprovenAtLocked() == never {
 		return a.period
 	}
