@@ -18,9 +18,9 @@ var endings = []error{
 	io.EOF, net.ErrClosed, io.ErrClosedPipe, syscall.ETIMEDOUT, syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED,
 }
 
-// memory is how long a bad path may be the reason that a session fails: the longest user timeout, and the
-// longest pause between two repetitions.
-const memory = 5 * time.Minute
+// memory is how long a bad path may be the reason that a session fails: the longest user timeout, the
+// longest pause between two repetitions, and that of a reader, who hears of it then.
+const memory = 10 * time.Minute
 
 // judge says what is wrong with an error that has ended a session's reads or writes, if anything is.
 func (e *end) judge(op string, err error) {

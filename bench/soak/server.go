@@ -184,7 +184,7 @@ func (s *server) adopt(e *end, head []byte) bool {
 	if down {
 		return false
 	}
-	if twice && w.peer == "" {
+	if twice && w.peer == "" && (w.sealed || !c.weather.rebound(c.born)) { // else its address was another
 		e.fail("one connection was accepted twice by one listener")
 		return false
 	}
