@@ -25,9 +25,14 @@ type bulk struct {
 func (w *world) bulk(cfg *config, addr string, path netem.Path) *bulk {
 	w.Helper()
 	b := w.opened(cfg, addr, path)
+	b.start()
+	return b
+}
+
+// start sends as fast as it goes.
+func (b *bulk) start() {
 	go io.Copy(b, rand.NewChaCha8([32]byte{3}))
 	go io.Copy(struct{ io.Writer }{b.counter()}, b.s)
-	return b
 }
 
 // opened is bulk without the bulk.
