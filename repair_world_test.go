@@ -245,7 +245,9 @@ func TestReportedLoss(t *testing.T) {
 	}{
 		{"nothing", netem.Path{}, netem.Path{}, 0},
 		{"1%", netem.Path{Loss: 0.01}, netem.Path{}, 0.01},
+		{"0.1%", netem.Path{Loss: 0.001}, netem.Path{}, 0.001},
 		{"10%", netem.Path{Loss: 0.1}, netem.Path{}, 0.1},
+		{"20%, half of the acknowledgements, and jitter", netem.Path{Loss: 0.2, Jitter: 20 * ms}, netem.Path{Loss: 0.5, Jitter: 20 * ms}, 0.2},
 		{"40%", netem.Path{Loss: 0.4}, netem.Path{Loss: 0.1}, 0.4},
 		{"5%, and half of the acknowledgements", netem.Path{Loss: 0.05}, netem.Path{Loss: 0.5}, 0.05},
 		{"5% and jitter", netem.Path{Loss: 0.05, Jitter: 40 * ms}, netem.Path{Jitter: 40 * ms}, 0.05},
@@ -365,6 +367,26 @@ func TestRepairsFitTheMTU(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Datagrams become shorter in mid-session: what was cut before is covered as far as it fits.
+func TestRepairsShorterMTU(t *testing.T) {
+	virtual(t, netem.Path{Delay: 20 * ms, Loss: 0.1}, func(w *world) {
+		c, s := w.pair(w.swift())
+		w.metered(c, s, 200, 1200, 10*ms)
+		go func() {
+			time.Sleep(time.Second)
+			if !c.SetMtu(700) {
+				t.Error("the MTU is refused")
+			}
+		}()
+		before := s.Stats().FECRecovered
+		w.check(writeMixed(c, s, seeded(testSeed, 98), lighter(800, 300)))
+		if n := s.Stats().FECRecovered - before; n < 30 {
+			t.Errorf("%d rebuilt", n)
+		}
+		closeAll(c, s)
+	})
 }
 
 // What repairs need is given back when there are none any more.
