@@ -90,8 +90,8 @@ func (c *connection) settle() bool {
 			return true
 		}
 	}
-	if c.hostile(0) {
-		return false
+	if c.hostile(0) || e.s == nil && c.hostile(time.Since(c.born)) {
+		return false // the end of a peer without extensions is not told when the listener's has given it up
 	}
 	e.fail("after %v of calm %d are on their way", calmTime, e.left())
 	if s := c.other(e); s != nil {
