@@ -16,7 +16,7 @@ type features struct {
 	lost                            uint64             // segments
 	loss                            float64            // share of the segments sent
 	limit                           [maxLimits]float64 // share of the time that each SendLimit was the limit
-	queue                           time.Duration      // of the path, the median
+	queue, queueMost                time.Duration      // of the path: that three quarters are below, and all
 	rate                            float64            // bytes a second that the path delivers, the median
 	cpu                             float64            // cores that the process uses, or waits for; 0 is unknown
 	drops                           uint64             // of the receive buffer, at the end that receives
@@ -54,8 +54,6 @@ func featuresOf(series []Sample) (f features) {
 			f.drops -= first.Peer.ReceiveDrops
 		}
 	}
-	f.lost = Lost(b) - min(Lost(a), Lost(b))
-	f.loss = float64(f.lost) / float64(max(1, b.SegmentsSent-a.SegmentsSent))
 	var total time.Duration
 	for i := range b.TimeLimited {
 		total += b.TimeLimited[i] - a.TimeLimited[i]
@@ -63,19 +61,31 @@ func featuresOf(series []Sample) (f features) {
 	for i := range b.TimeLimited {
 		f.limit[i] = (b.TimeLimited[i] - a.TimeLimited[i]).Seconds() / max(1e-9, total.Seconds())
 	}
+	steady := afterStartup(series)
+	if len(steady) < len(series) {
+		a = &steady[0].Stats
+	}
+	f.lost = Lost(b) - min(Lost(a), Lost(b))
+	f.loss = float64(f.lost) / float64(max(1, b.SegmentsSent-a.SegmentsSent))
 	if first.CPU > 0 && f.elapsed > 0 {
 		f.cpu = (f.last.CPU - first.CPU).Seconds() / f.elapsed.Seconds()
 	}
 	f.stuck = stuckFor(series)
-	f.course(series)
+	f.course(steady)
 	return f
+}
+
+// afterStartup is the part of a series after that, if there are some samples of it, or all.
+func afterStartup(series []Sample) []Sample {
+	late := slices.IndexFunc(series, func(s Sample) bool { return s.Stats.Age >= startup })
+	if late > 0 && len(series)-late >= 5 {
+		return series[late:]
+	}
+	return series
 }
 
 // course fills in what follows from how the samples differ from one another.
 func (f *features) course(series []Sample) {
-	if late := slices.IndexFunc(series, func(s Sample) bool { return s.Stats.Age >= startup }); late > 0 && len(series)-late >= 5 {
-		series = series[late:]
-	}
 	var queues, rates, windows, inFlight, sendWindows []float64
 	for _, s := range series {
 		queues = append(queues, s.Stats.QueueingDelay.Seconds())
@@ -84,7 +94,7 @@ func (f *features) course(series []Sample) {
 		inFlight = append(inFlight, float64(s.Stats.InFlight))
 		sendWindows = append(sendWindows, float64(s.Stats.SendWindow))
 	}
-	f.queue = time.Duration(quantile(queues, 0.75) * 1e9)
+	f.queue, f.queueMost = time.Duration(quantile(queues, 0.75)*1e9), time.Duration(quantile(queues, 1)*1e9)
 	f.rate = quantile(rates, 0.5)
 	f.peerWindowLeast, f.peerWindow, f.peerWindowMost = int(quantile(windows, 0.1)), int(quantile(windows, 0.5)), int(quantile(windows, 1))
 	f.inFlight, f.sendWindow = int(quantile(inFlight, 0.5)), int(quantile(sendWindows, 0.5))
@@ -111,7 +121,7 @@ func comeTogether(series []Sample) bool {
 		chance += n * p * (1 - p)
 		mean += n * p * n * p
 	}
-	return squares > 3*chance && squares > mean/9
+	return squares > 2*chance && squares > mean/9
 }
 
 // stuckFor returns for how long there was something to acknowledge, and nothing of it was.
