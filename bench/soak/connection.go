@@ -21,8 +21,9 @@ type connection struct {
 	client       *end
 
 	mu     sync.Mutex
-	server *end // the last that has accepted it
-	over   bool // it is not to be accepted any more
+	server *end   // the last that has accepted it
+	former []*end // of the listener, of addresses that the client had before
+	over   bool   // it is not to be accepted any more
 }
 
 // other returns the other end, nil if there is none yet.
@@ -58,6 +59,9 @@ func (c *connection) adopt(e *end) bool {
 		f.read = 0
 		f.mu.Unlock()
 		m.again()
+		if !c.w.restarted(c.born) { // it lives on, and is not told that its peer has another address
+			c.former = append(c.former, c.server)
+		}
 	}
 	c.server = e
 	return true

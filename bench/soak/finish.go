@@ -30,9 +30,11 @@ func (c *connection) finish() *unfinished {
 	}
 	c.mu.Lock()
 	c.over = true
-	late := c.server // if it has come meanwhile
+	late := append(c.former, c.server) // if it has come meanwhile
 	c.mu.Unlock()
-	late.leave(r)
+	for _, e := range late {
+		e.leave(r)
+	}
 	return nil
 }
 
@@ -64,9 +66,11 @@ func (c *connection) die(r *rand.Rand) *unfinished {
 		time.Sleep(between(r, ms, 20*time.Minute))
 		c.mu.Lock()
 		c.over = true
-		s := c.server
+		late := append(c.former, c.server)
 		c.mu.Unlock()
-		s.leave(r)
+		for _, e := range late {
+			e.leave(r)
+		}
 	})
 	return left
 }
