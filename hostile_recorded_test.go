@@ -154,3 +154,37 @@ func TestForgedSourcesAreUnproven(t *testing.T) {
 		l.Close()
 	})
 }
+
+// A client whose address has changed between its HELLO and its first sealed datagram, and that is there, takes
+// no room of those that are not.
+func TestMovedHandshakeIsProven(t *testing.T) {
+	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+		cfg := w.config(newCrypt(t, "gcm"), 0, 0)
+		l := w.listen(cfg, "10.0.0.2:2000")
+		go drain(l)
+		conn := w.bind("10.0.0.1:1000")
+		c := cfg.dial(w.convs.next(), l.Addr(), newSocket(conn, true))
+		c.Write([]byte("x"))
+		w.sleep(15 * time.Millisecond) // WELCOME is on its way
+		w.check(conn.Rebind("10.0.0.3:3000"))
+		w.sleep(time.Second)
+		c.Write([]byte("y"))
+		w.sleep(5 * time.Second)
+		l.unproven.mu.Lock()
+		left := len(l.unproven.from)
+		l.unproven.mu.Unlock()
+		for s := range l.Sessions() {
+			if !s.Stats().Sealed || s.core.addressPending() {
+				t.Errorf("%+v", s.Stats())
+			}
+		}
+		if n := l.Stats().Sessions; n != 1 || left != 0 {
+			t.Errorf("%d sessions, %d addresses not proven", n, left)
+		}
+		closeAll(c)
+		for s := range l.Sessions() {
+			s.Abort()
+		}
+		l.Close()
+	})
+}

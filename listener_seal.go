@@ -189,7 +189,7 @@ func (l *Listener) openSealed(sock *socket, p *sealedPeer, d *inbound, receives 
 		s := newSession(l.cfg, sock, l, p.shake.conv, sock.destination(d.from, d.addr))
 		s.seal = newAcceptedSeal(p)
 		s.startSealLocked()
-		if !receives {
+		if s.unproved = !receives; s.unproved {
 			s.core.addressUnproven()
 		}
 		s.setMtuLocked(l.cfg.mtu)
