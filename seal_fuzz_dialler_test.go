@@ -23,15 +23,9 @@ func FuzzSealedDialler(f *testing.F) {
 	f.Add(slices.Concat([]byte{3}, insiderChunk(insiderRecords, nil, appendRecord(nil, recordWelcome)), insiderChunk(insiderHello, nil, nil)))
 	f.Add(slices.Concat(good, insiderStep(insiderTime, 100), insiderChunk(insiderPayload, nil, append([]byte{1}, w[1:]...)), insiderStep(insiderTime, 100)))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		if len(in) == 0 || len(in) > 16<<10 {
-			return
-		}
-		virtual(t, netem.Path{Delay: time.Millisecond}, func(w *world) {
-			p := &program{in}
-			s := insiderSettings[p.n(len(insiderSettings))]
-			settings := Settings{Block: newCrypt(t, s.crypt), DataShards: s.fec, ParityShards: s.fec}
-			id := identity{psk: *w.settle(settings, PrivateKey{}).seal.shared, pattern: s.pattern}
-			if s.pattern == patternKey {
+		insiderWorld(t, in, func(w *world, p *program, used pattern, settings Settings) {
+			id := identity{psk: *w.settle(settings, PrivateKey{}).seal.shared, pattern: used}
+			if used == patternKey {
 				id.private = PrivateKey{1, 2, 3}
 				id.server = id.private.Public()
 				settings.ServerKey = id.server

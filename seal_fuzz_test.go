@@ -154,6 +154,18 @@ var insiderSettings = []struct {
 	pattern pattern
 }{{"gcm", 0, patternPSK}, {"aes", 0, patternPSK}, {"gcm", 3, patternPSK}, {"gcm", 0, patternKey}}
 
+// insiderWorld runs f with the settings that the input begins with, and the rest of it.
+func insiderWorld(t *testing.T, in []byte, f func(w *world, p *program, used pattern, settings Settings)) {
+	if len(in) == 0 || len(in) > 16<<10 {
+		return
+	}
+	virtual(t, netem.Path{Delay: time.Millisecond}, func(w *world) {
+		p := &program{in}
+		s := insiderSettings[p.n(len(insiderSettings))]
+		f(w, p, s.pattern, Settings{Block: newCrypt(t, s.crypt), DataShards: s.fec, ParityShards: s.fec})
+	})
+}
+
 // FuzzSealedListener: a listener takes whatever a client with all keys sends, sealed or not, as HELLO or
 // TOKEN or ticket, as records, frames and shards, without a panic; nothing is left of it, and other clients
 // are served.
@@ -177,19 +189,13 @@ func FuzzSealedListener(f *testing.F) {
 	h := insiderHelloPayload()
 	f.Add(slices.Concat([]byte{0}, insiderChunk(insiderPayload, []byte{1}, h), insiderChunk(insiderPayload, []byte{2}, h[:len(h)-1]), insiderChunk(insiderRecords, nil, appendRecord(nil, recordToken, make([]byte, 70)))))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		if len(in) == 0 || len(in) > 16<<10 {
-			return
-		}
-		virtual(t, netem.Path{Delay: time.Millisecond}, func(w *world) {
-			p := &program{in}
-			s := insiderSettings[p.n(len(insiderSettings))]
-			settings := Settings{Block: newCrypt(t, s.crypt), DataShards: s.fec, ParityShards: s.fec}
+		insiderWorld(t, in, func(w *world, p *program, used pattern, settings Settings) {
 			private := PrivateKey{1, 2, 3}
 			cfg := w.settle(settings, private)
 			l := w.listen(cfg, "10.0.0.2:2000")
 			go echo(l)
-			id := identity{psk: *cfg.seal.shared, pattern: s.pattern}
-			if s.pattern == patternKey {
+			id := identity{psk: *cfg.seal.shared, pattern: used}
+			if used == patternKey {
 				id.server = private.Public()
 				settings.ServerKey = id.server
 			}

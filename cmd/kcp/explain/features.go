@@ -14,7 +14,7 @@ type features struct {
 
 	sent, received                  uint64             // datagrams
 	lost                            uint64             // segments
-	loss                            float64            // share of the segments sent
+	loss                            float64            // share of the segments sent, after startup
 	limit                           [maxLimits]float64 // share of the time that each SendLimit was the limit
 	queue, queueMost                time.Duration      // of the path: that three quarters are below, and all
 	rate                            float64            // bytes a second that the path delivers, the median
@@ -61,9 +61,9 @@ func featuresOf(series []Sample) (f features) {
 	for i := range b.TimeLimited {
 		f.limit[i] = (b.TimeLimited[i] - a.TimeLimited[i]).Seconds() / max(1e-9, total.Seconds())
 	}
-	steady := afterStartup(series)
-	if len(steady) < len(series) {
-		a = &steady[0].Stats
+	late := afterStartup(series)
+	if len(late) < len(series) {
+		a = &late[0].Stats
 	}
 	f.lost = Lost(b) - min(Lost(a), Lost(b))
 	f.loss = float64(f.lost) / float64(max(1, b.SegmentsSent-a.SegmentsSent))
@@ -71,11 +71,11 @@ func featuresOf(series []Sample) (f features) {
 		f.cpu = (f.last.CPU - first.CPU).Seconds() / f.elapsed.Seconds()
 	}
 	f.stuck = stuckFor(series)
-	f.course(steady)
+	f.course(late)
 	return f
 }
 
-// afterStartup is the part of a series after that, if there are some samples of it, or all.
+// afterStartup is the part of a series after startup, or all of it where that has too few samples.
 func afterStartup(series []Sample) []Sample {
 	late := slices.IndexFunc(series, func(s Sample) bool { return s.Stats.Age >= startup })
 	if late > 0 && len(series)-late >= 5 {

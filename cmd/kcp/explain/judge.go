@@ -194,11 +194,11 @@ func (f *features) onThePath() (bound, why string) {
 	hasQueue := f.queue > max(2*time.Millisecond, s.MinRTT/10)
 	shortQueue := f.queue <= max(2*time.Millisecond, s.MinRTT/2)
 	// A link that carries no more has a queue at times, where a probe for bandwidth fills it.
-	bounded := f.level && !hasQueue && (f.bursty || f.steady && f.loss < muchLoss && f.queueMost < s.MinRTT/20)
+	policed := f.level && !hasQueue && (f.bursty || f.steady && f.loss < muchLoss && f.queueMost < s.MinRTT/20)
 	switch {
 	case f.sent < shortSeries:
 		return "", ""
-	case f.loss >= littleLoss && bounded:
+	case f.loss >= littleLoss && policed:
 		return Policer, fmt.Sprintf("%.1f%% of what is sent is lost, as what is more than %s is, and no queue is seen before", 100*f.loss, format.Bits(f.rate))
 	case f.loss >= littleLoss && !f.steady && !hasQueue, f.loss >= muchLoss && !f.bursty && shortQueue:
 		return Loss, fmt.Sprintf("%.1f%% of what is sent is lost, whatever the rate, and without a queue that would explain it", 100*f.loss)
