@@ -16,7 +16,7 @@ func (k *KCP) messageSize() int {
 	if f := &k.flow; f.peerRoom > 0 {
 		most = min(most, int(f.peerRoom))
 	}
-	return most * k.dataRoom()
+	return k.dataRoom() + (most-1)*k.roomOf(k.snd.end+1) // the first of a sealed session holds less
 }
 
 // expiry is when a message is not worth being sent any more.

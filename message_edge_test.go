@@ -135,3 +135,27 @@ func TestMessageLargerThanWindow(t *testing.T) {
 		closeAll(client, server)
 	})
 }
+
+// The first segment of a sealed session is short, which bounds a message by as much, and no more.
+func TestFirstMessageOfSealedSession(t *testing.T) {
+	virtual(t, netem.Path{Delay: 10 * time.Millisecond}, func(w *world) {
+		cfg := w.config(newCrypt(t, "gcm"), 0, 0)
+		cfg.mtu = 524
+		l := w.listen(cfg, "10.0.0.2:2000")
+		client := w.dial(cfg, l)
+		most := client.MaxMessageSize()
+		if most < 127*400 {
+			t.Errorf("messages of up to %d bytes", most)
+		}
+		message := random(1, most)
+		w.check(client.WriteMessage(message, time.Time{}))
+		server, err := l.AcceptKCP()
+		w.check(err)
+		w.check(server.SetReadDeadline(time.Now().Add(patience())))
+		b := make([]byte, most)
+		if n, err := server.Read(b); err != nil || !bytes.Equal(b[:n], message) {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+		closeAll(client, server)
+	})
+}
