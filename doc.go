@@ -112,7 +112,7 @@
 //	transport_reader.go  A transport finds each datagram's session; one with a socket of its own has its own.
 //	sess_input.go        The session passes the datagram to
 //	fec_decoder.go       FEC, which rebuilds what is missing, and
-//	kcp_input.go         to the core: acknowledgements, and data (kcp_acks.go acknowledges it)
+//	kcp_input.go         to the core: acknowledgements (kcp_acked.go), and data (kcp_acks.go acknowledges it)
 //	recvwindow.go        for the receive window or a Read that waits.
 //	sess_drive.go        The session is driven once for all that has arrived.
 //	sess_read.go         Read, TryRead (sess_try.go) or WriteTo (sess_copy.go) takes the data
@@ -146,7 +146,7 @@
 //   - sender.go: datagrams on their way to the socket. inplace.go: the zero-copy contract.
 //   - kcp_*.go: what the core does. It is a state machine that takes the time as an argument, does
 //     no I/O and reports its next deadline. kcp_session.go is the session's view of it and
-//     kcp_manual.go that of a program that drives it by hand; below are kcp_input.go,
+//     kcp_manual.go that of a program that drives it by hand; below are kcp_input.go, kcp_acked.go,
 //     kcp_identity.go, kcp_validation.go, kcp_output.go, kcp_acks.go, kcp_records.go, kcp_loss.go,
 //     kcp_limits.go, kcp_congestion.go, kcp_autotune.go, kcp_dgram.go, kcp_message.go,
 //     kcp_repair_out.go, kcp_repair_in.go, kcp_mtu.go, kcp_log.go, kcp_trace.go.

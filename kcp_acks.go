@@ -1,7 +1,5 @@
 package kcp
 
-import "time"
-
 // acknowledge queues the acknowledgement of the PUSH or FIN with header h, before it is taken into the
 // receive window. repeated says that it has arrived before.
 //
@@ -122,76 +120,4 @@ func (k *KCP) writeAck(now int64, h *header, a ack) {
 	}
 	k.write(now, h, nil)
 	h.frg = k.caps.own
-}
-
-// noteSpurious takes the news that segment sn, the transmission of which at that time had been declared
-// lost, had arrived by it (the Eifel detection, RFC 3522: https://www.rfc-editor.org/rfc/rfc3522). timed
-// says that now is when it arrived. Whatever has been acknowledged meanwhile, so long had to be waited.
-func (k *KCP) noteSpurious(now, at int64, sn uint32, timed bool) {
-	s := k.snd.at(sn)
-	if s.forced || at < k.snd.since {
-		return
-	}
-	if timed {
-		k.loss.noteLate(now, now-at, k.rtt.srtt)
-	}
-	k.loss.noteSpurious()
-	if k.ccLossTimes != nil {
-		k.ccLossTimes.lostAfter(time.Duration(at), -s.size())
-	}
-	k.cc.Spurious(time.Duration(now), s.size())
-	if k.trace != nil {
-		k.traceSegment(now, EventSpurious, sn, s.size(), "")
-	}
-}
-
-// arrivedEarlier says whether segment s, of which it is only known that it arrived, did so by a
-// transmission that had been declared lost: it was not sent again since; or too lately for an
-// acknowledgement of that (compare RFC 8985, section 6.2, step 2:
-// https://www.rfc-editor.org/rfc/rfc8985#section-6.2); or after newest, when the newest transmission
-// was sent that has arrived, 0 for unknown.
-func (k *KCP) arrivedEarlier(now int64, s *sendSegment, newest int64) bool {
-	return s.state == segLost || s.resent && (now-s.sentAt < k.rtt.min || newest != 0 && s.sentAt > newest)
-}
-
-// onRanges takes the ranges of an ACK, after its header. The cost is in proportion to the number of pairs
-// and of the segments that are newly acknowledged, whatever the counts say.
-func (k *KCP) onRanges(now int64, b []byte, in *inputState) {
-	w := &k.snd
-	r := rangeReader{b: b, una: w.una}
-	for {
-		begin, end, ok := r.next(w.nxt - w.una)
-		if !ok {
-			return
-		}
-		for sn := w.unacked(w.una + begin); sn-w.una < end; sn = w.unacked(sn + 1) {
-			k.onArrived(now, sn, in, true)
-		}
-	}
-}
-
-// onArrived takes segment sn, which is not acknowledged yet, for one that has arrived; nothing tells by
-// which transmission, but where there was only one. ordered says that it arrived in order of
-// transmission, so that those that were sent before and are missing are the more likely lost. What a
-// rebuilt datagram tells says nothing about time.
-func (k *KCP) onArrived(now int64, sn uint32, in *inputState, ordered bool) {
-	s := k.snd.at(sn)
-	if k.arrivedEarlier(now, s, in.newest) {
-		// If there was one transmission, and all before had arrived, it did just now.
-		k.noteSpurious(now, s.sentAt, sn, in.regular && !ordered && !s.resent && sn == k.snd.una)
-		k.snd.forgetEarlier(sn)
-	}
-	k.noteDelivered(now, sn, s)
-	if k.trace != nil {
-		k.traceSegment(now, EventAcked, sn, s.size(), "")
-	}
-	once := s.state == segInFlight && !s.resent && k.proof.covers(sn)
-	if once && in.regular && !k.snd.former(s) {
-		k.rate.onTransmission(s.sentAt, s.rate, s.appLimited)
-	}
-	if once && ordered {
-		k.putSent(k.snd.ack(sn, s.ts), s.batch)
-	} else {
-		k.putSent(k.snd.markAcked(sn), s.batch)
-	}
 }

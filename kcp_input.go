@@ -4,32 +4,16 @@ import "time"
 
 // input is Input with the time, and without sending anything.
 func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
-	if k.log.mask != 0 {
-		k.log.segments(&logInput, k.conv, data, regular)
+	if k.log.mask != 0 || k.trace != nil {
+		k.observeInput(now, data, regular)
 	}
-	if k.trace != nil {
-		kind := EventReceived
-		if !regular {
-			kind = EventRecovered
-		}
-		k.traceDatagram(now, kind, data)
-	}
-	if len(data) < IKCP_OVERHEAD {
-		return -1
-	}
-	var h header
-	h.parse(data)
-	// Most datagrams are one PUSH or ACK, which inspect has nothing to look for in but una.
-	if h.cmd <= IKCP_CMD_ACK && len(data) == IKCP_OVERHEAD+int(h.len) {
-		if int32(h.una-k.snd.nxt) > 0 {
-			return -1
-		}
-	} else if !k.inspect(now, data) {
+	if !k.plausible(now, data) {
 		return -1
 	}
 	var (
 		in      = inputState{una: k.snd.una, datagram: data, regular: regular}
 		limited = k.cwndLimited()
+		h       header
 	)
 	k.expireDgrams(now)
 	k.rate.begin(k.bytesInFlight())
@@ -45,47 +29,92 @@ func (k *KCP) input(now int64, data []byte, regular bool) (code int) {
 	if len(k.early.list) > 0 && !k.unconfirmed() {
 		k.takeEarlyData(now)
 	}
-	for sn := k.snd.una; sn != in.una; sn++ {
-		k.onUna(now, sn, &in)
-	}
-	if in.una != k.snd.una { // which an ACK alone does not prove
-		k.peer.acknowledged(now)
-	}
-	was := k.snd.una
-	k.snd.advance()
-	if k.snd.una != was {
-		k.caps.announcing = false
-		k.lastAcknowledged = now
-		if len(k.expiries) > 0 {
-			k.forgetExpiries()
-		}
-		if k.repairs.on {
-			k.noteBursts(was)
-		}
-	}
+	k.advanceUna(now, &in)
 	if regular && in.newest != 0 {
-		k.loss.noteBatch(in.newest - in.oldest)
-		k.rtt.sample(now-in.newest, max(ackDelayAllowed(k.interval), k.peerAckDelay(k.loss.ackSpread)))
-		k.windowTuner.rtt = min(k.windowTuner.rtt, max(now-in.newest, 1))
-		k.pathQueue.sample(now, now-in.newest, k.ackDelaySlack())
+		k.sampleRTT(now, &in)
 	}
 	if k.rate.acked > 0 {
 		k.loss.onAcks(now, k.rtt.srtt)
 	}
 	if k.rate.sample.Acked > 0 {
-		sample := k.rate.finish(now, k.bytesInFlight(), k.rtt.min)
-		sample.WindowLimited = limited
-		k.rate.filter.onAcks(now, sample.Delivered, k.rtt.srtt, sample.AppLimited || k.allSent(now))
-		k.cc.Acked(time.Duration(now), sample)
-		k.setPacingRate(now)
-		k.tuneSendWindow(now)
-		if k.trace != nil {
-			k.traceMetrics(now, in.newest)
-			k.traceState(now)
-		}
+		k.sampleRate(now, limited, in.newest)
 	}
 	k.lastActive = now
 	return code
+}
+
+// observeInput tells the log and the Tracer of a datagram.
+func (k *KCP) observeInput(now int64, data []byte, regular bool) {
+	if k.log.mask != 0 {
+		k.log.segments(&logInput, k.conv, data, regular)
+	}
+	if k.trace != nil {
+		kind := EventReceived
+		if !regular {
+			kind = EventRecovered
+		}
+		k.traceDatagram(now, kind, data)
+	}
+}
+
+// plausible reports whether a datagram may be this session's, before anything of it is taken.
+func (k *KCP) plausible(now int64, data []byte) bool {
+	if len(data) < IKCP_OVERHEAD {
+		return false
+	}
+	var h header
+	h.parse(data)
+	// Most datagrams are one PUSH or ACK, which inspect has nothing to look for in but una.
+	if h.cmd <= IKCP_CMD_ACK && len(data) == IKCP_OVERHEAD+int(h.len) {
+		return int32(h.una-k.snd.nxt) <= 0
+	}
+	return k.inspect(now, data)
+}
+
+// advanceUna takes the newest una of a datagram, and what acknowledgements before it left.
+func (k *KCP) advanceUna(now int64, in *inputState) {
+	for sn := k.snd.una; sn != in.una; sn++ {
+		k.onUna(now, sn, in)
+	}
+	was := k.snd.una
+	if in.una != was { // which an ACK alone does not prove
+		k.peer.acknowledged(now)
+	}
+	if k.snd.advance(); k.snd.una == was {
+		return
+	}
+	k.caps.announcing = false
+	k.lastAcknowledged = now
+	if len(k.expiries) > 0 {
+		k.forgetExpiries()
+	}
+	if k.repairs.on {
+		k.noteBursts(was)
+	}
+}
+
+// sampleRTT takes the round trip of the newest transmission that a datagram acknowledges.
+func (k *KCP) sampleRTT(now int64, in *inputState) {
+	rtt := now - in.newest
+	k.loss.noteBatch(in.newest - in.oldest)
+	k.rtt.sample(rtt, max(ackDelayAllowed(k.interval), k.peerAckDelay(k.loss.ackSpread)))
+	k.windowTuner.rtt = min(k.windowTuner.rtt, max(rtt, 1))
+	k.pathQueue.sample(now, rtt, k.ackDelaySlack())
+}
+
+// sampleRate gives congestion control what a datagram acknowledges; limited is whether the congestion
+// window was used up before it.
+func (k *KCP) sampleRate(now int64, limited bool, newest int64) {
+	sample := k.rate.finish(now, k.bytesInFlight(), k.rtt.min)
+	sample.WindowLimited = limited
+	k.rate.filter.onAcks(now, sample.Delivered, k.rtt.srtt, sample.AppLimited || k.allSent(now))
+	k.cc.Acked(time.Duration(now), sample)
+	k.setPacingRate(now)
+	k.tuneSendWindow(now)
+	if k.trace != nil {
+		k.traceMetrics(now, newest)
+		k.traceState(now)
+	}
 }
 
 // ackDelaySlack is how much of a round-trip sample may be the peer's acknowledgement delay: none where
@@ -155,71 +184,22 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, in *inputState) {
 	k.count.InSegs++
 	d := h.una - k.snd.una
 	acceptable := d <= k.snd.nxt-k.snd.una
-	// A peer whose reader has stalled may have acknowledged what its una does not count yet.
-	alive := acceptable || h.wnd == 0
 	own := true
-	if alive {
+	// A peer whose reader has stalled may have acknowledged what its una does not count yet.
+	if acceptable || h.wnd == 0 {
 		k.flow.onHeard(now)
 		k.lastHeard = now
 		k.peer.onAcceptableUna(now)
 	} else {
 		own = k.peer.onOldUna(now, k.peer.tells(h), k.rtt.rto)
 	}
-	switch h.cmd {
-	case IKCP_CMD_ACK:
-		if own {
-			switch {
-			case h.frg&capRebuilt != 0 && k.takesRepairs():
-				k.onRebuilt(now, h.sn, h.ts)
-			default:
-				in.onAck(k.onAck(now, h.sn, h.ts, in.regular))
-			}
-			if h.len > 0 && k.caps.bothTakeRecords() && !k.unconfirmed() {
-				k.onRanges(now, body, in)
-			}
-		}
-	case IKCP_CMD_PUSH, cmdFIN, cmdSKIP:
-		if own && in.regular && h.cmd == IKCP_CMD_PUSH {
-			k.noteArrived(now, h)
-		}
-		switch {
-		case !own:
-		case k.unconfirmed():
-			k.onEarlyData(now, h, body, in.arrival(), leadingNumber(in.datagram))
-		default:
-			k.onData(now, h, body, in.arrival())
-			k.takeRebuilt(now)
-		}
-	case cmdREP:
-		if own && in.regular && !k.unconfirmed() {
-			k.onRepair(now, h, body)
-		}
-	case IKCP_CMD_WASK:
-		k.flow.updateDue = true
-	case IKCP_CMD_WINS:
-		in.numbered = in.numbered || h.ts != 0 && h.ts == k.peer.number
-	case cmdRST:
+	switch {
+	case h.isControl():
+		k.onControl(now, h, body, own, in)
+	case h.cmd == cmdRST:
 		k.onReset(now, h, in.numbered)
-	case cmdDGRAM:
-		if own && !k.unconfirmed() {
-			k.onDgram(h, body)
-			if in.regular {
-				k.noteArrived(now, h)
-			}
-		}
-	case cmdREPORT:
-		if own && in.regular && !k.unconfirmed() {
-			k.onReport(now, h, in)
-		}
-	}
-	if h.isControl() {
-		k.caps.learn(h)
-		if k.snd.nxt == 0 && h.frg&capMark == 0 { // two that have dialled each other
-			k.peer.confirmed = true
-		}
-		if h.len > 0 && own && h.cmd != IKCP_CMD_ACK {
-			k.onRecords(h, body)
-		}
+	case own:
+		k.onCarrier(now, h, body, in)
 	}
 	if !acceptable || k.unconfirmed() {
 		return
@@ -232,71 +212,61 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, in *inputState) {
 	}
 }
 
-// onAck takes the acknowledgement of segment sn's transmission with time stamp ts. It returns
-// when what has that time stamp was sent, 0 where it gives no sample of the round trip. One that is not
-// regular was rebuilt, some time after it would have arrived: it says nothing about time.
-func (k *KCP) onAck(now int64, sn, ts uint32, regular bool) (sentAt int64) {
-	if sn-k.snd.una >= k.snd.nxt-k.snd.una || k.snd.at(sn).state == segAcked {
-		switch {
-		case sn == questionSn:
-			k.onChallengeEcho(ts)
-		case !k.probeAcknowledged(sn, ts):
-			k.noteLateEcho(now, sn, ts, regular)
-		}
-		return 0
-	}
-	s := k.snd.at(sn)
-	at, last, ok := s.sentAt, true, true
-	if s.ts != ts {
-		last = false
-		at, ok = k.snd.earlier(now, sn, ts)
-	}
-	if ok {
-		if k.proof.required {
-			k.proof.echoed(sn)
-		}
-		k.peer.confirmed, k.address.pending = true, false
-	} else if k.unconfirmed() { // an older session's
-		return 0
-	}
+// onControl takes what an ACK, WASK, or WINS tells. One that is not own is of an older session.
+func (k *KCP) onControl(now int64, h *header, body []byte, own bool, in *inputState) {
 	switch {
-	case !ok: // ts is not of this segment: it is acknowledged, and nothing else is known of it
-		if regular {
-			if sentAt = k.snd.runBegan(sn, ts); sentAt != 0 {
-				k.addressValidated()
-			}
-		}
-	case !last || s.state == segLost:
-		// The retransmission was spurious: later segments had overtaken this one, or its
-		// acknowledgement took longer than the sender waited.
-		k.noteSpurious(now, at, sn, regular)
-		if !last {
-			k.snd.forget(sn, ts)
-		}
-		if at >= k.snd.since {
-			sentAt = at
-		}
-	case k.snd.former(s):
-	case !s.duplicated && regular: // else either copy may have arrived (Karn's algorithm)
-		k.loss.onAck(now, at, k.rtt.srtt)
-		sentAt = at
+	case h.cmd == IKCP_CMD_WASK:
+		k.flow.updateDue = true
+	case h.cmd == IKCP_CMD_WINS:
+		in.numbered = in.numbered || h.ts != 0 && h.ts == k.peer.number
+	case !own:
+	case h.frg&capRebuilt != 0 && k.takesRepairs():
+		k.onRebuilt(now, h.sn, h.ts)
+	default:
+		in.onAck(k.onAck(now, h.sn, h.ts, in.regular))
 	}
-	k.noteDelivered(now, sn, s)
-	if last && sentAt != 0 && regular {
-		k.rate.onTransmission(s.sentAt, s.rate, s.appLimited)
+	if h.cmd == IKCP_CMD_ACK && own && h.len > 0 && k.caps.bothTakeRecords() && !k.unconfirmed() {
+		k.onRanges(now, body, in)
 	}
-	if k.trace != nil {
-		k.traceSegment(now, EventAcked, sn, s.size(), "")
+	k.caps.learn(h)
+	if k.snd.nxt == 0 && h.frg&capMark == 0 { // two that have dialled each other
+		k.peer.confirmed = true
 	}
-	k.putSent(k.snd.ack(sn, ts), s.batch)
-	return sentAt
+	if h.cmd != IKCP_CMD_ACK && own && h.len > 0 {
+		k.onRecords(h, body)
+	}
 }
 
-// onUna takes segment sn as acknowledged by an una. Which transmission arrived, and when, is
-// known only if there was one.
-func (k *KCP) onUna(now int64, sn uint32, in *inputState) {
-	if k.snd.at(sn).state != segAcked {
-		k.onArrived(now, sn, in, false)
+// onCarrier takes a segment that carries something: data, a datagram, a repair, or a report of them.
+func (k *KCP) onCarrier(now int64, h *header, body []byte, in *inputState) {
+	unconfirmed := k.unconfirmed()
+	switch h.cmd {
+	case IKCP_CMD_PUSH, cmdFIN, cmdSKIP:
+		if in.regular && h.cmd == IKCP_CMD_PUSH {
+			k.noteArrived(now, h)
+		}
+		if unconfirmed {
+			k.onEarlyData(now, h, body, in.arrival(), leadingNumber(in.datagram))
+			return
+		}
+		k.onData(now, h, body, in.arrival())
+		k.takeRebuilt(now)
+	case cmdDGRAM:
+		if unconfirmed {
+			return
+		}
+		k.onDgram(h, body)
+		if in.regular {
+			k.noteArrived(now, h)
+		}
+	case cmdREP:
+		if in.regular && !unconfirmed {
+			k.onRepair(now, h, body)
+		}
+	case cmdREPORT:
+		if in.regular && !unconfirmed {
+			k.onReport(now, h, in)
+		}
 	}
 }
 

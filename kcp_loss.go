@@ -61,57 +61,68 @@ func (k *KCP) fewInFlight() bool { return k.snd.inFlight.n <= k.resend && !k.may
 
 // detectLoss declares lost what later acknowledgements have overtaken and what has timed out.
 func (k *KCP) detectLoss(now int64) {
-	for {
-		at := k.lossAt()
-		if at <= now && k.snd.laterAcks == 0 {
-			k.loss.grantGrace(now, at)
-			at = k.loss.extended(at)
-		}
-		if at > now {
-			break
-		}
-		sn := k.snd.inFlight.head
-		if k.hold(now, sn) {
-			continue
-		}
-		backoff, why := uint8(0), lostTime
-		switch later := int(k.snd.laterAcks); {
-		case later >= k.resend:
-			k.count.FastRetransSegs++
-			why = lostReordering
-		case later > 0:
-			k.count.EarlyRetransSegs++
-			why = lostEarly
-		default:
-			if k.loss.ackedAt <= k.snd.at(sn).sentAt { // nothing at all is acknowledged
-				backoff = 1
-			}
-			k.noteTimeout(now, k.rtt.rto, backoff)
-		}
-		k.declareLost(now, sn, backoff, why)
+	for k.detectFirst(now) {
 	}
-	for {
-		sn, deadline := k.nextTimeout()
-		if deadline <= now {
-			k.loss.grantGrace(now, deadline)
-		}
-		if k.loss.extended(deadline) > now {
-			break
-		}
-		if k.hold(now, sn) {
-			continue
-		}
-		s := k.snd.at(sn)
-		wait, backoff := k.rtt.backoff(s.backoff), s.backoff+1
-		if k.loss.ackedAt > s.sentAt {
-			// The path works. This segment was lost, or it found no room in a window that was
-			// smaller than assumed.
-			backoff = 0
-		}
-		k.noteTimeout(now, wait, backoff)
-		k.declareLost(now, sn, backoff, lostTimeout)
+	for k.detectTimeout(now) {
 	}
 	k.endHolds(now)
+}
+
+// detectFirst holds or declares lost the oldest segment in flight, and reports whether that was due.
+func (k *KCP) detectFirst(now int64) bool {
+	at := k.lossAt()
+	if at <= now && k.snd.laterAcks == 0 {
+		k.loss.grantGrace(now, at)
+		at = k.loss.extended(at)
+	}
+	if at > now {
+		return false
+	}
+	sn := k.snd.inFlight.head
+	if k.hold(now, sn) {
+		return true
+	}
+	backoff, why := uint8(0), lostTime
+	switch later := int(k.snd.laterAcks); {
+	case later >= k.resend:
+		k.count.FastRetransSegs++
+		why = lostReordering
+	case later > 0:
+		k.count.EarlyRetransSegs++
+		why = lostEarly
+	default:
+		if k.loss.ackedAt <= k.snd.at(sn).sentAt { // nothing at all is acknowledged
+			backoff = 1
+		}
+		k.noteTimeout(now, k.rtt.rto, backoff)
+	}
+	k.declareLost(now, sn, backoff, why)
+	return true
+}
+
+// detectTimeout holds or declares lost the segment whose timeout is the next, and reports whether that
+// was due.
+func (k *KCP) detectTimeout(now int64) bool {
+	sn, deadline := k.nextTimeout()
+	if deadline <= now {
+		k.loss.grantGrace(now, deadline)
+	}
+	if k.loss.extended(deadline) > now {
+		return false
+	}
+	if k.hold(now, sn) {
+		return true
+	}
+	s := k.snd.at(sn)
+	wait, backoff := k.rtt.backoff(s.backoff), s.backoff+1
+	if k.loss.ackedAt > s.sentAt {
+		// The path works. This segment was lost, or it found no room in a window that was
+		// smaller than assumed.
+		backoff = 0
+	}
+	k.noteTimeout(now, wait, backoff)
+	k.declareLost(now, sn, backoff, lostTimeout)
+	return true
 }
 
 // noteTimeout counts a timeout of a segment that waited so long, and has that backoff level from now

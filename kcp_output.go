@@ -128,29 +128,34 @@ func (k *KCP) writeData(now int64) {
 			k.rate.roomLimited = k.rate.roomLimited || !k.sendRoom()
 			return
 		}
-		s := k.snd.at(h.sn)
-		if len(k.expiries) > 0 && k.peerSkips() {
-			k.dropExpired(now, h.sn, !again)
-		}
-		s.rate, s.appLimited = k.rate.snapshot(now, k.bytesInFlight() == 0)
-		k.snd.markSent(h.sn, now, h.ts)
-		if s.p.cmd == IKCP_CMD_PUSH {
-			k.noteSent(now, h.ts, s)
-		}
-		k.cc.Sent(time.Duration(now), s.size(), k.bytesInFlight())
-		if k.dup.earn(); again {
-			k.scheduleDuplicate(now, h.sn, h.ts)
-		}
-		k.writeSegment(now, &h, s)
-		if k.out.n > mtuLimit {
-			k.noteJumbo(h.sn, h.ts)
-		}
-		if !again {
-			k.repairNew(now)
-		}
+		k.transmit(now, &h, again)
 		if k.bucket.set && !k.nextFits() {
 			k.endDatagram(now) // so that the bucket says whether another one may follow
 		}
+	}
+}
+
+// transmit writes segment h.sn, for the first time or again.
+func (k *KCP) transmit(now int64, h *header, again bool) {
+	s := k.snd.at(h.sn)
+	if len(k.expiries) > 0 && k.peerSkips() {
+		k.dropExpired(now, h.sn, !again)
+	}
+	s.rate, s.appLimited = k.rate.snapshot(now, k.bytesInFlight() == 0)
+	k.snd.markSent(h.sn, now, h.ts)
+	if s.p.cmd == IKCP_CMD_PUSH {
+		k.noteSent(now, h.ts, s)
+	}
+	k.cc.Sent(time.Duration(now), s.size(), k.bytesInFlight())
+	if k.dup.earn(); again {
+		k.scheduleDuplicate(now, h.sn, h.ts)
+	}
+	k.writeSegment(now, h, s)
+	if k.out.n > mtuLimit {
+		k.noteJumbo(h.sn, h.ts)
+	}
+	if !again {
+		k.repairNew(now)
 	}
 }
 

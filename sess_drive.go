@@ -52,6 +52,20 @@ func (s *UDPSession) driveLocked(now int64, flush bool) {
 		}
 		s.noteAwaitingLocked(now)
 	}
+	s.wakeCallersLocked(now)
+	if s.closing.state == stateClosing {
+		if s.lingerOnLocked(now); s.doneLocked(now) {
+			s.endLocked(now)
+		}
+	}
+	s.foldLocked()
+	s.noteLimitLocked(now)
+	s.scheduleLocked(now)
+}
+
+// wakeCallersLocked wakes the calls that wait and can go on, and calls the functions of
+// SetReadNotify and SetWriteNotify.
+func (s *UDPSession) wakeCallersLocked(now int64) {
 	if s.readable.waiting > 0 && (s.capsProbe.dialling && s.peerReadyLocked() || s.core.directRead() > 0 ||
 		s.core.readable() || s.core.finReceived() || now >= s.readable.deadline) {
 		s.wakeLocked(&s.readable)
@@ -67,14 +81,6 @@ func (s *UDPSession) driveLocked(now int64, flush bool) {
 	if q := s.dgramsIn; q != nil && q.waiting > 0 && (s.core.dgramArrived() || s.core.finReceived()) {
 		s.wakeLocked(q)
 	}
-	if s.closing.state == stateClosing {
-		if s.lingerOnLocked(now); s.doneLocked(now) {
-			s.endLocked(now)
-		}
-	}
-	s.foldLocked()
-	s.noteLimitLocked(now)
-	s.scheduleLocked(now)
 }
 
 // noteLimitLocked notes what keeps the session from sending more.

@@ -89,7 +89,11 @@ func (s *UDPSession) datagramLocked(now int64, b []byte, c *contents, ok bool) {
 		s.segmentsLocked(now, c.body, true)
 		return
 	}
-	shard := b[fecShardStart:]
+	s.shardLocked(now, b[fecShardStart:], c)
+}
+
+// shardLocked takes a shard, and what becomes whole by it.
+func (s *UDPSession) shardLocked(now int64, shard []byte, c *contents) {
 	switch c.fec.kind {
 	case fecTypeOOB:
 		s.oobLocked(c)
