@@ -121,7 +121,7 @@ func TestClockStartsAtRandom(t *testing.T) {
 // Where echoes are lost and una gets through, a server without a cipher is as fast as without the
 // proof. Single transfers differ by what happens to be lost.
 func TestLostEchoesCostNothing(t *testing.T) {
-	seeds := uint64(lighter(12, 4))
+	seeds := uint64(lighter(12, 2))
 	for _, lost := range []int{0, 1, 2} { // of five datagrams with acknowledgements
 		for _, nc := range []int{0, 1} {
 			var took [2]time.Duration

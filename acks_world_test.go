@@ -154,7 +154,7 @@ func TestReversePathLimitsBulk(t *testing.T) {
 		{"20 MB/s, 100 KB/s back", 20 * mb, 100_000, 0, 18.5 * mb, 0.0025, false},
 		{"20 MB/s, 100 KB/s back, 0.1% lost", 20 * mb, 100_000, 0.001, 18 * mb, 0.004, false},
 	} {
-		if raceEnabled && c.forward > 10*mb {
+		if raceEnabled && c.forward > 5*mb {
 			continue
 		}
 		for seed := range uint64(lighter(3, 1)) {

@@ -19,7 +19,7 @@ var gamePath = netem.Path{Delay: 20 * time.Millisecond, Loss: 0.05, Bandwidth: 2
 // the path carries: those that the path does not lose arrive, and none waits for what the stream has lost, which
 // takes a round trip and more.
 func TestGameBesideStream(t *testing.T) {
-	players := lighter(50, 10)
+	players := lighter(50, 5)
 	alone, beside := gameRound(t, players, false), gameRound(t, players, true)
 	for i, r := range []gameResult{alone, beside} {
 		t.Logf("beside a stream %t: %.1f%% arrive, after %v (p50), %v (p99), %v at most; %d bytes/s of the stream to each",

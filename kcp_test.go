@@ -322,7 +322,7 @@ func TestRelease(t *testing.T) {
 // TestLossyLine carries messages both ways over a line that loses a good part of everything, with
 // every combination of settings, and looks at the windows meanwhile.
 func TestLossyLine(t *testing.T) {
-	for seed := range uint64(24) {
+	for seed := range uint64(lighter(24, 8)) {
 		l := newLine(t, 15*millisecond)
 		rnd := seeded(seed, 7)
 		stream := seed%2 == 1

@@ -14,7 +14,7 @@ func TestQueueingDelay(t *testing.T) {
 	noteSeed(t)
 	r := rand.New(rand.NewPCG(testSeed, 14))
 	worst, where := 0.0, ""
-	for range lighter(50, 12) {
+	for range lighter(50, 6) {
 		rtt := time.Duration(5+r.IntN(200)) * time.Millisecond
 		rate := 100_000 + r.IntN(2_000_000)
 		queued := time.Duration(r.IntN(150)) * time.Millisecond // 0: less than the path holds

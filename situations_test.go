@@ -162,7 +162,7 @@ func TestSituations(t *testing.T) {
 
 // Ten thousand connections, opened and closed in every way, leave nothing behind.
 func TestNothingIsLeft(t *testing.T) {
-	count := lighter(10_000, 2000)
+	count := lighter(10_000, 1000)
 	virtual(t, netem.Path{Delay: 5 * time.Millisecond, Loss: 0.02}, func(w *world) {
 		w.touchLinks("10.0.0.1", "10.0.0.2:2000")
 		cfg := w.config(newCrypt(t, "aes"), 2, 1)

@@ -12,7 +12,8 @@ import (
 // Each limit of what a session sends has a case that shows it, most of the time, and the times of
 // all add up to the session's age.
 func TestSendLimit(t *testing.T) {
-	const fast, slow = 50_000_000, 1_250_000
+	const slow = 1_250_000
+	fast := lighter[int64](50_000_000, 10_000_000)
 	path := func(rate int64) netem.Path {
 		return netem.Path{Delay: 20 * time.Millisecond, Bandwidth: rate, Queue: 100_000}
 	}
