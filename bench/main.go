@@ -13,8 +13,9 @@
 //	go -C bench run . matrix
 //	go -C bench run . soak
 //
-// path has scenarios with targets, latency and repairs show how late messages are on paths that lose, matrix draws paths at random to find those that nobody has tuned
-// for, and soak checks what has to hold whatever happens. As root on Linux, path measures the kernel's TCP too, cubic and bbr, in network namespaces of its
+// path has scenarios with targets, latency and repairs show how late messages are on paths that lose, matrix
+// draws paths at random to find those that nobody has tuned for, and soak checks what has to hold whatever
+// happens. As root on Linux, path measures the kernel's TCP too, cubic and bbr, in network namespaces of its
 // own and in real time.
 //
 // bench uses the published API only, so that a replace line measures any other implementation at
