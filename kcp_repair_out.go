@@ -157,7 +157,11 @@ func (k *KCP) repairNew(now int64) {
 	}
 	r.newAt = now
 	p := r.path.estimate(now, k.lossDetected())
-	rate := max(repairRate(p, k.rtt.srtt, r.gap, r.bursts.burstiness(p), r.budget), r.floor)
+	rate := repairRate(p, k.rtt.srtt, r.gap, r.bursts.burstiness(p), r.budget)
+	if k.backlogged() {
+		rate = 0
+	}
+	rate = max(rate, r.floor)
 	if r.credit += rate; rate == 0 {
 		r.credit = min(r.credit, 0)
 	}
@@ -168,6 +172,16 @@ func (k *KCP) repairNew(now int64) {
 	if r.tailAt = never; r.credit >= 0.25 {
 		r.tailAt = now + max(2*r.gap, k.rtt.srtt/8)
 	}
+}
+
+// backlogged says whether the pacers need more than two round trips for what is queued. A repair would keep that
+// back, at the cost of whoever shares the path, to spare a segment that has waited longer a shorter wait.
+func (k *KCP) backlogged() bool {
+	rate := k.ccPacer.rate
+	if limit := k.limitPacer.rate; limit != 0 && (rate == 0 || limit < rate) {
+		rate = limit
+	}
+	return rate != 0 && int64(k.snd.bytesQueued)*int64(time.Second) > 2*rate*k.rtt.srtt
 }
 
 // writeTailRepair sends the repair that is due in part, as nothing follows.
