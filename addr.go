@@ -107,3 +107,21 @@ func isNil(v any) bool {
 	r := reflect.ValueOf(v)
 	return v == nil || r.Kind() == reflect.Pointer && r.IsNil()
 }
+
+// sessionKey tells the sessions of a listener apart. Many clients use the same conv, and one
+// address may have several.
+type sessionKey struct {
+	from peerAddr
+	conv uint32
+}
+
+// udpNetwork returns the UDP network that network means.
+func udpNetwork(op, network string) (string, error) {
+	switch network {
+	case "udp", "udp4", "udp6":
+		return network, nil
+	case "tcp", "tcp4", "tcp6":
+		return "udp" + network[len("tcp"):], nil
+	}
+	return "", &net.OpError{Op: op, Net: network, Err: net.UnknownNetworkError(network)}
+}

@@ -40,3 +40,9 @@ func later(now, d int64) int64 {
 	}
 	return now + d
 }
+
+// The bounds of NoDelay's interval, in milliseconds.
+const (
+	intervalMin = 10
+	intervalMax = 5000
+)

@@ -40,3 +40,18 @@ func (q *dgramQueue[T]) pop() (p T) {
 	q.n--
 	return p
 }
+
+// dgrams is the unreliable messages of a core, and what is known of all that is sent and not acknowledged,
+// REPs too (docs/protocol.md, Datagrams).
+type dgrams struct {
+	out     dgramQueue[*packet]
+	in      dgramQueue[[]byte] // of their own size: a small one does not hold a packet
+	ahead   int                // bytes sent since the stream had its share
+	sn      uint32             // of the next one to be sent
+	history sentHistory
+	reports reporter
+	repeats dgramRepeats
+	symbols int // of so many of the next segments symbols are kept, as repairs may cover them
+
+	sent, received uint64
+}

@@ -154,12 +154,6 @@ func (k *KCP) NoDelay(nodelay, interval, resend, nc int) int {
 	return 0
 }
 
-// The bounds of NoDelay's interval, in milliseconds.
-const (
-	intervalMin = 10
-	intervalMax = 5000
-)
-
 // WndSize sets the send and receive windows in segments. Values above 65535, the largest that
 // the wire's 16-bit field can tell, are clamped; a value below 1 leaves its window unchanged. The
 // result is 0.
@@ -401,4 +395,18 @@ type windowTuner struct {
 	need       uint32 // four times what was taken in the last one, in segments
 	wanted     uint32 // the largest window that was wanted in the current one
 	slowReader int64  // since when the reader seems not to keep up, 0 if it does
+}
+
+// setReceiveWindow makes the receive window wnd segments, as far as its bounds and memory allow.
+func (k *KCP) setReceiveWindow(wnd uint32) {
+	most := k.maxWindow
+	if k.proof.required && !k.proof.heard && !k.pathCheck.valid && most > unsureWindow {
+		k.pathCheck.wanted = k.pathCheck.wanted || wnd > unsureWindow
+		most = unsureWindow
+	}
+	if wnd = min(wnd, most); wnd > k.memory.most {
+		wnd = k.memory.most
+		k.count.WindowsCut++
+	}
+	k.rcv.wnd = max(wnd, autoWindow)
 }

@@ -155,3 +155,27 @@ func (k *KCP) noteSpurious(now, at int64, sn uint32, timed bool) {
 func (k *KCP) arrivedEarlier(now int64, s *sendSegment, newest int64) bool {
 	return s.state == segLost || s.resent && (now-s.sentAt < k.rtt.min || newest != 0 && s.sentAt > newest)
 }
+
+// onRebuilt takes the acknowledgement of a segment that was rebuilt from repairs, the newest of which has
+// that ts. It was lost on the path, which congestion control has to know (RFC 9265, section 4:
+// https://www.rfc-editor.org/rfc/rfc9265#section-4), and when it would have arrived is not known.
+func (k *KCP) onRebuilt(now int64, sn, ts uint32) {
+	if sn-k.snd.una >= k.snd.nxt-k.snd.una {
+		return
+	}
+	s := k.snd.at(sn)
+	if s.state == segAcked || !k.repairs.recent(ts) {
+		return
+	}
+	if k.proof.required {
+		k.proof.echoed(sn)
+	}
+	if (s.state == segInFlight || s.state == segHeld) && !s.resent {
+		k.declareLost(now, sn, 0, lostRepair)
+		if k.snd.nxt-k.snd.una <= snSetSize {
+			k.repairs.rebuilt.add(sn)
+		}
+	}
+	k.noteDelivered(now, sn, s)
+	k.putSent(k.snd.markAcked(sn), s.batch)
+}

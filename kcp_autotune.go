@@ -10,12 +10,6 @@ import (
 // is bounded, too: see windowMemory.
 
 const (
-	// autoWindow is the initial size of both windows, in segments, and the least.
-	autoWindow = 128
-	// autoWindowMax is the size that they grow to, unless SetMaxWindow says less: the largest that the
-	// wire's field can tell, 88 MB of full segments. 1 Gbit/s over 200 ms have 18,000 in flight, and
-	// while the oldest is repaired, twice, three times as many lie between that and the newest.
-	autoWindowMax = wndLimit
 	// unsureWindow is the size that windows grow to on little evidence, in segments: by a controller
 	// without a congestion window, a round trip that the receiver does not know well, or, without a
 	// cipher, data of a peer that has not shown that its address is its own.
@@ -125,20 +119,6 @@ func (k *KCP) tuneReceiveWindow(now int64, sn uint32) {
 			k.setReceiveWindow(want)
 		}
 	}
-}
-
-// setReceiveWindow makes the receive window wnd segments, as far as its bounds and memory allow.
-func (k *KCP) setReceiveWindow(wnd uint32) {
-	most := k.maxWindow
-	if k.proof.required && !k.proof.heard && !k.pathCheck.valid && most > unsureWindow {
-		k.pathCheck.wanted = k.pathCheck.wanted || wnd > unsureWindow
-		most = unsureWindow
-	}
-	if wnd = min(wnd, most); wnd > k.memory.most {
-		wnd = k.memory.most
-		k.count.WindowsCut++
-	}
-	k.rcv.wnd = max(wnd, autoWindow)
 }
 
 // slowReader says whether the reader does not keep up, as more than half the window waits for it, and

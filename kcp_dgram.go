@@ -2,21 +2,6 @@ package kcp
 
 import "time"
 
-// dgrams is the unreliable messages of a core, and what is known of all that is sent and not acknowledged,
-// REPs too (docs/protocol.md, Datagrams).
-type dgrams struct {
-	out     dgramQueue[*packet]
-	in      dgramQueue[[]byte] // of their own size: a small one does not hold a packet
-	ahead   int                // bytes sent since the stream had its share
-	sn      uint32             // of the next one to be sent
-	history sentHistory
-	reports reporter
-	repeats dgramRepeats
-	symbols int // of so many of the next segments symbols are kept, as repairs may cover them
-
-	sent, received uint64
-}
-
 // unreliable returns the state of datagrams, which there is none of before the first.
 func (k *KCP) unreliable() *dgrams {
 	if k.dgrams == nil {
@@ -218,7 +203,7 @@ func (k *KCP) onReport(now int64, h *header, in *inputState) {
 	based := k.dgrams.history.based
 	e, lost, ok := k.dgrams.history.arrived(h.ts, h.sn)
 	if ok && based {
-		k.repairs.path.report(now, lost, e.segments, k.lossDetected(), k.repairs.gap)
+		k.repairs.path.report(now, lost, e.segments, k.loss.detected(), k.repairs.gap)
 	}
 	if !ok || e.dgrams == 0 {
 		return

@@ -208,7 +208,7 @@ func (k *KCP) onSegment(now int64, h *header, body []byte, in *inputState) {
 		in.una = h.una
 	}
 	if in.regular {
-		k.flow.onWindow(h.una, h.wnd, h.wnd == 0 && k.timedOutTwice())
+		k.flow.onWindow(h.una, h.wnd, h.wnd == 0 && k.snd.timedOutTwice())
 	}
 }
 

@@ -75,14 +75,6 @@ func (k *KCP) writeRecords(now int64, h *header, b []byte) {
 	k.writeWith(now, h, b)
 }
 
-// writeWith writes h with the data b.
-func (k *KCP) writeWith(now int64, h *header, b []byte) {
-	h.len = uint32(len(b))
-	k.write(now, h, nil)
-	copy(k.out.buf[k.out.n-len(b):k.out.n], b)
-	h.len = 0
-}
-
 // onRecords takes the data of a WASK or WINS with header h. A list that does not parse ends there.
 func (k *KCP) onRecords(h *header, b []byte) {
 	if !k.caps.bothTakeRecords() {

@@ -9,49 +9,6 @@ import (
 // What a sender of repairs does. Repairs are sent behind new segments, and cover all that is not
 // acknowledged. They are neither acknowledged nor sent again.
 
-// repairSender is what a sender keeps of its repairs.
-type repairSender struct {
-	budget float64 // most repairs for each new segment, 0 for none
-	floor  float64 // repairs for each new segment, whatever is lost
-	on     bool    // the peer takes them, and segments are cut so that they fit
-
-	index   uint8
-	credit  float64 // repairs that are due, or part of one
-	gap     int64   // smoothed time between new segments
-	newAt   int64   // when the last was sent
-	tailAt  int64   // when a repair is due as nothing follows, never for none
-	path    forwardLoss
-	bursts  lossBursts
-	rebuilt snSet // segments acknowledged as rebuilt
-
-	list []sentRepair // the newest, oldest first
-	held []heldSegment
-}
-
-// sentRepair is a repair under way.
-type sentRepair struct {
-	at      int64
-	members uint64 // from base on
-	base    uint32
-	ts      uint32
-	taken   bool // a segment is held for it, or it asks for an answer
-}
-
-// sentRepairsMax is how many repairs under way are kept.
-const sentRepairsMax = 256
-
-// repairHold is how long after a segment a repair may be sent, or half a round trip, that it is held for.
-const repairHold = 30 * int64(time.Millisecond)
-
-// repairMSS is the least MSS of a session that sends repairs.
-const repairMSS = 4 * IKCP_OVERHEAD
-
-// heldSegment is a segment that is not declared lost before a repair may have brought it.
-type heldSegment struct {
-	sn, ts uint32
-	until  int64
-}
-
 // snSet is a set of some of the last snSetSize serial numbers.
 type snSet [snSetSize / 64]uint64
 
@@ -136,12 +93,9 @@ func (k *KCP) repairRoom() int {
 	return k.mss - repairOverhead
 }
 
-// lossDetected is the share that loss detection knows of.
-func (k *KCP) lossDetected() float64 { return float64(k.loss.lossRate) / lossRateOne }
-
 // repairsCopies says whether second copies of retransmissions are repairs.
 func (k *KCP) repairsCopies(now int64) bool {
-	p := k.repairs.path.estimate(now, k.lossDetected())
+	p := k.repairs.path.estimate(now, k.loss.detected())
 	return (k.repairs.budget > 0 && p >= repairLossMin || p >= copiesLossMin) && k.startRepairs()
 }
 
@@ -156,7 +110,7 @@ func (k *KCP) repairNew(now int64) {
 		r.gap += (min(now-r.newAt, k.rtt.srtt) - r.gap) / 16
 	}
 	r.newAt = now
-	p := r.path.estimate(now, k.lossDetected())
+	p := r.path.estimate(now, k.loss.detected())
 	rate := repairRate(p, k.rtt.srtt, r.gap, r.bursts.burstiness(p), r.budget)
 	if k.backlogged() {
 		rate = 0
@@ -281,30 +235,6 @@ func (k *KCP) endHolds(now int64) {
 		}
 	}
 	r.held = r.held[:copy(r.held, r.held[n:])]
-}
-
-// onRebuilt takes the acknowledgement of a segment that was rebuilt from repairs, the newest of which has
-// that ts. It was lost on the path, which congestion control has to know (RFC 9265, section 4:
-// https://www.rfc-editor.org/rfc/rfc9265#section-4), and when it would have arrived is not known.
-func (k *KCP) onRebuilt(now int64, sn, ts uint32) {
-	if sn-k.snd.una >= k.snd.nxt-k.snd.una {
-		return
-	}
-	s := k.snd.at(sn)
-	if s.state == segAcked || !k.repairs.recent(ts) {
-		return
-	}
-	if k.proof.required {
-		k.proof.echoed(sn)
-	}
-	if (s.state == segInFlight || s.state == segHeld) && !s.resent {
-		k.declareLost(now, sn, 0, lostRepair)
-		if k.snd.nxt-k.snd.una <= snSetSize {
-			k.repairs.rebuilt.add(sn)
-		}
-	}
-	k.noteDelivered(now, sn, s)
-	k.putSent(k.snd.markAcked(sn), s.batch)
 }
 
 // noteBursts notes which of the segments from sn on that una has passed were lost.

@@ -174,7 +174,7 @@ func (k *KCP) sealQuestion(now int64, b []byte) []byte {
 	if c := &k.seal; c.asking && now >= c.askAt {
 		b = append(b, c.list...)
 		k.flow.probeDue = true
-		c.askAt = now + k.retransmitAfter(c.asked)
+		c.askAt = now + k.rtt.after(c.asked)
 		c.asked++
 	}
 	return b

@@ -183,17 +183,6 @@ func ownSockets(network string, first *net.UDPConn, control controlFunc) (socks 
 	return socks
 }
 
-// udpNetwork returns the UDP network that network means.
-func udpNetwork(op, network string) (string, error) {
-	switch network {
-	case "udp", "udp4", "udp6":
-		return network, nil
-	case "tcp", "tcp4", "tcp6":
-		return "udp" + network[len("tcp"):], nil
-	}
-	return "", &net.OpError{Op: op, Net: network, Err: net.UnknownNetworkError(network)}
-}
-
 // newListener listens on socks with the settings of cfg.
 func newListener(cfg *config, socks ...*socket) *Listener {
 	t := newTransport(cfg.sched, cfg.snmp, socks...)

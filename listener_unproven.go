@@ -32,13 +32,6 @@ const (
 	unprovenBatch = 4
 )
 
-// unprovenLink is what the table knows of a session. The table's lock guards it.
-type unprovenLink struct {
-	prev, next   *UDPSession
-	in           *unprovenList // nil for none
-	challengedAt int64
-}
-
 // unprovenList is a doubly linked list of sessions.
 type unprovenList struct {
 	head, tail *UDPSession

@@ -167,3 +167,6 @@ func (d *lossState) endBurst() { d.timeouts, d.heldUntil, d.rounds, d.probes = 0
 func (d *lossState) extended(deadline int64) int64 {
 	return max(deadline, d.graceUntil, d.heldUntil)
 }
+
+// detected is the share of segments that loss detection has found lost.
+func (d *lossState) detected() float64 { return float64(d.lossRate) / lossRateOne }

@@ -76,3 +76,6 @@ func (e *rttEstimator) backoff(level uint8) int64 {
 	}
 	return min(rto, limit)
 }
+
+// after returns the timeout of what was sent level times before without an answer.
+func (e *rttEstimator) after(level int) int64 { return e.backoff(uint8(min(level, backoffLevels-1))) }

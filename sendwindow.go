@@ -456,3 +456,8 @@ func (w *sendWindow) earliest(rtt *rttEstimator, least int64) (sn uint32, deadli
 	}
 	return sn, deadline
 }
+
+// timedOutTwice says whether data has timed out twice in a row, and nothing was acknowledged since.
+func (w *sendWindow) timedOutTwice() bool {
+	return w.armed>>2 != 0 || w.lost.n > 0 && w.at(w.lost.head).backoff >= 2
+}

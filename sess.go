@@ -300,3 +300,8 @@ func (s *UDPSession) countRefusedLocked(n int) {
 		s.traceDropLocked(clock(), dropRefused, uint64(n))
 	}
 }
+
+// restWait is how long a Write that has begun waits for room before it queues its rest, on a path
+// with a shorter round trip. Where there is room at once a long queue would be nothing but memory to
+// be fetched again.
+const restWait = int64(5 * time.Millisecond)

@@ -1,39 +1,8 @@
 package kcp
 
 import (
-	"net"
 	"time"
 )
-
-// roaming is what a session has whose path has changed, or may change. Most never have one. The session's
-// lock guards it.
-type roaming struct {
-	check        pathValidation
-	refused      peerAddr // the address that the peer was not at, lately
-	refusedUntil int64
-	left         [pathsLeft]leftPath // the newest first
-	changes      uint64
-
-	// Of a session that was dialled, see sess_rebind.go.
-	former      *path // the one before, as long as its socket is read
-	formerUntil int64
-	taking      bool // another socket is being opened
-	takenAt     int64
-	takeWait    int64
-	takeAgainAt int64
-
-	from  peerAddr // the address that the owner knows the session by, if it is to be told of another
-	moved bool
-
-	changed []PathChange // the program is to be told of
-	telling bool
-}
-
-// leftPath is an address that the peer was at, whatever its port.
-type leftPath struct {
-	addr peerAddr
-	at   int64
-}
 
 const (
 	// pathsLeft is how many of them are remembered: Wi-Fi, cellular, and what comes between.
@@ -41,12 +10,6 @@ const (
 	// pathMemory is how long round trip and congestion of an address are likely as they were.
 	pathMemory = int64(time.Minute)
 )
-
-// PathChange is a change of a session's path: see Settings.PathHandler.
-type PathChange struct {
-	Local, Remote             net.Addr // the addresses from now on
-	FormerLocal, FormerRemote net.Addr
-}
 
 // roaming returns s.roam, which it makes.
 func (s *UDPSession) roamingLocked() *roaming {
@@ -230,4 +193,18 @@ func (s *UDPSession) tellPaths() {
 		s.mu.Lock()
 	}
 	r.changed, r.telling = nil, false
+}
+
+// endFormerLocked ends the reading of the socket that the session had before.
+func (s *UDPSession) endFormerLocked() {
+	r := s.roam
+	if r == nil || r.former == nil {
+		return
+	}
+	sock := r.former.sock
+	if r.former = nil; sock.opened {
+		sock.close()
+	} else { // a PacketConn of the caller's may take its time
+		go sock.close()
+	}
 }

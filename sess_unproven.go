@@ -146,3 +146,10 @@ func (s *UDPSession) noteSentUnprovenLocked() {
 		s.core.challengeAddress()
 	}
 }
+
+// unprovenLink is what the table knows of a session. The table's lock guards it.
+type unprovenLink struct {
+	prev, next   *UDPSession
+	in           *unprovenList // nil for none
+	challengedAt int64
+}

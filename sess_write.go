@@ -114,11 +114,6 @@ func (s *UDPSession) writeLocked(b []byte, w *writeState) (n int, err error) {
 	}
 }
 
-// restWait is how long a Write that has begun waits for room before it queues its rest, on a path
-// with a shorter round trip. Where there is room at once a long queue would be nothing but memory to
-// be fetched again.
-const restWait = int64(5 * time.Millisecond)
-
 // restDueLocked says whether a Write that has begun, and finds no room, is to queue its rest. If not
 // yet, it makes restAt the time for that.
 func (s *UDPSession) restDueLocked() bool {

@@ -256,10 +256,3 @@ func (e *timeWaitTable) age(now int64) {
 }
 
 func (e *timeWaitTable) empty() bool { return e.young == nil && e.old == nil }
-
-// sessionKey tells the sessions of a listener apart. Many clients use the same conv, and one
-// address may have several.
-type sessionKey struct {
-	from peerAddr
-	conv uint32
-}

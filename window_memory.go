@@ -11,6 +11,12 @@ import (
 // few sessions get what they need, and many, or hostile ones, leave some for those that come later.
 
 const (
+	// autoWindow is the initial size of both windows, in segments, and the least.
+	autoWindow = 128
+	// autoWindowMax is the size that they grow to, unless SetMaxWindow says less: the largest that the
+	// wire's field can tell, 88 MB of full segments. 1 Gbit/s over 200 ms have 18,000 in flight, and
+	// while the oldest is repaired, twice, three times as many lie between that and the newest.
+	autoWindowMax = wndLimit
 	// windowMemoryDefault is the bound until SetWindowMemory is called, in bytes: 40 ms of traffic at
 	// 100 Gbit/s, or what 10 Gbit/s need on a path of 100 ms, with the repair of losses.
 	windowMemoryDefault = 512 << 20
