@@ -339,15 +339,23 @@ func (s *UDPSession) awaitPeer(ctx context.Context) error {
 		s.waitLocked(&s.readable)
 	}
 	s.capsProbe.dialling = false
-	switch {
-	case s.peerReadyLocked():
+	if s.peerReadyLocked() {
 		return nil
+	}
+	err := s.noPeerLocked(ctx.Err())
+	s.failLocked(err) // so that a tracer is told why
+	return err
+}
+
+// noPeerLocked says why a dialled session has no peer, where the wait for it has ended with canceled.
+func (s *UDPSession) noPeerLocked(canceled error) error {
+	switch {
 	case s.err != nil:
 		return s.err
 	case s.seal != nil && s.cfg.seal.required && s.seal.refusal() != nil:
-		return sealError{s.seal.refusal(), ctx.Err()}
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return timedOutError{ctx.Err()}
+		return sealError{s.seal.refusal(), canceled}
+	case errors.Is(canceled, context.DeadlineExceeded):
+		return timedOutError{canceled}
 	}
-	return ctx.Err()
+	return canceled
 }

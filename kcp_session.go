@@ -285,7 +285,8 @@ func (k *KCP) writeClosing(now int64, reset bool) {
 func (k *KCP) fill(now int64, st *Stats) {
 	st.RTT, st.RTTVar = time.Duration(k.rtt.srtt), time.Duration(k.rtt.rttvar)
 	st.MinRTT, st.RTO = time.Duration(k.rtt.min), time.Duration(k.rtt.rto)
-	st.SendWindow, st.PeerWindow, st.ReceiveWindow = int(k.flow.sendWnd), int(k.flow.peerWnd), int(k.rcv.wnd)
+	st.SendWindow, st.ReceiveWindow = int(k.flow.sendWnd), int(k.rcv.wnd)
+	st.PeerWindow, st.MaxPeerWindow = int(k.flow.peerWnd), int(k.flow.peerRoom)
 	st.Spurious, st.Copies = k.loss.spurious, k.dup.sent
 	st.InFlight, st.BytesInFlight = k.snd.inFlight.n, k.bytesInFlight()
 	st.Unacknowledged, st.BytesQueued = k.WaitSnd(), k.snd.bytesQueued

@@ -65,6 +65,7 @@ func (k *KCP) traceMetrics(now, sentAt int64) {
 	}
 	m.RTT, m.RTTVar = time.Duration(k.rtt.srtt), time.Duration(k.rtt.rttvar)
 	m.MinRTT, m.RTO = time.Duration(k.rtt.min), time.Duration(k.rtt.rto)
+	m.QueueingDelay = k.pathQueue.delay()
 	if w := k.cc.Window(); w != math.MaxInt {
 		m.CongestionWindow = w
 	}

@@ -61,8 +61,13 @@ func TestWaitForPeer(t *testing.T) {
 	hole := udp(t, "127.0.0.1:0")
 	defer hole.Close()
 	d := Dialer{WaitForPeer: true, Timeout: 50 * time.Millisecond}
+	events := &recorder{types: make(map[string]int)}
+	d.Tracer = func(*UDPSession) Tracer { return events }
 	_, err := d.Dial("udp", hole.LocalAddr().String())
 	wantError(t, "dial", err, syscall.ETIMEDOUT)
+	if c := events.of(EventClosed); len(c) != 1 || c[0].Reason != "timeout" || !errors.Is(c[0].Err, syscall.ETIMEDOUT) {
+		t.Errorf("the tracer is told that it was closed so: %+v", c)
+	}
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v is no context.DeadlineExceeded", err)
 	}

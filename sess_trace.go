@@ -38,13 +38,14 @@ func (s *UDPSession) traceDropLocked(now int64, reason string, n uint64) {
 // traceClosedLocked tells that the session was closed, or has failed with err.
 func (s *UDPSession) traceClosedLocked(err error) {
 	s.traceLocked(clock(), EventClosed, func(e *Event) {
-		var timeout *PeerTimeoutError
+		var silent *PeerTimeoutError
+		var dialled timedOutError
 		switch e.Err = err; {
 		case err == nil, err == errClosed:
 			e.Err, e.Reason = nil, "closed"
 		case err == errReset:
 			e.Reason = "reset"
-		case errors.As(err, &timeout):
+		case errors.As(err, &silent), errors.As(err, &dialled):
 			e.Reason = "timeout"
 		default:
 			e.Reason = "error"

@@ -93,6 +93,9 @@ type Stats struct {
 	SendWindow int
 	// PeerWindow is the receive window that the peer advertised last, in segments.
 	PeerWindow int
+	// MaxPeerWindow is how many segments the peer has room for in all, as far as is known: the largest
+	// receive window that it has advertised. If PeerWindow stays far below, the peer reads late.
+	MaxPeerWindow int
 	// ReceiveWindow is the most segments that may wait to be read, in segments.
 	ReceiveWindow int
 	// InFlight is the number of segments that are sent, and neither acknowledged nor declared lost.

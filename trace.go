@@ -109,6 +109,8 @@ func (k EventKind) String() string {
 type Metrics struct {
 	// LatestRTT is the round trip that the datagram has told, 0 for none.
 	LatestRTT, RTT, RTTVar, MinRTT, RTO time.Duration
+	// QueueingDelay is how long datagrams wait in the queues of the path.
+	QueueingDelay time.Duration
 	// CongestionWindow and BytesInFlight are in bytes; 0 is no window.
 	CongestionWindow, BytesInFlight int
 	// InFlight, SendWindow and PeerWindow are in segments.

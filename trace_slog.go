@@ -64,8 +64,8 @@ func (e *Event) attrs() []slog.Attr {
 	case EventMetrics:
 		m := &e.Metrics
 		add(slog.Duration("latest_rtt", m.LatestRTT), slog.Duration("rtt", m.RTT), slog.Duration("rtt_var", m.RTTVar),
-			slog.Duration("min_rtt", m.MinRTT), slog.Duration("rto", m.RTO), slog.Int("cwnd", m.CongestionWindow),
-			slog.Int("bytes_in_flight", m.BytesInFlight), slog.Int("in_flight", m.InFlight),
+			slog.Duration("min_rtt", m.MinRTT), slog.Duration("rto", m.RTO), slog.Duration("queue", m.QueueingDelay),
+			slog.Int("cwnd", m.CongestionWindow), slog.Int("bytes_in_flight", m.BytesInFlight), slog.Int("in_flight", m.InFlight),
 			slog.Int("send_window", m.SendWindow), slog.Int("peer_window", m.PeerWindow),
 			slog.Int64("pacing_rate", m.PacingRate), slog.Int64("delivery_rate", m.DeliveryRate))
 	case EventState, EventLimit:

@@ -198,6 +198,7 @@ func (l *log) changed(m *kcp.Metrics) *metrics {
 	set(&last.SmoothedRTT, &out.SmoothedRTT, millis(m.RTT))
 	set(&last.RTTVariance, &out.RTTVariance, millis(m.RTTVar))
 	set(&last.RTO, &out.RTO, millis(m.RTO))
+	set(&last.QueueingDelay, &out.QueueingDelay, millis(m.QueueingDelay))
 	set(&last.Window, &out.Window, uint64(m.CongestionWindow))
 	set(&last.BytesInFlight, &out.BytesInFlight, uint64(m.BytesInFlight))
 	set(&last.InFlight, &out.InFlight, uint64(m.InFlight))

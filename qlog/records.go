@@ -128,6 +128,7 @@ type metrics struct {
 	InFlight      *uint64  `json:"packets_in_flight,omitempty"`
 	PacingRate    *uint64  `json:"pacing_rate,omitempty"` // bit/s
 	RTO           *float64 `json:"rto,omitempty"`
+	QueueingDelay *float64 `json:"queueing_delay,omitempty"`
 	SendWindow    *uint64  `json:"send_window,omitempty"`
 	PeerWindow    *uint64  `json:"peer_window,omitempty"`
 	DeliveryRate  *uint64  `json:"delivery_rate,omitempty"` // bit/s

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"flag"
@@ -28,9 +29,9 @@ var explainCommand = &command{
 it, what that follows from, and what to do about it.
 
 "kcp explain SOCKET" joins a "kcp perf" or "kcp forward" that was started with -stats SOCKET, and watches its
-sessions. "kcp explain FILE" reads what was recorded: lines of JSON, each with a session's Stats, as
-encoding/json writes them, alone or as "stats" in what -stats writes; or what "kcp perf -json" prints. "-" is the
-standard input. The end that sends knows most.
+sessions. "kcp explain FILE" reads what was recorded: a qlog file of package qlog (*.sqlog); lines of JSON, each
+with a session's Stats, as encoding/json writes them, alone or as "stats" in what -stats writes; or what
+"kcp perf -json" prints. "-" is the standard input. The end that sends knows most.
 
 What it may say:
 
@@ -137,10 +138,19 @@ func describeBounds() (s string) {
 	return s[:len(s)-1]
 }
 
-// readSamples reads lines of JSON, or one object of kcp perf -json, and returns a series for each session.
+// readSamples reads a qlog file, lines of JSON, or one object of kcp perf -json, and returns a series for each
+// session.
 func readSamples(r io.Reader) ([][]explain.Sample, error) {
+	in := bufio.NewReader(r)
+	if beginning, _ := in.Peek(1); explain.IsQlog(beginning) {
+		series, err := explain.ReadQlog(in)
+		if err != nil {
+			return nil, usagef("a qlog file that cannot be read: %v", err)
+		}
+		return [][]explain.Sample{series}, nil
+	}
 	var all [][]explain.Sample
-	d := json.NewDecoder(r)
+	d := json.NewDecoder(in)
 	for n := 1; ; n++ {
 		var raw json.RawMessage
 		switch err := d.Decode(&raw); {
@@ -199,5 +209,5 @@ func parseSamples(raw json.RawMessage) ([]explain.Sample, error) {
 		s.At = s.Stats.Age
 		return []explain.Sample{s}, err
 	}
-	return nil, fmt.Errorf("neither Stats, nor what -stats or kcp perf -json print")
+	return nil, fmt.Errorf("neither Stats, nor what -stats or kcp perf -json print, nor a qlog file of package qlog")
 }

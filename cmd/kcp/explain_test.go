@@ -94,6 +94,11 @@ func TestExplainReads(t *testing.T) {
 		wantRun(t, 0, c.want, "explain", name)
 		wantRun(t, 0, `"bound":"window"`, "explain", name, "-json")
 	}
+	qlog := "\x1e{\"time\":5,\"name\":\"transport:packet_sent\"}\n"
+	if err := os.WriteFile(name, []byte(qlog), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantRun(t, 0, "^Bound by: application", "explain", name)
 	for _, text := range []string{"", "{}", "x", `{"Age":"x"}`, "[]", `{"kcp":{}}`, `{"stats":1}`} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -109,6 +114,9 @@ func TestExplainCommand(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	s := startServer(t, "perf", "-serve", "127.0.0.1:0", "-private", private, "-stats", socket)
 	wantRun(t, 0, "^Bound by: .*\n  Seen: .*\n", "explain", s.address, "-server-key", public, "-rate", "1MB", "-time", "1s")
+	logs := t.TempDir()
+	wantRun(t, 0, "goodput", "perf", s.address, "-server-key", public, "-rate", "1MB", "-time", "1s", "-qlog", logs)
+	wantRun(t, 0, "^Bound by: rate limit", "explain", largest(t, logs))
 	wantRun(t, 0, "^Bound by: key .*\n  Seen: .*another key", "explain", s.address, "-server-key", other, "-timeout", "200ms")
 	wantRun(t, codeAddress, "another program listens there", "perf", "-serve", "127.0.0.1:0", "-stats", socket)
 	joined := make(chan struct{})
@@ -132,6 +140,22 @@ func TestExplainCommand(t *testing.T) {
 	<-joined
 	s.wantEnd(codeDone)
 	wantRun(t, codeUsage, "no address", "explain", socket)
+}
+
+// largest returns the largest qlog file: a test has sessions for its control and latency, too.
+func largest(t *testing.T, dir string) (name string) {
+	t.Helper()
+	names, _ := filepath.Glob(filepath.Join(dir, "*_client_*.sqlog"))
+	size := int64(-1)
+	for _, n := range names {
+		if info, err := os.Stat(n); err == nil && info.Size() > size {
+			name, size = n, info.Size()
+		}
+	}
+	if name == "" {
+		t.Fatal("no qlog file")
+	}
+	return name
 }
 
 func FuzzSamples(f *testing.F) {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 
 	"github.com/xtaci/kcp-go/v5"
+	"github.com/xtaci/kcp-go/v5/qlog"
 )
 
 // sessionOptions are the options of sessions, which all commands that have some share.
@@ -24,6 +25,7 @@ type sessionOptions struct {
 	window, mtu             int
 	rate                    int64
 	readBuffer, writeBuffer int64
+	qlog                    string
 	timeout                 time.Duration
 
 	// The command's choice.
@@ -83,6 +85,7 @@ func (o *sessionOptions) declare(fs *flag.FlagSet, brief bool) {
 	amount(fs, &o.rate, "rate", "`bytes` a second that a session sends at most (default no limit)")
 	amount(fs, &o.readBuffer, "read-buffer", "`bytes` of the socket's receive buffer (default as many as the system allows, up to 32 MiB)")
 	amount(fs, &o.writeBuffer, "write-buffer", "`bytes` of the socket's send buffer (default as many as the system allows, up to 7 MiB)")
+	file(fs, &o.qlog, "qlog", "`directory` for a qlog file of each session, which qvis and \"kcp explain\" read")
 }
 
 // hasKey says whether the datagrams are under a key that both ends share.
@@ -104,6 +107,7 @@ func (o *sessionOptions) settings() (s kcp.Settings, err error) {
 		UserTimeout:   o.userTimeout,
 		IdleTimeout:   o.idleTimeout,
 		DatagramQueue: o.datagramQueue,
+		Tracer:        qlog.Dir(o.qlog),
 		Seal:          map[string]kcp.SealMode{"auto": kcp.SealAuto, "required": kcp.SealRequired, "off": kcp.SealOff}[o.seal],
 	}
 	if s.Block, err = o.block(); err != nil {

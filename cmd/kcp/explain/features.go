@@ -28,6 +28,7 @@ type features struct {
 	peerWindow                      int                // that was advertised, the median, in segments
 	inFlight, sendWindow            int                // segments, the medians
 	peerWindowLeast, peerWindowMost int                // that it is below a tenth of the time, and never above
+	peerRoom                        int                // the most that the peer has advertised, before as well
 }
 
 const maxLimits = len(kcp.LimitTimes{})
@@ -97,6 +98,7 @@ func (f *features) course(series []Sample) {
 	f.queue, f.queueMost = time.Duration(quantile(queues, 0.75)*1e9), time.Duration(quantile(queues, 1)*1e9)
 	f.rate = quantile(rates, 0.5)
 	f.peerWindowLeast, f.peerWindow, f.peerWindowMost = int(quantile(windows, 0.1)), int(quantile(windows, 0.5)), int(quantile(windows, 1))
+	f.peerRoom = max(f.peerWindowMost, f.last.Stats.MaxPeerWindow)
 	f.inFlight, f.sendWindow = int(quantile(inFlight, 0.5)), int(quantile(sendWindows, 0.5))
 	f.steady = len(series) >= 5 && quantile(rates, 0.9) <= 1.35*quantile(rates, 0.1)
 	f.level = len(series) >= 5 && quantile(rates, 0.95) <= 1.35*quantile(rates, 0.5)

@@ -94,8 +94,11 @@ func verdictOf(bound, why string) Verdict {
 	panic("a bound without a line in bounds: " + bound)
 }
 
-// note tells of loss beside another bound.
+// note tells of loss beside another bound, and of what a qlog cannot show.
 func (f *features) note(bound string) string {
+	if f.last.Qlog && (bound == Path || bound == Loss || bound == Policer || bound == Unknown) {
+		return "A qlog has neither the CPU that the ends used nor what the receiver's kernel dropped, which look like this too: \"kcp explain\" knows them of sessions that run."
+	}
 	if f.loss < littleLoss || bound == Loss || bound == Policer || bound == Buffer || bound == MTU || bound == Dead {
 		return ""
 	}
@@ -168,9 +171,9 @@ func (f *features) fills(l kcp.SendLimit, window int) bool {
 	return f.limit[l] >= mostly || f.limit[l] >= sometimes && 5*f.inFlight >= 4*window
 }
 
-// readerIsLate says whether the peer's window is small as data waits to be read: it is smaller at times than
-// at others.
-func (f *features) readerIsLate() bool { return 2*f.peerWindowLeast <= f.peerWindowMost }
+// readerIsLate says whether the peer's window is small as data waits to be read: it is less at times than half of
+// what it has been.
+func (f *features) readerIsLate() bool { return 2*f.peerWindowLeast <= f.peerRoom }
 
 // busy tells of the CPU.
 func (f *features) busy() (bound, why string) {

@@ -17,6 +17,8 @@ type Sample struct {
 
 	CPU time.Duration `json:"cpu,omitempty"` // that the process has used, or waited for while others had it; 0 is unknown
 
+	Qlog bool `json:"qlog,omitempty"` // it is from a qlog file: what CPU was used and what kernels dropped is unknown
+
 	Strangers uint64  `json:"strangers,omitempty"` // datagrams that did not open, at the listener
 	Failed    Failure `json:"failed,omitempty"`    // why there is no session, or none any more
 	Why       string  `json:"why,omitempty"`       // the same in words

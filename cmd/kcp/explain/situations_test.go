@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"io"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/xtaci/kcp-go/v5"
 	"github.com/xtaci/kcp-go/v5/internal/netem"
+	"github.com/xtaci/kcp-go/v5/qlog"
 )
 
 // A situation is a session that something bounds, over an emulated link in virtual time.
@@ -80,8 +82,17 @@ func writeAll(w io.Writer) {
 	}
 }
 
-// run runs the situation, and returns samples of the sender.
-func (c *situation) run(t *testing.T, seed uint64) (series []Sample) {
+// A logFile is a qlog file in memory.
+type logFile struct{ bytes.Buffer }
+
+func (*logFile) Close() error { return nil }
+
+func (f *logFile) tracer() func(*kcp.UDPSession) kcp.Tracer {
+	return qlog.New(func(*kcp.UDPSession, bool) (io.WriteCloser, error) { return f, nil })
+}
+
+// run runs the situation, and returns samples of the sender, and those from its qlog file.
+func (c *situation) run(t *testing.T, seed uint64) (series, logged []Sample) {
 	a, b, err := netem.Pipe(seed, c.path, netem.Path{Delay: c.path.Delay, MTU: c.path.MTU})
 	if err != nil {
 		t.Fatal(err)
@@ -92,6 +103,8 @@ func (c *situation) run(t *testing.T, seed uint64) (series []Sample) {
 	if c.ends != nil {
 		c.ends(&sending, &receiving)
 	}
+	var file logFile
+	sending.Tracer = file.tracer()
 	lc, d := kcp.ListenConfig{Settings: receiving}, kcp.Dialer{Settings: sending, WaitForPeer: true}
 	l, err := lc.ListenConn(b)
 	if err != nil {
@@ -133,24 +146,43 @@ func (c *situation) run(t *testing.T, seed uint64) (series []Sample) {
 	<-l.Done()
 	<-s.Done()
 	both.Wait()
-	return series
+	if logged, err = ReadQlog(&file); err != nil {
+		t.Fatal(err)
+	}
+	return series, logged
 }
 
-// What bounds a session is said right in situations that are really run, from all of the samples, and from
-// the later ones alone.
+// What bounds a session is said right in situations that are really run, from its Stats and from its qlog file,
+// from all of the samples, and from the later ones alone.
 func TestExplainSituations(t *testing.T) {
 	const seed = 1
 	for _, c := range situations() {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				series := c.run(t, seed)
-				for _, part := range [][]Sample{series, series[len(series)/3:]} {
+				series, logged := c.run(t, seed)
+				wantAlike(t, &series[len(series)-1].Stats, &logged[len(logged)-1].Stats)
+				for _, part := range [][]Sample{series, series[len(series)/3:], logged, logged[len(logged)/3:]} {
 					if v := Judge(part); v.Bound != c.want {
-						t.Errorf("%d samples: %+v, want %s\n%+v", len(part), v, c.want, featuresOf(part))
+						t.Errorf("%d samples, qlog %v: %+v, want %s\n%+v", len(part), part[0].Qlog, v, c.want, featuresOf(part))
 					}
 				}
 			})
 		})
+	}
+}
+
+// A peer that always reads as late has a window that hardly changes, and that is a little of what it has been.
+func TestExplainLateReader(t *testing.T) {
+	for most, want := range map[int]string{128: Receiver, 0: PeerWindow} {
+		var series []Sample
+		for i := range 20 {
+			s := kcp.Stats{PeerWindow: 7 + i%7, MaxPeerWindow: most, InFlight: 6, DatagramsSent: uint64(100 * i), DatagramsReceived: uint64(50 * i), Age: time.Duration(10+i) * time.Second}
+			s.TimeLimited[kcp.LimitPeerWindow] = s.Age
+			series = append(series, Sample{At: s.Age, Stats: s})
+		}
+		if v := Judge(series); v.Bound != want {
+			t.Errorf("at most %d: %+v, want %s", most, v, want)
+		}
 	}
 }
 
@@ -169,6 +201,8 @@ func TestExplainKeys(t *testing.T) {
 		}
 		defer l.Close()
 		for _, s := range []kcp.Settings{{Block: lc.Block, ServerKey: kcp.NewPrivateKey().Public()}, {Block: randomCipher(t)}} {
+			var file logFile
+			s.Tracer = file.tracer()
 			d := kcp.Dialer{Settings: s, WaitForPeer: true, Timeout: time.Second}
 			_, err = d.DialConn(t.Context(), a, b.LocalAddr())
 			failed := Sample{Failed: NoAnswer, Why: err.Error()}
@@ -181,6 +215,10 @@ func TestExplainKeys(t *testing.T) {
 			}
 			if v := Judge([]Sample{failed}); v.Bound != want {
 				t.Errorf("dialled: %+v, want %s", v, want)
+			}
+			logged, err := ReadQlog(&file)
+			if v := Judge(logged); err != nil || v.Bound != want {
+				t.Errorf("qlog: %+v, %v, want %s", v, err, want)
 			}
 		}
 		if v := Judge([]Sample{{Strangers: l.Stats().InvalidInputs}}); v.Bound != Key {
