@@ -1,6 +1,7 @@
 package kcpdebug
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	kcp "github.com/xtaci/kcp-go/v5"
+	"github.com/xtaci/kcp-go/v5/qlog"
 )
 
 // chromium returns a command that opens url in a headless one. It skips without one.
@@ -127,6 +129,7 @@ func TestBrowserQlog(t *testing.T) {
 	for _, f := range qlogFiles {
 		files[f.name] = f.file
 	}
+	files["written"] = writeQlog(t)
 	mux := http.NewServeMux()
 	mux.Handle("/", Handler())
 	mux.HandleFunc("/test", func(w http.ResponseWriter, r *http.Request) {
@@ -170,6 +173,45 @@ func TestBrowserQlog(t *testing.T) {
 			t.Errorf("%s: %v, want %v", f.name, got[f.name], f.want)
 		}
 	}
+	series, _ := got["written"].(map[string]any)
+	for _, name := range []string{"sent", "acked", "cwnd", "flight", "rtt", "srtt", "pacing"} {
+		if points, _ := series[name].([]any); len(points) < 4 {
+			t.Errorf("a file of package qlog: %d times and values of %s", len(points), name)
+		}
+	}
+}
+
+// qlogBuffer is a file in memory.
+type qlogBuffer struct{ bytes.Buffer }
+
+func (*qlogBuffer) Close() error { return nil }
+
+// writeQlog returns what package qlog writes of a session that sends something.
+func writeQlog(t *testing.T) string {
+	l, err := kcp.ListenWithOptions("127.0.0.1:0", nil, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var file qlogBuffer
+	var d kcp.Dialer
+	d.Tracer = qlog.New(func(*kcp.UDPSession, bool) (io.WriteCloser, error) { return &file, nil })
+	c, err := d.Dial("udp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		c.Write(make([]byte, 300_000))
+		c.Close()
+	}()
+	peer, err := l.AcceptKCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, peer)
+	peer.Close()
+	<-c.(*kcp.UDPSession).Done()
+	return file.String()
 }
 
 func anyMap(m map[string][]float64) map[string]any {
