@@ -57,7 +57,7 @@ func (s *forwardServer) serveSession(ctx context.Context, conn *kcp.UDPSession) 
 		serveEcho(ctx, conn)
 		return
 	case h.Do != doForward:
-		writeLine(conn, answer{Refused: "this is kcp forward, which does not serve \"" + h.Do + "\""})
+		writeLine(conn, answer{Refused: "this is \"kcp forward -serve\", which runs no tests: \"kcp perf -serve\" does"})
 		return
 	}
 	if why := s.check(h.Targets); why != "" {

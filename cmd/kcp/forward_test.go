@@ -224,7 +224,7 @@ func TestForwardFailures(t *testing.T) {
 		{codeAddress, "TCP port of .* is in use", "-via " + s.address + " -tcp 127.0.0.1:" + port + "=a:2"},
 		{codeKey, "another key than -server-key", "-via " + s.address + " -tcp 127.0.0.1:0=a:2 -timeout 200ms -key " + shared + " -server-key " + otherPublic},
 		{codeRefused, "tcp:localhost:81 is not among the targets", "-via " + s.address + " -tcp 127.0.0.1:0=localhost:81 -key " + shared},
-		{codeRefused, "kcp forward, which does not serve", "perf"},
+		{codeRefused, "kcp forward -serve\", which runs no tests", "perf"},
 	} {
 		args := append([]string{"forward"}, strings.Fields(c.options)...)
 		if c.options == "perf" {

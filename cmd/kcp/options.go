@@ -74,7 +74,7 @@ func (o *sessionOptions) declare(fs *flag.FlagSet, brief bool) {
 	choice(fs, &o.cipher, "cipher", "`name` of the cipher that -key is for", cipherNames...)
 	choice(fs, &o.seal, "seal", "`when` sessions are sealed", "auto", "required", "off")
 	duration(fs, &o.timeout, 100*time.Millisecond, 10*time.Minute, "timeout", "`time` to wait for the server's first answer")
-	between(fs, &o.mtu, 128, 1500, "mtu", "`bytes` of the longest datagram (default 1400)")
+	between(fs, &o.mtu, 128, 9000, "mtu", "`bytes` of the longest datagram (default what the path carries, from 1400 on up to 1472)")
 	if brief {
 		return
 	}

@@ -146,8 +146,10 @@ func (p *perfServer) serve(ctx context.Context, conn net.Conn) {
 		serveEcho(ctx, conn)
 	case h.Do == doData && test != nil:
 		test.serveFlow(conn)
+	case h.Do == doForward:
+		writeLine(conn, answer{Refused: "this is \"kcp perf -serve\", which forwards nothing: \"kcp forward -serve\" does"})
 	default:
-		writeLine(conn, answer{Refused: fmt.Sprintf("kcp perf does not serve %q without a test", h.Do)})
+		writeLine(conn, answer{Refused: fmt.Sprintf("there is no test that this connection (%q) is part of", h.Do)})
 	}
 }
 

@@ -81,12 +81,10 @@ func printSum(out io.Writer, w *tabwriter.Writer, sum []byte) error {
 	return err
 }
 
-// comparison is what else there is on a path such as the emulated one, as the command in it measures
-// it: the medians of 5 runs of 30 s in a network namespace, and in virtual time where that can be.
+// comparison says where it is told what else there is on a path such as the emulated one.
 const comparison = `
-On a path of 5 MB/s and 60 ms, with 1% and with 10% of the datagrams lost each way, TCP with CUBIC
-moves 0.28 and 0.05 MB/s, QUIC (quic-go, CUBIC too) 0.35 and 0.09, TCP with BBR 4.56 and 3.81, this
-4.76 and 4.21. To measure it, as root on Linux for TCP: go -C bench run . -filter 'bulk, 5 MB/s, 1' path
+README.md says what TCP and QUIC move over such a path, docs/compare.md more. To measure it, as root
+on Linux for TCP: go -C bench run . -filter 'bulk, 5 MB/s, 1' path
 `
 
 // comparable says whether the link is like the paths of comparison.
