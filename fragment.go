@@ -66,3 +66,23 @@ func fragmentOf(c *net.UDPConn) func(to *destination) (reset func(), err error) 
 		return func() { raw.Control(func(uintptr) { old() }) }, err
 	}
 }
+
+// A Fragmenter is a net.PacketConn, not a *net.UDPConn, that sends with IPv4's Don't Fragment flag set, makes
+// no fragments itself, and can be told otherwise. Over one the path's MTU is found as on sockets of the
+// package's own: see Settings.MTU.
+type Fragmenter interface {
+	// AllowFragments is called with true before a WriteTo that may go on in fragments, and with false after
+	// it, with no other such pair between. What else is written meanwhile may do either. After an error the
+	// datagram goes as others do.
+	AllowFragments(allow bool) error
+}
+
+// fragmentBy is fragmentOf for a PacketConn that is a Fragmenter.
+func fragmentBy(f Fragmenter) func(to *destination) (reset func(), err error) {
+	return func(to *destination) (reset func(), err error) {
+		if to.fragments != fragmentsAllowed {
+			return func() {}, nil
+		}
+		return func() { f.AllowFragments(false) }, f.AllowFragments(true)
+	}
+}

@@ -419,3 +419,34 @@ func TestForgedProbes(t *testing.T) {
 		t.Error("the value is none")
 	}
 }
+
+// A PacketConn that can be told what may go on in fragments has its path's MTU found, too.
+type fragmentingConn struct{ *netem.Conn }
+
+func (c fragmentingConn) AllowFragments(allow bool) error {
+	c.Conn.AllowFragments(allow)
+	return nil
+}
+
+func TestFragmenter(t *testing.T) {
+	virtual(t, netem.Path{Delay: 10 * time.Millisecond, MTU: 1000}, func(w *world) {
+		lc := ListenConfig{OwnConn: true}
+		l, err := lc.ListenConn(fragmentingConn{w.bind("10.0.0.2:2000")})
+		w.check(err)
+		defer l.Close()
+		d := Dialer{OwnConn: true}
+		c, err := d.DialConn(context.Background(), fragmentingConn{w.bind("10.0.0.1:0")}, l.Addr())
+		w.check(err)
+		defer c.Close()
+		go c.Write(make([]byte, 200_000))
+		s, err := l.AcceptKCP()
+		w.check(err)
+		defer s.Close()
+		_, err = io.ReadFull(s, make([]byte, 200_000))
+		w.check(err)
+		w.sleep(5 * time.Second)
+		if mtu := c.Stats().MTU; mtu > 1000 || mtu < 1000-2*mtuResolution {
+			t.Errorf("datagrams of %d bytes on a path that carries 1000", mtu)
+		}
+	})
+}

@@ -53,13 +53,16 @@ type socket struct {
 // newSocket wraps conn. An owned one gets what makes it fast; of any other nothing is changed.
 func newSocket(conn net.PacketConn, owned bool) *socket {
 	s := &socket{conn: conn, owned: owned, snmp: DefaultSnmp, longest: mtuLimit}
-	if udp, ok := conn.(*net.UDPConn); ok {
-		s.udp = udp
-		s.connected = udp.RemoteAddr() != nil
-		s.batch = newBatchIO(udp, owned)
+	switch c := conn.(type) {
+	case *net.UDPConn:
+		s.udp = c
+		s.connected = c.RemoteAddr() != nil
+		s.batch = newBatchIO(c, owned)
 		if owned {
-			s.fragment = fragmentOf(udp)
+			s.fragment = fragmentOf(c)
 		}
+	case Fragmenter:
+		s.fragment = fragmentBy(c)
 	}
 	if s.readsJoined() {
 		s.longest = jumboLimit
