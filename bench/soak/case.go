@@ -47,8 +47,16 @@ const (
 	featDeployed   = "deployed"
 	featProfile    = "profile" // settings other than the defaults
 	featMessages   = "messages"
-	featExpiry     = "expiry" // messages that expire
-	featBulk       = "bulk"   // writes of megabytes
+	featExpiry     = "expiry"    // messages that expire
+	featBulk       = "bulk"      // writes of megabytes
+	featTransport  = "transport" // clients share a socket, with a listener of their own
+	featRoam       = "roam"      // sessions change their sockets
+	featHalf       = "half"      // CloseRead and CloseWrite while the session goes on
+	featMTU        = "mtu"       // paths become narrow, and how narrow is found
+	featJumbo      = "jumbo"     // datagrams of up to 9000 bytes, where that is
+	featSix        = "ipv6"
+	featTrace      = "trace"  // tracers and loggers
+	featLimits     = "limits" // of listeners
 )
 
 // features holds how likely each is.
@@ -57,6 +65,8 @@ var features = map[string]float64{
 	featPush: 0.3, featRestarts: 0.3, featKills: 0.4, featRebinds: 0.3, featSetters: 0.6, featDeadlines: 0.6,
 	featDatagrams: 0.5, featOOB: 0.5, featSlow: 0.5, featTry: 0.5, featAbrupt: 0.5, featFEC: 0.5, featCipher: 0.7,
 	featSeal: 0.7, featDeployed: 0.15, featProfile: 0.6, featMessages: 0.35, featExpiry: 0.6, featBulk: 0.3,
+	featTransport: 0.4, featRoam: 0.4, featHalf: 0.4, featMTU: 0.5, featJumbo: 0.4, featSix: 0.3, featTrace: 0.2,
+	featLimits: 0.3,
 }
 
 // rand returns a generator for what the arguments name.

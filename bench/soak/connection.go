@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"net"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -18,6 +18,8 @@ type connection struct {
 	id           uint64
 	born         time.Time
 	weather      *weather
+	site         *server // the process that shares its socket, nil where the client has one of its own
+	reverse      bool    // the listener is there
 	client       *end
 
 	mu     sync.Mutex
@@ -38,7 +40,17 @@ func (c *connection) other(e *end) *end {
 
 // hostile says whether the path was so bad within the last time d that a session need not survive.
 func (c *connection) hostile(d time.Duration) bool {
-	return c.weather.wasBad(d) || c.weather.rebound(c.born) || c.w.restarted(c.born)
+	return c.weather.wasBad(d) || c.rebound() || c.w.restarted(c.born) || c.site.isDown()
+}
+
+// rebound says whether the address of the weather's socket has changed so that the session need not follow:
+// it does where it is sealed, and who has moved says something now and then, and has dialled.
+func (c *connection) rebound() bool {
+	at := c.weather.rebounds()
+	if c.w.follows() && !c.reverse {
+		return !at.Before(c.born) && at.Before(c.born.Add(sealTime))
+	}
+	return !at.IsZero() && !at.Before(c.born)
 }
 
 // adopt takes the listener's end. A listener that was restarted may take it again, as long as the client
@@ -84,27 +96,40 @@ func (w *world) live(slot int) {
 	var changes sync.WaitGroup
 	changes.Go(v.run)
 	defer changes.Wait()
+	if w.shares() {
+		w.liveShared(slot, v)
+		return
+	}
 	r := w.rand("live", slot)
 	var before *unfinished
 	for number := 0; !w.isOver(); number++ {
-		c := &connection{w: w, slot: slot, number: number, id: mix(mix(w.Seed^uint64(w.Index)) ^ uint64(slot)<<48 ^ uint64(number)<<1 ^ 1),
-			born: time.Now(), weather: v}
+		c := w.newConnection(slot, number, v)
 		if err := c.dial(before); err != nil {
 			w.fail("connection %d.%d: %v", slot, number, err)
 			return
 		}
-		end := time.Now().Add(between(r, time.Second, 3*time.Hour))
-		for !w.isOver() && time.Now().Before(end) && !c.client.isBroken() {
-			w.sleep(min(5*time.Second, time.Until(end)))
-		}
-		w.mu.Lock()
-		w.result.Hours += time.Since(c.born).Hours()
-		w.result.Connections++
-		w.mu.Unlock()
+		c.last(r)
 		before = c.finish()
-		v.stir()
+		v.stir(c)
 		w.sleep(between(r, ms, time.Minute))
 	}
+}
+
+func (w *world) newConnection(slot, number int, v *weather) *connection {
+	id := mix(mix(w.Seed^uint64(w.Index)) ^ uint64(slot)<<48 ^ uint64(number)<<1 ^ 1)
+	return &connection{w: w, slot: slot, number: number, id: id, born: time.Now(), weather: v}
+}
+
+// last lets the connection be, until its time is over, or its session has ended.
+func (c *connection) last(r *rand.Rand) {
+	end := time.Now().Add(between(r, time.Second, 3*time.Hour))
+	for !c.w.isOver() && time.Now().Before(end) && !c.client.isBroken() && !c.site.isDown() {
+		c.w.sleep(min(5*time.Second, time.Until(end)))
+	}
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	c.w.result.Hours += time.Since(c.born).Hours()
+	c.w.result.Connections++
 }
 
 // unfinished is what a client that was killed leaves to the next one, which may take the same port and
@@ -131,19 +156,15 @@ func (c *connection) dial(before *unfinished) error {
 	sock := w.socket(nc, "client", c.slot, c.number)
 	c.weather.join(sock)
 	e := w.newEnd(c, "client", sock)
-	e.out, e.said = w.flow(c.id), w.messagesOf(c.id)
-	e.toSend, e.toOOB = w.countedOf(c.id), w.countedOf(^c.id)
+	e.say()
 	c.client = e
 	if w.peer == "dialler" {
-		e.old = unmarked.Dial(w.old, sock, serverAddr, conv)
+		e.old = unmarked.Dial(w.old, sock, w.serverAddr, conv)
 	} else {
 		d := w.dialling
 		d.Conv, d.OwnConn = conv, true
-		var conn net.PacketConn = sock
-		if w.has(featPush) && chance(r, 0.5) {
-			conn = &pushSocket{socket: sock}
-		}
-		if e.s, err = d.DialConn(context.Background(), conn, serverAddr); err != nil {
+		sock.offer(chance(r, 0.5))
+		if e.s, err = d.DialConn(context.Background(), sock.conn, w.serverAddr); err != nil {
 			return err
 		}
 	}
@@ -155,6 +176,13 @@ func (c *connection) dial(before *unfinished) error {
 	w.mu.Unlock()
 	e.start()
 	return nil
+}
+
+// say tells a client what it writes.
+func (e *end) say() {
+	id := e.c.id
+	e.out, e.said = e.w.flow(id), e.w.messagesOf(id)
+	e.toSend, e.toOOB = e.w.countedOf(id), e.w.countedOf(^id)
 }
 
 // meet finds out from whom a client reads, by the first bytes, which it returns when there are enough.

@@ -21,7 +21,7 @@ type end struct {
 	w    *world
 	c    *connection
 	name string // "client" or "server"
-	sock *socket
+	at   atomic.Pointer[socket]
 	s    *kcp.UDPSession   // nil at a peer without extensions
 	old  *unmarked.Session // nil elsewhere
 
@@ -34,22 +34,31 @@ type end struct {
 	quiet    chan struct{} // closed when nothing more is to be written
 	quieting sync.Once
 	written  chan struct{} // closed when nothing more is
-	broken   chan struct{} // closed when reading has ended
+	eof      chan struct{} // closed when the peer's stream has ended
+	broken   chan struct{} // closed when the session has, or reading alone where nobody closes one half
 	hurry    atomic.Bool   // readers do not pause any more
+	full     bool          // all writes are long ones; of who writes
 	poked    atomic.Int64  // times that somebody else has changed the deadlines
+
+	moving sync.Mutex // held while the socket is changed
 
 	mu     sync.Mutex
 	cause  error // that reading has ended with
+	deaf   bool  // CloseRead was called
 	closed bool  // Close or Abort was called
 	finish bool  // the peer may see the end of the stream
 	gone   bool  // the peer may see a reset, or nothing
 }
 
 func (w *world) newEnd(c *connection, name string, sock *socket) *end {
-	e := &end{w: w, c: c, name: name, sock: sock,
-		quiet: make(chan struct{}), written: make(chan struct{}), broken: make(chan struct{})}
+	e := &end{w: w, c: c, name: name, quiet: make(chan struct{}), written: make(chan struct{}),
+		eof: make(chan struct{}), broken: make(chan struct{})}
+	e.at.Store(sock)
 	return e
 }
+
+// sock is the socket that the session has now.
+func (e *end) sock() *socket { return e.at.Load() }
 
 // link tells e what it reads and writes.
 func (e *end) link(in, out uint64) {
@@ -77,6 +86,12 @@ func (e *end) start() {
 	}
 	if e.w.has(featSetters) {
 		e.tasks.Go(e.tune)
+	}
+	if e.w.has(featHalf) && e.w.peer == "" {
+		e.tasks.Go(e.becomeDeaf)
+	}
+	if e.w.has(featRoam) && e.w.peer == "" && e.name == "client" && e.w.listening.Roam != kcp.RoamOff {
+		e.tasks.Go(e.roam)
 	}
 	if e.w.has(featDatagrams) && e.w.peer == "" {
 		e.tasks.Go(e.sendDatagrams)

@@ -19,10 +19,11 @@ const closeTime = time.Second
 // finish ends the connection in one of the ways there are.
 func (c *connection) finish() *unfinished {
 	r := c.w.rand("finish", c.slot, c.number)
-	if c.w.has(featKills) && c.w.peer == "" && chance(r, 0.2) {
+	if c.w.has(featKills) && c.w.peer == "" && c.site == nil && chance(r, 0.2) {
 		return c.die(r)
 	}
-	if (!c.w.has(featAbrupt) || chance(r, 0.6)) && c.settle() {
+	if (!c.w.has(featAbrupt) || chance(r, 0.6)) && c.settle(r) {
+		c.checkMTU(r)
 		c.part(r)
 	}
 	for _, e := range c.shuffled(r) {
@@ -56,11 +57,13 @@ func (c *connection) die(r *rand.Rand) *unfinished {
 	e := c.client
 	c.w.count("client killed")
 	e.mark(func() { e.gone, e.closed = true, true })
-	left := &unfinished{at: e.sock.LocalAddr().String(), conv: e.s.GetConv()}
 	e.hush()
 	e.hurry.Store(true)
-	e.sock.kill()
+	e.moving.Lock()
+	left := &unfinished{at: e.sock().LocalAddr().String(), conv: e.s.GetConv()}
+	e.sock().kill()
 	e.s.Abort()
+	e.moving.Unlock()
 	e.await(time.Minute)
 	c.w.mourners.Go(func() {
 		time.Sleep(between(r, ms, 20*time.Minute))
@@ -76,8 +79,8 @@ func (c *connection) die(r *rand.Rand) *unfinished {
 }
 
 // settle lets everything arrive that was written, in calm weather, and says whether both ends live.
-func (c *connection) settle() bool {
-	c.weather.becalm(calmPath)
+func (c *connection) settle(r *rand.Rand) bool {
+	c.weather.becalm(c, c.calmPath(r))
 	e := c.client
 	for end := time.Now().Add(calmTime); time.Now().Before(end); time.Sleep(time.Second) {
 		c.mu.Lock()
@@ -86,7 +89,7 @@ func (c *connection) settle() bool {
 		e.calm()
 		s.calm()
 		switch {
-		case e.isBroken() || s != nil && s.isBroken() || c.weather.rebound(c.born):
+		case e.isBroken() || s != nil && s.isBroken() || c.rebound():
 			return false
 		case s == nil && e.silent():
 			return false // there was no connection
@@ -124,8 +127,11 @@ func (e *end) silent() bool {
 }
 
 // left returns what was written and not read, in bytes or messages. What a client wrote while no listener
-// has taken it is not counted.
+// has taken it is not counted, and nothing where nobody reads.
 func (e *end) left() int64 {
+	if peer := e.c.other(e); peer.may(func() bool { return peer.deaf }) {
+		return 0
+	}
 	if e.w.inMessages() {
 		return e.said.left()
 	}
@@ -140,7 +146,7 @@ func (c *connection) part(r *rand.Rand) {
 	}
 	a, b := ends[0], ends[1]
 	if chance(r, 0.5) {
-		c.weather.becalm(lossyPath(r))
+		c.weather.becalm(c, lossyPath(r))
 		c.w.count("lossy end")
 	}
 	switch r.IntN(5) {
@@ -174,11 +180,14 @@ func (c *connection) part(r *rand.Rand) {
 
 // excused says whether what goes wrong has a reason.
 func (c *connection) excused(e *end) bool {
-	return c.w.restarted(c.born) || e.sock.dead.Load() || c.weather.rebound(c.born)
+	return c.w.restarted(c.born) || e.sock().dead.Load() || c.rebound() || c.site.isDown()
 }
 
 // lastWords writes something more.
 func (e *end) lastWords(r *rand.Rand) {
+	if e.may(func() bool { return e.finish }) {
+		return
+	}
 	e.s.SetWriteDeadline(time.Time{})
 	for range r.IntN(4) {
 		if err := e.writeOnce(r, e.unheard()); err != nil && !e.c.excused(e) {
@@ -216,7 +225,11 @@ func (e *end) close() error {
 
 // wantEOF waits for the end of the stream, before which everything was read.
 func (e *end) wantEOF() {
+	if e.may(func() bool { return e.deaf }) {
+		return
+	}
 	select {
+	case <-e.eof:
 	case <-e.broken:
 	case <-time.After(10 * time.Minute):
 		if !e.c.excused(e) {

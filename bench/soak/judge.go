@@ -45,7 +45,7 @@ func (e *end) judge(op string, err error) {
 	case errors.Is(err, syscall.EPIPE):
 		legal = finish
 	case errors.Is(err, syscall.ECONNABORTED):
-		legal = e.sock.dead.Load()
+		legal = e.sock().dead.Load()
 	}
 	e.w.outcome(err)
 	if !legal {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"os"
 	"time"
 
 	"github.com/xtaci/kcp-go/v5/internal/unmarked"
@@ -25,11 +26,15 @@ func (e *end) read() {
 		pokes := e.poked.Load()
 		n, err := e.readOnce(r, b)
 		e.w.ops.Add(1)
-		if n > 0 && !e.check(b[:n]) {
+		if n > 0 && !e.check(b[:n]) || errors.Is(err, errWrong) {
 			return
 		}
 		if err == nil || e.timedOut("Read", err, by, pokes) {
 			continue
+		}
+		if errors.Is(err, io.EOF) && e.s != nil {
+			e.endOfStream(r)
+			return
 		}
 		e.mu.Lock()
 		e.cause = err
@@ -85,31 +90,78 @@ func (e *end) readBy(r *rand.Rand) (by time.Time) {
 	return by
 }
 
-// readOnce reads in one of the ways there are.
+// readOnce reads in one of the ways there are, to b or, checked already, nowhere.
 func (e *end) readOnce(r *rand.Rand, b []byte) (int, error) {
 	if e.s == nil {
 		return e.old.Read(b)
 	}
-	if !e.w.has(featTry) || !chance(r, 0.3) {
-		return e.s.Read(b)
+	way := 0
+	if e.w.has(featTry) {
+		way = r.IntN(6)
 	}
-	for { // TryRead, when it is notified
-		ready := make(chan struct{}, 1)
-		e.s.SetReadNotify(func() {
-			select {
-			case ready <- struct{}{}:
-			default:
-			}
-		})
-		for {
-			n, err := e.s.TryRead(b)
-			if n > 0 || err != nil {
-				e.s.SetReadNotify(nil)
-				return n, err
-			}
-			<-ready
+	switch way {
+	case 1:
+		return e.tryRead(b)
+	case 2:
+		return 0, e.readAsWriter(r.IntN(4))
+	}
+	return e.s.Read(b)
+}
+
+// tryRead reads by TryRead, when it is notified.
+func (e *end) tryRead(b []byte) (int, error) {
+	ready := make(chan struct{}, 1)
+	e.s.SetReadNotify(func() {
+		select {
+		case ready <- struct{}{}:
+		default:
 		}
+	})
+	defer e.s.SetReadNotify(nil)
+	for {
+		n, err := e.s.TryRead(b)
+		if n > 0 || err != nil {
+			return n, err
+		}
+		<-ready
 	}
+}
+
+// What ends a WriteTo: that it was enough, and that something was wrong.
+var errEnough, errWrong = errors.New("enough"), errors.New("wrong")
+
+// A checker checks what is written to it, and has enough after so many writes more than one.
+type checker struct {
+	*end
+	more int
+	n    int64
+}
+
+func (w *checker) Write(b []byte) (int, error) {
+	w.n += int64(len(b))
+	if !w.check(b) {
+		return len(b), errWrong
+	}
+	if w.more--; w.more < 0 {
+		return len(b), errEnough
+	}
+	return len(b), nil
+}
+
+// readAsWriter reads by WriteTo, and checks what comes.
+func (e *end) readAsWriter(more int) error {
+	w := &checker{end: e, more: more}
+	n, err := e.s.WriteTo(w)
+	if n != w.n {
+		e.fail("WriteTo wrote %d bytes, and says %d", w.n, n)
+	}
+	switch {
+	case err == nil:
+		return io.EOF
+	case errors.Is(err, errEnough):
+		return nil
+	}
+	return err
 }
 
 // over says whether err is what a session returns that has ended, here or there. What ended it is judged
@@ -122,6 +174,9 @@ func (e *end) over(err error) bool {
 	}
 	return false
 }
+
+// isTimeout says whether err is that of a deadline.
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
 // isClosed says whether err is that of something that was closed here.
 func isClosed(err error) bool {

@@ -112,13 +112,30 @@ func (s *server) close() {
 	if n := s.l.Stats(); n.Sessions > 0 || n.HalfOpen > 0 {
 		s.w.fail("an hour after all were closed the listener has %+v", n)
 	}
+	for range s.l.Sessions() {
+		s.w.fail("an hour after all were closed the listener has sessions")
+	}
 	s.l.Close()
 	select {
 	case <-s.l.Done():
 	case <-time.After(time.Hour):
 		s.w.fail("a listener is not over an hour after Close")
 	}
+	if s.transport != nil {
+		s.relisten()
+		s.shut()
+	}
 	s.tasks.Wait()
+}
+
+// relisten checks that a transport can have another listener once it has none.
+func (s *server) relisten() {
+	l, err := s.transport.Listen(&s.w.listening)
+	if err != nil {
+		s.w.fail("Listen once the listener before is over: %v", err)
+		return
+	}
+	l.Close()
 }
 
 // checkLeft checks that nothing is left but so many goroutines.
@@ -131,6 +148,12 @@ func (w *world) checkLeft(goroutines int) {
 		if value != 0 {
 			w.fail("%s is %d when all is over", name, value)
 		}
+	}
+	for s := range kcp.Sessions() {
+		w.fail("a session is left: %+v", s.Stats())
+	}
+	for l := range kcp.Listeners() {
+		w.fail("a listener is left: %+v", l.Stats())
 	}
 	if left := stacks(); countStacks(left) > goroutines {
 		w.fail("goroutines are left:\n%s", left)

@@ -1,9 +1,12 @@
 package soak
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"io"
-	"net"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -13,11 +16,12 @@ import (
 
 // A server is a process that listens.
 type server struct {
-	w      *world
-	number int // of restarts before
-	sock   *socket
-	l      *kcp.Listener
-	old    *unmarked.Listener
+	w         *world
+	at        string // which one it is
+	sock      *socket
+	transport *kcp.Transport // that its socket is shared by, nil where it is the listener's
+	l         *kcp.Listener
+	old       *unmarked.Listener
 
 	tasks sync.WaitGroup
 
@@ -32,7 +36,7 @@ type server struct {
 func (w *world) serve() (*server, error) {
 	r := w.rand("serve")
 	for number := 0; ; number++ {
-		s, err := w.newServer(number)
+		s, err := w.newServer(w.at, "server", number)
 		if err != nil {
 			return nil, err
 		}
@@ -42,6 +46,9 @@ func (w *world) serve() (*server, error) {
 			w.restartAt = time.Now()
 		}
 		w.mu.Unlock()
+		if s.transport != nil {
+			s.tasks.Go(func() { s.readStrangers(true) })
+		}
 		for life := time.Now().Add(between(r, time.Minute, 6*time.Hour)); !w.isOver() && (!w.has(featRestarts) || time.Now().Before(life)); {
 			w.sleep(between(r, time.Second, 10*time.Minute))
 			s.sock.rough.Store(chance(r, 0.5) && w.peer != "listener")
@@ -63,12 +70,12 @@ func (w *world) serve() (*server, error) {
 	}
 }
 
-func (w *world) newServer(number int) (*server, error) {
+func (w *world) newServer(addr string, about ...any) (*server, error) {
 	c, err := w.net.Listen(addr)
 	if err != nil {
 		return nil, err
 	}
-	s := &server{w: w, number: number, sock: w.socket(c, "server", number), accepted: make(map[uint64]bool)}
+	s := &server{w: w, at: fmt.Sprint(about...), sock: w.socket(c, about...), accepted: make(map[uint64]bool)}
 	if w.peer == "listener" {
 		s.old = unmarked.Listen(w.old, s.sock)
 		s.tasks.Go(s.acceptOld)
@@ -76,11 +83,16 @@ func (w *world) newServer(number int) (*server, error) {
 	}
 	lc := w.listening
 	lc.OwnConn = true
-	var conn net.PacketConn = s.sock
-	if w.has(featPush) && chance(w.rand("push", number), 0.5) {
-		conn = &pushSocket{socket: s.sock}
+	s.sock.offer(chance(w.rand("push", s.at), 0.5))
+	if w.shares() {
+		if s.transport, err = kcp.NewTransport(s.sock.conn, true); err != nil {
+			return nil, err
+		}
+		s.l, err = s.transport.Listen(&lc)
+	} else {
+		s.l, err = lc.ListenConn(s.sock.conn)
 	}
-	if s.l, err = lc.ListenConn(conn); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	s.tasks.Go(s.accept)
@@ -88,11 +100,15 @@ func (w *world) newServer(number int) (*server, error) {
 }
 
 func (s *server) accept() {
+	r := s.w.rand("accept", s.at)
 	for {
-		session, err := s.l.AcceptKCP()
+		session, err := s.acceptOne(r)
+		if errors.Is(err, context.DeadlineExceeded) || isTimeout(err) {
+			continue
+		}
 		if err != nil {
 			if !isClosed(err) && !s.sock.dead.Load() {
-				s.w.fail("AcceptKCP: %v", err)
+				s.w.fail("accepting: %v", err)
 			}
 			return
 		}
@@ -101,6 +117,20 @@ func (s *server) accept() {
 		s.mu.Unlock()
 		s.tasks.Go(func() { s.greet(session) })
 	}
+}
+
+// acceptOne accepts a session in one of the ways there are.
+func (s *server) acceptOne(r *rand.Rand) (*kcp.UDPSession, error) {
+	switch r.IntN(3) {
+	case 0:
+		ctx, cancel := context.WithTimeout(context.Background(), between(r, ms, time.Hour))
+		defer cancel()
+		return s.l.AcceptContext(ctx)
+	case 1:
+		s.l.SetDeadline(time.Now().Add(between(r, ms, time.Hour)))
+		defer s.l.SetDeadline(time.Time{})
+	}
+	return s.l.AcceptKCP()
 }
 
 func (s *server) acceptOld() {
@@ -168,23 +198,18 @@ func (s *server) adopt(e *end, head []byte) bool {
 	id := binary.BigEndian.Uint64(head)
 	w.mu.Lock()
 	c := w.clients[id]
-	w.nonce++
-	answer := mix(mix(w.Seed^uint64(w.Index)) ^ w.nonce<<32)
 	w.mu.Unlock()
+	answer := w.newID()
 	if c == nil {
 		w.fail("a session began with what nobody has written: %x", clip(head))
 		return false
 	}
 	e.c = c
-	s.mu.Lock()
-	twice, down := s.accepted[id], s.down
-	s.accepted[id] = true
-	s.ends = append(s.ends, e)
-	s.mu.Unlock()
+	twice, down := s.enter(e, id)
 	if down {
 		return false
 	}
-	if twice && w.peer == "" && (w.sealed || !c.weather.rebound(c.born)) { // else its address was another
+	if twice && w.peer == "" && (w.sealed || !c.rebound()) { // else its address was another
 		e.fail("one connection was accepted twice by one listener")
 		return false
 	}
@@ -195,37 +220,57 @@ func (s *server) adopt(e *end, head []byte) bool {
 		w.ends[e.s] = e
 	}
 	w.mu.Unlock()
-	if !c.adopt(e) {
-		return false
-	}
-	if !e.check(head) {
+	if !c.adopt(e) || !e.check(head) {
 		return false
 	}
 	e.start()
 	return true
 }
 
+// enter makes e one of the process's, and says whether it had accepted the connection before, and whether it
+// has ended.
+func (s *server) enter(e *end, id uint64) (twice, down bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	twice = s.accepted[id]
+	s.accepted[id] = true
+	s.ends = append(s.ends, e)
+	return twice, s.down
+}
+
 // kill ends the process: nothing more is sent, and everything of it is gone.
 func (s *server) kill() {
-	s.mu.Lock()
-	s.down = true
-	ends, sessions := s.ends, s.sessions
-	s.mu.Unlock()
-	for _, e := range ends {
-		e.mark(func() { e.gone, e.closed = true, true })
-		e.hush()
-		e.hurry.Store(true)
-	}
+	ends := s.fall()
 	s.sock.kill()
-	if s.old != nil {
+	switch {
+	case s.old != nil:
 		s.old.Kill()
-	} else {
+	case s.transport != nil:
+		s.transport.Close()
+	default:
 		s.l.Close()
 	}
+	s.mu.Lock()
+	sessions := s.sessions
+	s.mu.Unlock()
 	for _, session := range sessions {
 		session.Abort()
 	}
 	for _, e := range ends {
 		e.await(time.Minute)
 	}
+}
+
+// fall notes that the process ends, and returns its ends of connections.
+func (s *server) fall() []*end {
+	s.mu.Lock()
+	s.down = true
+	ends := s.ends
+	s.mu.Unlock()
+	for _, e := range ends {
+		e.mark(func() { e.gone, e.closed = true, true })
+		e.hush()
+		e.hurry.Store(true)
+	}
+	return ends
 }

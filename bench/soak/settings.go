@@ -2,6 +2,7 @@ package soak
 
 import (
 	"crypto/aes"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -63,8 +64,14 @@ func (w *world) configure() error {
 	if w.sealed {
 		l.MTU, d.MTU = sealedMTU(l.MTU), sealedMTU(d.MTU)
 	}
+	w.limit(r)
 	w.checked = block != nil || w.sealed
 	w.replays = w.has(featReplays) && w.sealed
+	return w.configureOld(r)
+}
+
+// configureOld draws what a peer without extensions is told.
+func (w *world) configureOld(r *rand.Rand) error {
 	w.old = unmarked.Config{
 		SendWindow: sized(r, 16, 1024), ReceiveWindow: sized(r, 128, 1024), NoDelay: chance(r, 0.5), Resend: r.IntN(3),
 		Interval: between(r, 10*ms, 100*ms), ACKNoDelay: chance(r, 0.5), WriteDelay: chance(r, 0.3), Stream: chance(r, 0.5),
@@ -103,10 +110,39 @@ func (w *world) settings(end string, block kcp.BlockCrypt) kcp.Settings {
 	if chance(r, 0.5) {
 		s.KeepAlive = between(r, time.Second, time.Minute)
 	}
-	if !w.has(featProfile) {
-		return s
+	if s.KeepAlive > 0 && chance(r, 0.3) {
+		s.IdleTimeout = between(r, 5*time.Minute, time.Hour)
 	}
+	s.CloseTimeout = one(r, 0, -1, time.Second, time.Minute)
+	s.PathHandler = w.paths.changed
+	w.measures(&s, r)
+	if w.has(featTrace) {
+		s.Tracer, s.KeyLog = w.trace, io.Discard
+	}
+	if w.has(featProfile) {
+		w.profile(&s, r)
+	}
+	if w.jumbo() && !s.FixedMTU {
+		s.MTU = one(r, 9000, sized(r, 1500, 9000))
+	}
+	return s
+}
+
+// measures draws how a session comes to know its path.
+func (w *world) measures(s *kcp.Settings, r *rand.Rand) {
+	s.FixedMTU = !w.has(featMTU) || chance(r, 0.1)
+	s.Roam = one(r, kcp.RoamAuto, kcp.RoamAuto, kcp.RoamAuto, kcp.RoamOff)
+	if chance(r, 0.2) {
+		s.ReadBuffer = sized(r, 100_000, 8<<20)
+	}
+}
+
+// profile draws settings of flows and congestion.
+func (w *world) profile(s *kcp.Settings, r *rand.Rand) {
 	s.Profile = kcp.Profile(r.IntN(4))
+	if chance(r, 0.2) {
+		s.Timing = &kcp.Timing{NoDelay: chance(r, 0.5), Interval: between(r, 10*ms, 5*time.Second), Resend: r.IntN(4), ACKNoDelay: chance(r, 0.5)}
+	}
 	s.StreamMode = !w.has(featMessages) && chance(r, 0.5)
 	s.MTU = one(r, 0, 1500, 1200, sized(r, 200, 1500))
 	s.ACKNoDelay, s.WriteDelay = chance(r, 0.3), chance(r, 0.2)
@@ -123,7 +159,39 @@ func (w *world) settings(end string, block kcp.BlockCrypt) kcp.Settings {
 		s.RateLimit = int64(sized(r, 50_000, 1_000_000))
 	}
 	s.DatagramQueue = one(r, 0, 1, 4096)
-	return s
+}
+
+// limit draws the listener's limits, which may be so low that every client has to show that it is there, and
+// none that ends what has shown that.
+func (w *world) limit(r *rand.Rand) {
+	if !w.has(featLimits) {
+		return
+	}
+	l := &w.listening
+	l.LimitAmplification = chance(r, 0.5)
+	l.UnprovenTimeout = one(r, 0, -1, 2*time.Minute)
+	l.MaxUnproven, l.MaxUnprovenPerPrefix = one(r, 0, -1, 1, 5), one(r, 0, -1, 1, 5)
+	kcp.SetWindowMemory(one[int64](r, 0, -1, 4<<20))
+	l.MaxSessions, l.MaxSessionsPerPrefix = one(r, 0, 100_000), one(r, 0, 100_000)
+}
+
+// trace makes a Tracer that checks the order of what it is told.
+func (w *world) trace(*kcp.UDPSession) kcp.Tracer { return &tracer{w: w} }
+
+type tracer struct {
+	w     *world
+	at    time.Duration
+	ended bool
+}
+
+// Event implements kcp.Tracer.
+func (t *tracer) Event(e *kcp.Event) {
+	if e.At < t.at || t.ended {
+		t.w.fail("event %v at %v behind one at %v (ended: %v)", e.Kind, e.At, t.at, t.ended)
+	}
+	for range e.Segments() {
+	}
+	t.at, t.ended = e.At, e.Kind == kcp.EventEnded
 }
 
 // seal draws whether, and how, sessions are sealed.
@@ -147,34 +215,4 @@ func (w *world) seal(r *rand.Rand) {
 		l.Seal, d.Seal, w.sealed = kcp.SealRequired, mode, true
 	}
 	d.NoEarlyData = noEarly
-}
-
-// stable are the setters that a live session may be called at any time; what they set leaves a path
-// that a session has to survive.
-var setters = []func(r *rand.Rand, e *end){
-	func(r *rand.Rand, e *end) { e.s.SetNoDelay(r.IntN(2), 10+r.IntN(200), r.IntN(4), 0) },
-	func(r *rand.Rand, e *end) { e.s.SetNoDelay(1, 10, 2, 1) },
-	func(r *rand.Rand, e *end) { e.s.SetWindowSize(sized(r, 1, 2000), 0) },
-	func(r *rand.Rand, e *end) { e.s.SetWindowSize(0, sized(r, 128, 2000)) },
-	func(r *rand.Rand, e *end) { e.s.SetMtu(one(r, 1400, sized(r, 200, 1500))) },
-	func(r *rand.Rand, e *end) { e.s.SetDUP(r.IntN(3)) },
-	func(r *rand.Rand, e *end) { e.s.SetACKNoDelay(chance(r, 0.5)) },
-	func(r *rand.Rand, e *end) { e.s.SetWriteDelay(chance(r, 0.5)) },
-	func(r *rand.Rand, e *end) {
-		if !e.w.has(featMessages) {
-			e.s.SetStreamMode(chance(r, 0.5))
-		}
-	},
-	func(r *rand.Rand, e *end) { e.s.SetRateLimit(one(r, 0, uint32(sized(r, 50_000, 1_000_000)))) },
-	func(r *rand.Rand, e *end) { e.s.SetMinParity(r.IntN(4)) },
-	func(r *rand.Rand, e *end) { e.s.SetRedundancy(r.IntN(101)) },
-	func(r *rand.Rand, e *end) { e.s.SetMaxWindow(one(r, 0, sized(r, 128, 65535))) },
-	func(r *rand.Rand, e *end) {
-		e.s.SetCongestionControl(one(r, kcp.NewBBR, kcp.NewCubic, kcp.NewConservation)())
-	},
-	func(r *rand.Rand, e *end) { e.s.SetKeepAlivePeriod(between(r, time.Second, time.Minute)) },
-	func(r *rand.Rand, e *end) { e.s.SetUserTimeout(between(r, 30*time.Second, 3*time.Minute)) },
-	func(r *rand.Rand, e *end) { e.s.ResetRTO() },
-	func(r *rand.Rand, e *end) { e.s.Stats() },
-	func(r *rand.Rand, e *end) { e.poke() },
 }

@@ -9,6 +9,9 @@
 //     two sessions, and two are never one.
 //   - Deadlines hold to 20 ms. Close does not wait unless it was told to, and every call ends when the session
 //     does. Done and a listener's Done come.
+//   - What one half of a connection ends with CloseRead or CloseWrite, the other goes on. No session is lost by
+//     Rebind. A Transport that is closed ends all that is on it.
+//   - Datagrams do not stay longer than the path carries.
 //   - Nothing is left: no goroutine, session, timer, counter or memory.
 package soak
 

@@ -15,6 +15,7 @@ import (
 type socket struct {
 	*netem.Conn
 	w     *world
+	conn  net.PacketConn // as the library knows it
 	rough atomic.Bool
 	dead  atomic.Bool // its process was killed: what it sends is sent by nobody
 
@@ -25,7 +26,16 @@ type socket struct {
 }
 
 func (w *world) socket(c *netem.Conn, about ...any) *socket {
-	return &socket{Conn: c, w: w, rand: w.rand("socket", about)}
+	s := &socket{Conn: c, w: w, rand: w.rand("socket", about)}
+	s.conn = s
+	return s
+}
+
+// offer lets the library know the socket as one that pushes, if there are such.
+func (s *socket) offer(push bool) {
+	if push && s.w.has(featPush) {
+		s.conn = &pushSocket{socket: s}
+	}
 }
 
 // refusals are errors of the system that a socket survives.
@@ -75,6 +85,9 @@ func (s *socket) drawLocked(b []byte, to net.Addr) (fault string, pause time.Dur
 		case 2:
 			return "lost write", 0, b, nil
 		}
+		if w.has(featMTU) { // others may wait for the lock of a probe, and virtual time does not pass then
+			return "", 0, b, nil
+		}
 		return "slow write", between(r, ms, 200*ms), b, nil
 	}
 	if w.has(featCorrupt) && chance(r, 0.03) {
@@ -105,7 +118,7 @@ func (s *socket) rememberLocked(b []byte, to net.Addr) {
 	again := append([]byte(nil), s.old[s.rand.IntN(min(s.sent, len(s.old)))]...)
 	from := s.Bound().(*net.UDPAddr).AddrPort()
 	if chance(s.rand, 0.5) {
-		from = anywhere(s.rand)
+		from = s.w.anywhere(s.rand)
 	}
 	s.w.after(between(s.rand, ms, 20*time.Minute), func() {
 		s.w.count("replayed datagram")
@@ -125,6 +138,12 @@ func (s *socket) ReadFrom(b []byte) (int, net.Addr, error) {
 		}
 	}
 	return s.Conn.ReadFrom(b)
+}
+
+// AllowFragments implements kcp.Fragmenter.
+func (s *socket) AllowFragments(allow bool) error {
+	s.Conn.AllowFragments(allow)
+	return nil
 }
 
 // kill ends the socket as the end of its process does: nothing more is sent.
@@ -151,7 +170,7 @@ func (p *pushSocket) SetPacketReceiver(fn func(b []byte, addr net.Addr, err erro
 }
 
 func (p *pushSocket) push() {
-	b := make([]byte, 2048)
+	b := make([]byte, 9001)
 	for {
 		n, from, err := p.socket.ReadFrom(b)
 		p.receivers.Lock()

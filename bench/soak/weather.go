@@ -3,7 +3,6 @@ package soak
 import (
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"sync"
 	"time"
 
@@ -20,15 +19,14 @@ type weather struct {
 	sock        *socket    // of the client that is there, nil for none
 	there, back netem.Path
 	changedAt   time.Time
-	calm        bool
-	calmPath    netem.Path // what the path is then
-	bad         bool       // sessions need not survive it
-	badUntil    time.Time  // when it was bad last
-	reboundAt   time.Time  // when the client's address changed last
+	calms       map[*connection]netem.Path // who needs it calm, and what the path is then
+	bad         bool                       // sessions need not survive it
+	badUntil    time.Time                  // when it was bad last
+	reboundAt   time.Time                  // when the client's address changed last
 }
 
 func (w *world) newWeather(slot int) *weather {
-	v := &weather{w: w, slot: slot, r: w.rand("weather", slot)}
+	v := &weather{w: w, slot: slot, r: w.rand("weather", slot), calms: make(map[*connection]netem.Path)}
 	v.there = netem.Path{Delay: between(v.r, ms, 100*ms), Bandwidth: 10_000_000, Queue: 500_000}
 	v.back = v.there
 	return v
@@ -44,7 +42,7 @@ func (v *weather) run() {
 			if chance(v.r, 0.3) {
 				back, fairBack = drawPath(v.r)
 			}
-			v.change(there, back, fair && fairBack, "weather")
+			v.change(v.narrowed(there), v.narrowed(back), fair && fairBack, "weather")
 		}
 		if v.w.has(featPartitions) && chance(v.r, 0.3) {
 			there, back, bad := v.now()
@@ -68,7 +66,7 @@ func (v *weather) run() {
 func (v *weather) trouble() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.calm || v.sock == nil {
+	if v.calm() || v.sock == nil {
 		return
 	}
 	v.sock.rough.Store(chance(v.r, 0.5) && v.w.peer != "dialler")
@@ -88,10 +86,10 @@ func (v *weather) String() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return fmt.Sprintf("there %+v, back %+v, since %v; calm %v, bad %v, bad until %v, rebound at %v",
-		v.there, v.back, v.changedAt.Sub(v.w.start), v.calm, v.bad, v.badUntil.Sub(v.w.start), v.reboundAt.Sub(v.w.start))
+		v.there, v.back, v.changedAt.Sub(v.w.start), v.calm(), v.bad, v.badUntil.Sub(v.w.start), v.reboundAt.Sub(v.w.start))
 }
 
-func (v *weather) host() string { return "10.0.1." + string(rune('1'+v.slot)) }
+func (v *weather) host() string { return v.w.host(1, 1+v.slot) }
 
 func (v *weather) now() (there, back netem.Path, bad bool) {
 	v.mu.Lock()
@@ -107,7 +105,7 @@ func (v *weather) change(there, back netem.Path, fair bool, fault string) {
 	if fault != "" {
 		v.w.count(fault)
 	}
-	if v.bad && !v.calm {
+	if v.bad && !v.calm() {
 		v.badUntil = time.Now()
 	}
 	v.bad = !fair
@@ -119,38 +117,60 @@ func (v *weather) join(s *socket) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.sock = s
-	s.rough.Store(chance(v.r, 0.5) && v.w.peer != "dialler")
+	s.rough.Store(!v.calm() && chance(v.r, 0.5) && v.w.peer != "dialler")
 	v.applyLocked()
 }
 
 // becalm makes the path that good until stir.
-func (v *weather) becalm(p netem.Path) {
+func (v *weather) becalm(c *connection, p netem.Path) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.bad && !v.calm {
-		v.badUntil = time.Now()
-	}
-	v.calm, v.calmPath = true, p
+	v.noteLocked()
+	v.calms[c] = p
 	v.sock.rough.Store(false)
 	v.applyLocked()
 }
 
-func (v *weather) stir() {
+// stir ends the calm that c needed.
+func (v *weather) stir(c *connection) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.calm = false
+	v.noteLocked()
+	delete(v.calms, c)
 	v.applyLocked()
 }
 
-// rebound says whether the client's address has changed since then so that the session need not follow:
-// that is for sealed ones, whose client says something now and then.
-func (v *weather) rebound(born time.Time) bool {
+// noteLocked notes that the path is bad until now, if it is.
+func (v *weather) noteLocked() {
+	if v.isBad() {
+		v.badUntil = time.Now()
+	}
+}
+
+// calm says whether somebody needs it calm, and worst is what the path is then.
+func (v *weather) calm() bool { return len(v.calms) > 0 }
+
+func (v *weather) worst() (worst netem.Path) {
+	worst = calmPath
+	for _, p := range v.calms {
+		worst.Loss = max(worst.Loss, p.Loss)
+		if p.MTU > 0 && (worst.MTU == 0 || p.MTU < worst.MTU) {
+			worst.MTU = p.MTU
+		}
+	}
+	return worst
+}
+
+// isBad says whether sessions need not survive what the path is now.
+func (v *weather) isBad() bool {
+	return v.bad && !v.calm() || v.calm() && v.worst().Loss > fairLoss
+}
+
+// rebounds is when the client's address changed last.
+func (v *weather) rebounds() time.Time {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.w.sealed && v.w.dialling.KeepAlive > 0 {
-		return !v.reboundAt.Before(born) && v.reboundAt.Before(born.Add(sealTime))
-	}
-	return !v.reboundAt.IsZero() && !v.reboundAt.Before(born)
+	return v.reboundAt
 }
 
 // sealTime is how long a session may take to become sealed.
@@ -161,17 +181,17 @@ func (v *weather) applyLocked() {
 		return
 	}
 	there, back := v.there, v.back
-	if v.calm {
-		there, back = v.calmPath, v.calmPath
+	if v.calm() {
+		there, back = v.worst(), v.worst()
 	}
 	at := v.sock.Bound()
-	v.w.net.SetPath(at, net.Addr(serverAddr), there) // both within bounds
-	v.w.net.SetPath(net.Addr(serverAddr), at, back)
+	v.w.net.SetPath(at, v.w.serverAddr, there) // both within bounds
+	v.w.net.SetPath(v.w.serverAddr, at, back)
 }
 
 // wasBad says whether sessions may have failed for the weather within the last time d.
 func (v *weather) wasBad(d time.Duration) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.bad && !v.calm || v.calm && v.calmPath.Loss > fairLoss || time.Since(v.badUntil) < d
+	return v.isBad() || time.Since(v.badUntil) < d
 }

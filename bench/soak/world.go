@@ -19,9 +19,11 @@ import (
 // A world is what a case runs in.
 type world struct {
 	Case
-	net   *netem.Network
-	start time.Time
-	over  chan struct{} // closed when clients connect no more
+	net        *netem.Network
+	start      time.Time
+	at         string // where it listens
+	serverAddr net.Addr
+	over       chan struct{} // closed when clients connect no more
 
 	listening kcp.ListenConfig
 	dialling  kcp.Dialer
@@ -34,6 +36,8 @@ type world struct {
 
 	ops      atomic.Int64
 	mourners sync.WaitGroup // close the listener's ends of clients that were killed
+	paths    paths
+	bucket   *bucket
 
 	mu        sync.Mutex // guards the rest
 	flows     map[uint64]*flow
@@ -61,9 +65,13 @@ type Result struct {
 	Left        int64 // KiB of heap
 }
 
-const addr = "10.0.0.1:4000"
-
-var serverAddr = net.UDPAddrFromAddrPort(netip.MustParseAddrPort(addr))
+// host returns an address of the case's network, as it begins before a port.
+func (w *world) host(site, number int) string {
+	if w.has(featSix) {
+		return fmt.Sprintf("[fd00:%d::%d]", site, number)
+	}
+	return fmt.Sprintf("10.0.%d.%d", site, number)
+}
 
 func newWorld(c Case) (*world, error) {
 	w := &world{
@@ -72,10 +80,30 @@ func newWorld(c Case) (*world, error) {
 		clients: make(map[uint64]*connection), answers: make(map[uint64]*end), ends: make(map[*kcp.UDPSession]*end),
 	}
 	w.result.Faults, w.result.Endings = make(map[string]int), make(map[string]int)
+	w.bucket, w.paths.w = &bucket{rate: 1_000_000}, w
+	w.at = w.host(0, 1) + ":4000"
+	w.serverAddr = net.UDPAddrFromAddrPort(netip.MustParseAddrPort(w.at))
 	if w.has(featDeployed) {
 		w.peer = one(w.Case.rand("peer"), "listener", "dialler")
 	}
 	return w, w.configure()
+}
+
+// newID returns an id that nobody else has.
+func (w *world) newID() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.nonce++
+	return mix(mix(w.Seed^uint64(w.Index)) ^ w.nonce<<32)
+}
+
+// shares says whether clients share a socket, and so does the listener with what its process dials.
+func (w *world) shares() bool { return w.has(featTransport) && w.peer == "" }
+
+// follows says whether the listener's sessions follow their peers to other addresses, which say something now
+// and then.
+func (w *world) follows() bool {
+	return w.sealed && w.dialling.KeepAlive > 0 && w.listening.Roam != kcp.RoamOff && w.dialling.Roam != kcp.RoamOff
 }
 
 // inMessages says whether all writes are WriteMessages.
@@ -196,6 +224,6 @@ func (w *world) outOfBand(s *kcp.UDPSession, b []byte) {
 }
 
 // anywhere is an address that nobody has.
-func anywhere(r *rand.Rand) netip.AddrPort {
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 9, byte(r.IntN(256)), byte(1 + r.IntN(254))}), uint16(1+r.IntN(65535)))
+func (w *world) anywhere(r *rand.Rand) netip.AddrPort {
+	return netip.MustParseAddrPort(fmt.Sprintf("%s:%d", w.host(9, 1+r.IntN(254)), 1+r.IntN(65535)))
 }

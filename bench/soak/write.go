@@ -24,6 +24,9 @@ func (e *end) write() {
 		if !e.rest(pause) && !first {
 			return
 		}
+		if !first && e.endWriting(r) {
+			return
+		}
 		by := e.writeBy(r)
 		pokes := e.poked.Load()
 		start := time.Now()
@@ -61,6 +64,9 @@ func (e *end) writeBy(r *rand.Rand) (by time.Time) {
 
 // size draws how much is written at once.
 func (e *end) size(r *rand.Rand) int {
+	if e.full {
+		return 60_000
+	}
 	if e.w.has(featBulk) && chance(r, 0.005) {
 		return sized(r, 100_000, 2_000_000)
 	}
@@ -87,7 +93,7 @@ func (e *end) writeOnce(r *rand.Rand, first bool) error {
 	switch way {
 	case 1:
 		var short int
-		short, err = e.s.TryWrite(b)
+		short, err = e.tryWrite(r, b)
 		n = int64(short)
 	case 2:
 		cut := r.IntN(len(b) + 1)
@@ -104,11 +110,39 @@ func (e *end) writeOnce(r *rand.Rand, first bool) error {
 		short, err = e.writer().Write(b)
 		n = int64(short)
 	}
-	if n < 0 || n > int64(len(b)) || way != 1 && err == nil && n != int64(len(b)) {
+	e.countWrite(b, n, err, way == 1)
+	return err
+}
+
+// countWrite counts what was taken of b, which has to be all where there is no error, and it was no TryWrite.
+func (e *end) countWrite(b []byte, n int64, err error, tried bool) {
+	if n < 0 || n > int64(len(b)) || !tried && err == nil && n != int64(len(b)) {
 		e.fail("a write of %d bytes took %d, %v", len(b), n, err)
 	}
 	e.out.wrote(int(n))
-	return err
+}
+
+// tryWrite writes by TryWrite: what there is room for, or all, when it is notified.
+func (e *end) tryWrite(r *rand.Rand, b []byte) (n int, err error) {
+	if chance(r, 0.5) {
+		return e.s.TryWrite(b)
+	}
+	room := make(chan struct{}, 1)
+	e.s.SetWriteNotify(func() {
+		select {
+		case room <- struct{}{}:
+		default:
+		}
+	})
+	defer e.s.SetWriteNotify(nil)
+	for n < len(b) && err == nil {
+		var some int
+		if some, err = e.s.TryWrite(b[n:]); n+some < len(b) && err == nil {
+			<-room
+		}
+		n += some
+	}
+	return n, err
 }
 
 func (e *end) writeFromFailed(n int64, err error) error {
@@ -125,7 +159,10 @@ func (e *end) writer() io.ReadWriter {
 
 // writeMessage writes a message, of which some expire.
 func (e *end) writeMessage(r *rand.Rand, first bool) error {
-	size := sized(r, parcelHeader, min(e.s.MaxMessageSize(), 60_000))
+	size := min(e.s.MaxMessageSize(), 60_000)
+	if !e.full {
+		size = sized(r, parcelHeader, size)
+	}
 	var expires time.Time
 	if e.w.has(featExpiry) && !first && chance(r, 0.5) {
 		expires = time.Now().Add(between(r, ms, 10*time.Second))
