@@ -218,6 +218,9 @@ func wantCore(t testing.TB, k *KCP, now int64) {
 	if held != r.held || int(r.nxt-r.head) > held || len(r.ring) > wndLimit+1 {
 		t.Fatalf("receive window: %d held of %d, in order %d, ring of %d", held, r.held, r.nxt-r.head, len(r.ring))
 	}
+	if before(r.nxt, r.begun) {
+		t.Fatalf("receive window: a message begins at %d, beyond %d", r.begun, r.nxt)
+	}
 	if r.fin && int(r.nxt-r.head) != held {
 		t.Fatalf("%d segments are held behind the FIN", held-int(r.nxt-r.head))
 	}
@@ -291,7 +294,7 @@ func FuzzInput(f *testing.F) {
 		if mode&fuzzWraps != 0 {
 			start := -uint32(p.byte())
 			k.snd.una, k.snd.nxt, k.snd.end = start, start, start
-			k.rcv.head, k.rcv.nxt = start, start
+			k.rcv.head, k.rcv.nxt, k.rcv.begun = start, start, start
 		}
 		if mode&fuzzExtended != 0 {
 			k.caps.own = capMark | capFIN | capRecords

@@ -167,7 +167,7 @@ func TestSerialNumbersWrap(t *testing.T) {
 	l.both(func(n *node) {
 		n.NoDelay(1, 10, 2, 0)
 		n.snd.una, n.snd.nxt, n.snd.end = start, start, start
-		n.rcv.head, n.rcv.nxt = start, start
+		n.rcv.head, n.rcv.nxt, n.rcv.begun = start, start, start
 	})
 	rnd := seeded(3, 3)
 	var want []string
