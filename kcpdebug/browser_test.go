@@ -92,10 +92,11 @@ var qlogFiles = []struct {
 ` + "\x1e" + `{"time":70,"name":"recovery:packet_lost","data":{"sn":0,"header":{"packet_number":0}}}
 ` + "\x1e" + `{"time":71,"name":"transport:packet_sent","data":{"header":{"packet_number":2},"frames":[{"frame_type":"stream","offset":0,"sn":0,"again":true}]}}
 ` + "\x1e" + `{"time":72,"name":"recovery:metrics_updated","data":{"congestion_window":14000,"smoothed_rtt":40.5,"pacing_rate":80000}}
-` + "\x1e" + `{"time":73,"name":"cut off`,
+` + "\x1e" + `{"time":80,"name":"recovery:metrics_updated","data":{"congestion_window":7000}}
+` + "\x1e" + `{"time":83,"name":"cut off`,
 		want: map[string][]float64{
 			"sent": {0, 0, 0.01, 1000}, "acked": {0.05, 1000}, "lost": {0.06, 0}, "again": {0.061, 0},
-			"cwnd": {0.062, 14000}, "srtt": {0.062, 40.5}, "pacing": {0.062, 10000},
+			"cwnd": {0.062, 14000, 0.07, 14000, 0.07, 7000}, "srtt": {0.062, 40.5}, "pacing": {0.062, 10000},
 		}},
 	{name: "QUIC's, in one JSON text", file: `{"qlog_version":"0.3","title":"<b>a title</b>","traces":[{"vantage_point":{"type":"server"},"events":[
 		{"time":1,"name":"transport:packet_sent","data":{"header":{"packet_number":7}}},

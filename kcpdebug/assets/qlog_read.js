@@ -84,6 +84,13 @@ class Log {
 		s.v.push(v);
 	}
 
+	// hold adds a metric, which logs have only where it has changed: it was as before until then.
+	hold(key, t, v) {
+		const s = this.series[key];
+		if (v !== undefined && s && s.t.at(-1) < t) this.add(key, t, s.v.at(-1));
+		this.add(key, t, v);
+	}
+
 	event(e) {
 		if (typeof e !== "object" || e === null || typeof e.name !== "string" || number(e.time) === undefined) { this.broken++; return; }
 		this.events++;
@@ -99,10 +106,11 @@ class Log {
 	metrics(t, d) {
 		for (const [key, ...names] of [
 			["cwnd", "congestion_window", "cwnd"], ["flight", "bytes_in_flight"], ["ssthresh", "ssthresh"],
-			["rtt", "latest_rtt"], ["srtt", "smoothed_rtt"], ["minRtt", "min_rtt"],
-		]) this.add(key, t, number(first(...names.map((n) => d[n]))));
+			["srtt", "smoothed_rtt"], ["minRtt", "min_rtt"],
+		]) this.hold(key, t, number(first(...names.map((n) => d[n]))));
+		this.add("rtt", t, number(d.latest_rtt));
 		const pacing = number(d.pacing_rate); // bits a second
-		this.add("pacing", t, pacing === undefined ? undefined : pacing / 8);
+		this.hold("pacing", t, pacing === undefined ? undefined : pacing / 8);
 	}
 
 	// sent takes a datagram. This package's logs say what segments are in it: their place is the offset of
