@@ -200,14 +200,14 @@ func (k *KCP) lengthOf(sn uint32, s *sendSegment) int {
 
 // noteLongLost notes that segment sn was lost, if it is long.
 func (k *KCP) noteLongLost(now int64, sn uint32, s *sendSegment) {
-	size, least := k.lengthOf(sn, s), k.mtuBounds.base
-	if k.mtu <= int(least) {
-		least = k.mtuBounds.floor
-	}
-	if size <= int(least) {
+	size, base, rounds := k.lengthOf(sn, s), int(k.mtuBounds.base), mtuSuspectRounds
+	if size <= int(k.mtuBounds.floor) {
 		return
 	}
-	if p := k.searchedMTU(); p.lost(now, size, max(k.rtt.srtt, k.rtt.rto/2)) {
+	if size <= base && base < k.mtu {
+		rounds = mtuSuspectMedium
+	}
+	if p := k.searchedMTU(); p.lost(now, size, max(k.rtt.srtt, k.rtt.rto/2), rounds) {
 		p.begin(now, k.mtu, true)
 	}
 }

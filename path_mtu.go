@@ -80,6 +80,9 @@ const (
 	mtuRaiseMost = int64(10 * time.Minute)
 	// mtuSuspectRounds is how often in a row long datagrams are lost before their length is suspected.
 	mtuSuspectRounds = 2
+	// mtuSuspectMedium is how often that is for those that are no longer than the base, where longer ones are
+	// in use and none of these tells: any path is taken to carry them, but some carry only the floor.
+	mtuSuspectMedium = 4
 	// mtuSuspectHold is the time until the next suspicion where nothing at all was answered. It doubles
 	// up to mtuRaise.
 	mtuSuspectHold = int64(time.Second)
@@ -198,8 +201,8 @@ func (p *pathMTU) refuse() {
 }
 
 // lost takes the loss of a long datagram, and says whether that it was lost for its length is to be found
-// out: for a round trip and more no other one as long has arrived.
-func (p *pathMTU) lost(now int64, size int, rtt int64) bool {
+// out: for a round trip and more, rounds times, no other one as long has arrived.
+func (p *pathMTU) lost(now int64, size int, rtt int64, rounds int) bool {
 	switch {
 	case size > p.lostSize:
 		p.lostSize, p.lostRounds, p.lostAt = size, 1, now
@@ -207,7 +210,7 @@ func (p *pathMTU) lost(now int64, size int, rtt int64) bool {
 		p.lostRounds++
 		p.lostAt = now
 	}
-	return p.lostRounds >= mtuSuspectRounds && !p.suspect && now >= p.suspectAt
+	return p.lostRounds >= rounds && !p.suspect && now >= p.suspectAt
 }
 
 // arrived takes the arrival of a datagram of that length, which had no fragments.

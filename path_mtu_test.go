@@ -135,6 +135,15 @@ func (s *stream) receive(r io.Reader) {
 // deployed one.
 func streaming(t *testing.T, cfg func(*world) *config, old *unmarked.Config, path netem.Path, f func(s *stream)) {
 	t.Helper()
+	narrowing(t, cfg, old, path, func(s *stream) {
+		go io.Copy(s.c, endless{})
+		f(s)
+	})
+}
+
+// narrowing is streaming without the transfer.
+func narrowing(t *testing.T, cfg func(*world) *config, old *unmarked.Config, path netem.Path, f func(s *stream)) {
+	t.Helper()
 	virtual(t, netem.Path{Delay: path.Delay}, func(w *world) {
 		s := &stream{world: w, path: path}
 		c := cfg(w)
@@ -161,7 +170,6 @@ func streaming(t *testing.T, cfg func(*world) *config, old *unmarked.Config, pat
 			}()
 			defer l.Close()
 		}
-		go io.Copy(s.c, endless{})
 		f(s)
 		s.c.Abort()
 	})
@@ -449,4 +457,38 @@ func TestFragmenter(t *testing.T) {
 			t.Errorf("datagrams of %d bytes on a path that carries 1000", mtu)
 		}
 	})
+}
+
+// Datagrams of a medium length are lost for that, too, where no longer one tells of it: on a path that carries
+// less than nearly all do, from the first one on, and when it becomes so, also beside short ones that arrive.
+func TestPathMTUMedium(t *testing.T) {
+	for i, kind := range sessionKinds[:4] {
+		for _, first := range []bool{true, false} {
+			if raceEnabled && i > 0 {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s, first %v", kind.name, first), func(t *testing.T) {
+				path := mtuPath
+				if first {
+					path.MTU = 600
+				}
+				narrowing(t, kind.cfg, kind.old, path, func(s *stream) {
+					sent := int64(0)
+					for i := range 30 {
+						if i == 10 {
+							s.narrow(600)
+						}
+						n, err := s.c.Write(make([]byte, []int{40, 800}[i%2]))
+						s.check(err)
+						sent += int64(n)
+						s.sleep(time.Second)
+					}
+					s.until(func() bool { return s.got.Load() == sent }, 10*time.Second)
+					if s.got.Load() != sent || s.longest > 15*time.Second {
+						t.Errorf("%d of %d bytes, nothing for %v; datagrams of %d bytes", s.got.Load(), sent, s.longest, s.size())
+					}
+				})
+			})
+		}
+	}
 }
