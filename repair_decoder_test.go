@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"testing"
 
@@ -306,5 +307,19 @@ func BenchmarkRepairSum(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// The check of a symbol is CRC-32 over its number and its data, and takes no memory of the heap.
+func TestSymbolCheck(t *testing.T) {
+	data := random(1, 1000)
+	if n := testing.AllocsPerRun(100, func() { symbolCheck(7, data) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+	for _, sn := range []uint32{0, 1, 0x01020304, 1<<32 - 1} {
+		whole := append(binary.LittleEndian.AppendUint32(nil, sn), data...)
+		if got, want := symbolCheck(sn, data), crc32.ChecksumIEEE(whole); got != want {
+			t.Errorf("segment %d: %08x, want %08x", sn, got, want)
+		}
 	}
 }

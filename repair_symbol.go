@@ -64,11 +64,15 @@ func addToRepair(sum []byte, index uint8, sn uint32, cmd, frg uint8, data []byte
 	gf.GalMulSliceXor(f, data, sum[symbolHead:])
 }
 
-// symbolCheck is the check of a segment's symbol.
+// symbolCheck is the check of a segment's symbol: CRC-32 over sn and data. The bytes of sn would be on the heap
+// if they went through crc32.Update, too.
 func symbolCheck(sn uint32, data []byte) uint32 {
-	var b [4]byte
-	binary.LittleEndian.PutUint32(b[:], sn)
-	return crc32.Update(crc32.ChecksumIEEE(b[:]), crc32.IEEETable, data)
+	sum := ^uint32(0)
+	for range 4 {
+		sum = crc32.IEEETable[byte(sum^sn)] ^ sum>>8
+		sn >>= 8
+	}
+	return crc32.Update(^sum, crc32.IEEETable, data)
 }
 
 // parseSymbol returns the segment sn that a symbol is of. ok is false for what is none: its equation was

@@ -10,6 +10,7 @@
 //	go -C bench run . path
 //	go -C bench run . latency
 //	go -C bench run . repairs
+//	go -C bench run . drawn
 //	go -C bench run . matrix
 //	go -C bench run . soak
 //
@@ -33,8 +34,8 @@ import (
 	"github.com/xtaci/kcp-go/v5/bench/soak"
 )
 
-const usage = `usage: bench [flags] speed|scale|accepted|path|latency|repairs
-       bench [flags] one NAME            one scenario of path, latency or repairs
+const usage = `usage: bench [flags] speed|scale|accepted|path|latency|repairs|drawn
+       bench [flags] one NAME            one scenario of path, latency, repairs or drawn
        bench matrix [flags]              paths drawn at random: a summary, and the worst of them
        bench matrix [flags] -only INDEX  one of them in detail, over time
        bench soak [flags]                whole connections over hostile paths: soak -h
@@ -62,12 +63,12 @@ func main() {
 	flag.BoolVar(&quick, "quick", false, "measure for an instant only, to see that everything works: the figures mean nothing")
 	conns := flag.Int("conns", 2000, "connections of scale")
 	sessions := flag.Int("sessions", 100_000, "sessions of accepted")
-	seeds := flag.Int("seeds", 5, "runs of each scenario of path, latency and repairs, with seeds from 1 on; of one, the seed")
+	seeds := flag.Int("seeds", 5, "runs of each scenario of path, latency, repairs and drawn, with seeds from 1 on; of one, the seed")
 	realTime := flag.Bool("real", false, "path in real time: for an implementation whose goroutines start before main")
 	plots := flag.String("plots", "", "directory that path writes its plots of goodput over time to, matrix its histograms, and latency its curves")
 	asJSON := flag.Bool("json", false, "print JSON instead of a table")
-	drawn := flag.Int("n", 500, "paths of matrix")
-	seed := flag.Uint64("seed", 1, "seed that matrix draws its paths from")
+	drawn := flag.Int("n", 500, "paths of matrix and drawn")
+	seed := flag.Uint64("seed", 1, "seed that matrix and drawn draw their paths from")
 	plain := flag.Bool("plain", false, "matrix with steady paths, bulk, and three profiles only")
 	only := flag.String("only", "", "run the cases of matrix with these indices, such as 3,10-20; a single one is shown in detail")
 	transport := flag.String("transport", "kcp", "transport of matrix: kcp, nc1 (the same with nc=1), quic (quic-go), or the kernel's TCP, cubic or bbr, in real time and as root")
@@ -114,6 +115,8 @@ func main() {
 		err = latencies(path)
 	case "repairs":
 		err = repairGrid(path)
+	case "drawn":
+		err = drawnRepairs(*drawn, *seed, path)
 	case "matrix":
 		err = matrix(matrixOptions{count: *drawn, seed: *seed, plain: *plain, only: *only, match: match,
 			transport: *transport, runs: *runs, asJSON: *asJSON, plots: *plots, compare: *compare})

@@ -275,7 +275,7 @@ func runSelf(ctx context.Context, result any, args ...string) error {
 // one runs the scenario with that name in this process, with one seed, and prints the result. It
 // returns only with an error.
 func one(name string, seed int, o pathOptions) error {
-	all := slices.Concat(scenarios(), latencyScenarios(), repairGridScenarios())
+	all := slices.Concat(scenarios(), latencyScenarios(), repairGridScenarios(), drawnNamed(name))
 	i := slices.IndexFunc(all, func(s scenario) bool { return s.name() == name })
 	if i < 0 {
 		return fmt.Errorf("no scenario is called %q", name)
