@@ -19,6 +19,10 @@ const (
 	repairBudgetMax = 2.0
 	// keepAliveMin is the shortest period of keepalive probes. Less is a slip of the pen.
 	keepAliveMin = 10 * time.Millisecond
+	// unprovenMax and unprovenPerPrefix are the default limits of unproven sessions, of all and of those around
+	// an address. A stranger at one address draws the bound of what goes there so many times at most.
+	unprovenMax       = 4096
+	unprovenPerPrefix = 256
 )
 
 // config is Settings that were checked, with all defaults filled in. It is immutable; the sessions

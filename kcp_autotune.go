@@ -10,10 +10,6 @@ import (
 // is bounded, too: see windowMemory.
 
 const (
-	// unsureWindow is the size that windows grow to on little evidence, in segments: by a controller
-	// without a congestion window, a round trip that the receiver does not know well, or, without a
-	// cipher, data of a peer that has not shown that its address is its own.
-	unsureWindow = 4096
 	// loweredBy is the share by which a window that is larger than needed becomes smaller in a round
 	// trip: much slower than it grows, as what it is needed for, a loss of a retransmission, is rare.
 	loweredBy = 32

@@ -49,3 +49,22 @@ func (k *KCP) refillPacers(now int64) {
 func (k *KCP) pacerBlocks() bool {
 	return k.limitPacer.blocks() || k.ccPacer.blocks() || k.bucket.blocked
 }
+
+func (k *KCP) newControl() CongestionControl {
+	switch {
+	case k.conserveOnly:
+		return new(conservation)
+	case k.userCC != nil:
+		return k.userCC
+	}
+	return newBBR(k.conv ^ uint32(k.lastActive)) // not conv alone: many clients have the same
+}
+
+// resetControl replaces the congestion controller by the one that the settings ask for.
+func (k *KCP) resetControl() {
+	k.ccPacer = pacer{}
+	if k.cc != nil {
+		k.cc = nil
+		k.startControl()
+	}
+}

@@ -1,45 +1,5 @@
 package kcp
 
-// coreSeal is what a core does for the handshake of a session that is to be sealed, and what changes when
-// it is. What is in the records is the session's affair.
-type coreSeal struct {
-	sealed bool // what comes is the peer's: it was opened with the session's keys
-
-	lead   []byte // records that stand before segment 0, and with each WASK, in a WINS of their own
-	mark   []byte // those before other data that a listener would make a session for
-	room   int    // bytes that segment 0 leaves free for lead
-	listed uint32 // below this serial number nothing is appended to a segment
-	hold   bool   // data is not sent
-
-	leads  int   // how often lead was written
-	leadAt int64 // when it was first
-
-	asking bool   // list goes out in a WASK until something sealed has come
-	list   []byte // a record, or nothing
-	asked  int
-	askAt  int64
-}
-
-// roomOf is the most data bytes of the segment with serial number sn, if it is cut now: those that are
-// sent before the peer has acknowledged anything share their datagram with a WINS.
-func (k *KCP) roomOf(sn uint32) int {
-	room := k.mss
-	switch {
-	case k.caps.announcing && k.mss > IKCP_OVERHEAD:
-		room -= IKCP_OVERHEAD
-	case k.repairs.on && k.mss >= repairMSS: // a repair has to fit into a datagram
-		room = k.repairRoom()
-	}
-	switch c := &k.seal; {
-	case c.room == 0:
-	case sn == 0:
-		room -= c.room
-	case sn < IKCP_WND_RCV:
-		room -= len(c.mark)
-	}
-	return room
-}
-
 // setMssLess says by how much segments are shorter than in a session that is never sealed: messages that
 // fit in one there are still one message, in two segments.
 func (k *KCP) setMssLess(n int) { k.mssLess = n }

@@ -21,10 +21,6 @@ type unprovenTable struct {
 }
 
 const (
-	// unprovenMax and unprovenPerPrefix are the default limits, of all and of those around an address. A
-	// stranger at one address draws the bound of what goes there so many times at most.
-	unprovenMax       = 4096
-	unprovenPerPrefix = 256
 	// unprovenGrace is how long a session that is to make way has for an answer: that of the slowest path,
 	// and of a challenge that was lost.
 	unprovenGrace = int64(2 * time.Second)

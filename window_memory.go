@@ -17,6 +17,10 @@ const (
 	// wire's field can tell, 88 MB of full segments. 1 Gbit/s over 200 ms have 18,000 in flight, and
 	// while the oldest is repaired, twice, three times as many lie between that and the newest.
 	autoWindowMax = wndLimit
+	// unsureWindow is the size that windows grow to on little evidence, in segments: by a controller
+	// without a congestion window, a round trip that the receiver does not know well, or, without a
+	// cipher, data of a peer that has not shown that its address is its own.
+	unsureWindow = 4096
 	// windowMemoryDefault is the bound until SetWindowMemory is called, in bytes: 40 ms of traffic at
 	// 100 Gbit/s, or what 10 Gbit/s need on a path of 100 ms, with the repair of losses.
 	windowMemoryDefault = 512 << 20
