@@ -112,7 +112,7 @@ func TestTuning(t *testing.T) {
 			func(hurt, help *tuningRun) bool { return help.goodput > 1.5*hurt.goodput }},
 		{"receive window", clean, bulk, Settings{ReceiveWindow: 32}, Settings{},
 			func(r *tuningRun) bool {
-				return r.limitedBy(LimitPeerWindow) > 0.5 && r.PeerWindow <= 32 && r.peer.Unread < 16
+				return r.limitedBy(LimitPeerWindow) > 0.5 && r.PeerWindow <= 32 && 2*r.PeerWindow > r.MaxPeerWindow && r.peer.Unread < 16
 			},
 			func(hurt, help *tuningRun) bool { return help.goodput > 1.5*hurt.goodput }},
 		{"slow reader", clean, func(w *world, s, peer *UDPSession) tuningRun {
@@ -120,7 +120,7 @@ func TestTuning(t *testing.T) {
 		},
 			Settings{}, Settings{},
 			func(r *tuningRun) bool {
-				return r.limitedBy(LimitPeerWindow) > 0.5 && r.peer.Unread > r.peer.ReceiveWindow/2
+				return r.limitedBy(LimitPeerWindow) > 0.5 && 2*r.PeerWindow < r.MaxPeerWindow && r.peer.Unread > r.peer.ReceiveWindow/2
 			}, nil},
 		{"the path", clean, bulk, Settings{}, Settings{},
 			func(r *tuningRun) bool {

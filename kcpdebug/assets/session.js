@@ -17,7 +17,10 @@ function reason(d) {
 	case "none": return "Nothing: it is about to send.";
 	case "application": return s.BytesQueued ? `The application holds ${bytes(s.BytesQueued)} back, to gather more.` : "The application: all that was written is sent.";
 	case "send window": return `Its send window of ${count(s.SendWindow)} segments is full: a larger one (SetWindowSize) would let more be in flight.`;
-	case "peer window": return s.PeerWindow === 0 ? "The peer's application does not read: its window is 0." : `The peer's window of ${count(s.PeerWindow)} segments is full.`;
+	case "peer window":
+		if (s.PeerWindow === 0) return "The peer's application does not read: its window is 0.";
+		if (2 * s.PeerWindow < s.MaxPeerWindow) return `The peer's application reads late: its window has ${count(s.PeerWindow)} segments left of ${count(s.MaxPeerWindow)}.`;
+		return `The peer's window of ${count(s.PeerWindow)} segments is full.`;
 	case "congestion window": return `The path: ${bytes(s.CongestionWindow)} may be in flight, and are.`;
 	case "pacing": return `The path: congestion control paces at ${rate(s.PacingRate)}.`;
 	case "rate limit": return "The rate that the program has set (SetRateLimit, SetBucket).";
@@ -85,7 +88,7 @@ const counters = [
 	["Messages that expired", "Expired"], ["Messages skipped", "Skipped"],
 	["Unreliable messages sent", "UnreliableSent"], ["Unreliable messages received", "UnreliableReceived"], ["Unreliable messages dropped", "UnreliableDropped"],
 	["Not understood", "InvalidInputs"], ["Dropped by the kernel", "ReceiveDrops"], ["Replays dropped", "Replays"], ["Unsealed dropped", "Unsealed"],
-	["Send window", "SendWindow"], ["Peer's window", "PeerWindow"], ["Receive window", "ReceiveWindow"],
+	["Send window", "SendWindow"], ["Peer's window", "PeerWindow"], ["Peer's window, most", "MaxPeerWindow"], ["Receive window", "ReceiveWindow"],
 	["Retransmission timeout", "RTO", (v) => ms(ns(v))], ["Round trip varies by", "RTTVar", (v) => ms(ns(v))],
 	["Path changes", "PathChanges"], ["MTU", "MTU"],
 ];
