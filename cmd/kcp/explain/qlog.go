@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -130,18 +131,12 @@ func (q *qlogReader) record(text []byte) error {
 	if json.Unmarshal(text, &e) != nil {
 		return nil
 	}
-	if e.Schema != "" || e.Version != "" {
-		for _, s := range e.Trace.Schemas {
-			if strings.HasSuffix(s, "/kcp") {
-				return nil
-			}
-		}
+	switch ours := func(schema string) bool { return strings.HasSuffix(schema, "/kcp") }; {
+	case (e.Schema != "" || e.Version != "") && !slices.ContainsFunc(e.Trace.Schemas, ours):
 		return fmt.Errorf("it is a qlog file, and not of a session of this package")
-	}
-	if e.Name == "" {
+	case e.Name == "":
 		return nil
-	}
-	if len(e.Data) == 0 {
+	case len(e.Data) == 0:
 		e.Data = []byte("{}")
 	}
 	if e.Time < 0 || e.Time > float64(latestEvent/time.Millisecond) {
