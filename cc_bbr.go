@@ -21,7 +21,9 @@ import (
 //     for four rounds, it is measured anew, at most every 2.5 s, instead of after ten seconds.
 //   - While there is a queue, bbr cruises below the rate, by a part of the share of the round trip
 //     that is spent in the queue. The models of flows that share a link add up to more than the
-//     link, so otherwise the queue would stay, and with it the shares of the flows.
+//     link, so otherwise the queue would stay, and with it the shares of the flows. Where the queue stays
+//     even so, it is that of flows which keep one, and for a while bbr does not ease (bbrRivals). Beside BBR's
+//     first version at 1 MB/s and 20 ms it has 0.32 of the link then, and 0.19 otherwise.
 //   - Where a round trip carries few datagrams, a round lasts for bbrRoundLeast bytes, cruising is a
 //     little slower than the rate, and the round trip is measured with one full datagram in flight as
 //     soon as Startup has ended: one more that waits there is a large part of the round trip.
@@ -64,8 +66,9 @@ type bbr struct {
 	probe        float64 // least that a probe lasts, in round trips: less than one where the queue is shorter
 	random       uint32  // state of a linear congruential generator
 
-	round bbrRound
-	loss  pathLoss
+	round  bbrRound
+	loss   pathLoss
+	rivals bbrRivals
 
 	extra      [bbrFilter]int // most bytes acknowledged beyond the rate, in each of the last rounds
 	extraSince time.Duration  // since when extraAcked counts
@@ -119,7 +122,12 @@ func (b *bbr) endRound(now time.Duration) {
 	b.rounds++
 	b.extra[b.rounds%bbrFilter] = 0
 	b.loss.begin(now, b.sending(r.appLimited))
+	eased, waited := 0.0, b.waited
+	if b.state == bbrCruise && b.rounds > b.began && !r.appLimited {
+		eased = min(b.queueEase(), bbrEaseMax)
+	}
 	b.noteRTT(now, &r)
+	b.rivals.note(now, eased, waited, b.waited, b.meanRTT)
 	b.noteRate(&r)
 	congested := b.queue > 0.2 && b.loss.beyond(r.lost, r.lost+r.acked)
 	switch {

@@ -52,12 +52,19 @@ func (b *bbr) PacingRate() int64 {
 
 // ease returns by what share of the rate cruising is slower than that, see bbrQueueGain.
 func (b *bbr) ease() float64 {
-	least := b.takes(bbrRoundLeast).Seconds()
-	ease := bbrQueueGain*b.waited.Seconds()/max(b.meanRTT.Seconds(), least) + b.loss.overflow
-	if base := b.baseRTT.Seconds(); base < least {
+	ease := b.loss.overflow
+	if b.ackedAt >= b.rivals.until {
+		ease += b.queueEase()
+	}
+	if base, least := b.baseRTT.Seconds(), b.takes(bbrRoundLeast).Seconds(); base < least {
 		ease += bbrHeadroom * (1 - base/least)
 	}
 	return min(ease, bbrEaseMax)
+}
+
+// queueEase returns the part of ease for the queue.
+func (b *bbr) queueEase() float64 {
+	return bbrQueueGain * b.waited.Seconds() / max(b.meanRTT, b.takes(bbrRoundLeast)).Seconds()
 }
 
 // setWindow updates the congestion window after an acknowledgement (section 5.6.4:

@@ -90,7 +90,7 @@ func (b *bbr) step(now time.Duration, s *RateSample) {
 	expired := now-b.baseRTTAt > bbrBaseRTTWindow
 	changed := b.inflated >= 4 && now-b.probedRTT > bbrBaseRTTWindow/4
 	small := b.probedRTT == 0 && b.takes(IKCP_MTU_DEF) > b.baseRTT/4 // it was of small datagrams
-	if b.filled && (expired || changed || small) {
+	if b.filled && (expired || changed && now > b.rivals.until || small) {
 		b.saved, b.probeUntil = b.window, 0
 		b.enter(now, bbrProbeRTT)
 	}

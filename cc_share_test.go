@@ -45,26 +45,26 @@ func (w *world) shares(neck netem.Path, rtt, d time.Duration, controls ...func()
 	return shares
 }
 
-// One flow beside CUBIC leaves it a quarter of the link, and keeps about as much. Beside BBR's first version, whose two
-// bandwidth-delay products in flight are a queue that stands, it is not starved: what it keeps is less than a
-// quarter.
+// One flow beside CUBIC leaves it a quarter of the link, and keeps about as much. So it does beside BBR's first
+// version, whose two bandwidth-delay products in flight are a queue that stands.
 func TestSharesWithOthers(t *testing.T) {
 	bbr1 := func() CongestionControl { return new(bbr1) }
+	bbr := func() CongestionControl { return newBBR(1) }
 	const ms = time.Millisecond
 	for _, c := range []struct {
 		name  string
+		rate  int64
 		rtt   time.Duration
 		all   []func() CongestionControl
 		least float64
 	}{
-		{"after BBRv1", 20 * ms, []func() CongestionControl{bbr1, nil}, 0.05},
-		{"after CUBIC", 60 * ms, []func() CongestionControl{NewCubic, nil}, 0.2},
-		{"before CUBIC", 60 * ms, []func() CongestionControl{nil, NewCubic}, 0.2},
+		{"after BBRv1", 1_000_000, 20 * ms, []func() CongestionControl{bbr1, bbr}, 0.25},
+		{"after CUBIC", 500_000, 60 * ms, []func() CongestionControl{NewCubic, nil}, 0.2},
+		{"before CUBIC", 500_000, 60 * ms, []func() CongestionControl{nil, NewCubic}, 0.2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			virtual(t, netem.Path{}, func(w *world) {
-				const rate = 500_000
-				neck := netem.Path{Bandwidth: rate, Queue: rate * 60 / 1000}
+				neck := netem.Path{Bandwidth: c.rate, Queue: int(c.rate * 60 / 1000)}
 				for i, share := range w.shares(neck, c.rtt, 30*time.Second, c.all...) {
 					if share < c.least {
 						t.Errorf("flow %d has %.2f of what they carry, want %.2f", i+1, share, c.least)
