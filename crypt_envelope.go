@@ -87,11 +87,15 @@ func (e *envelope) sealAll(batch []outbound) {
 // seal seals a datagram, whose payload is behind head bytes, with its session's keys. One that lies in a
 // segment is sealed into a packet of its own.
 func (o *outbound) seal(head int) {
-	b := o.data[head-sealedHead:]
-	if !o.inPacket() {
+	b, payload := o.data[head-sealedHead:], o.data[head:]
+	switch {
+	case !o.inPacket():
 		b = o.p.mem[:sealedHead]
+	case cap(b) < sealedSize+len(payload): // the shared cipher's head is longer than ours
+		b = o.data
+		payload = b[sealedHead:][:copy(b[sealedHead:], payload)]
 	}
-	o.data = o.keys.seal(b, o.data[head:])
+	o.data = o.keys.seal(b, payload)
 }
 
 // sealShared seals datagrams under the shared cipher.

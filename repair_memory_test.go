@@ -57,7 +57,7 @@ func TestRepairIdleMemory(t *testing.T) {
 		})
 	}
 	t.Logf("%d bytes an end of a session, %d with FEC and repairs: %d more", held[0], held[1], held[1]-held[0])
-	if more := held[1] - held[0]; more > 6<<10 {
+	if more := held[1] - held[0]; more > 8<<10 { // a packet or two that a pool keeps among them
 		t.Errorf("%d bytes more an end", more)
 	}
 }

@@ -52,7 +52,7 @@ func (t *datagramSealer) seal(b, payload []byte) []byte {
 	copy(t.nonce[4:], head[4:])
 	b = t.aead.Seal(head, t.nonce[:], payload, head)
 	t.head.Encrypt(t.mask[:], b[len(b)-aes.BlockSize:])
-	subtle.XORBytes(head, head, t.mask[:])
+	subtle.XORBytes(b, b[:sealedHead], t.mask[:])
 	return b
 }
 
