@@ -15,7 +15,8 @@ import (
 //     queue, is congestion.
 //   - A round trip gives one sample of the rate, by all its acknowledgements' samples together. The
 //     largest of hundreds of samples is far above the rate where the delay jitters. Part of what
-//     random loss makes of it by chance is taken off, as the highest of several rounds counts.
+//     random loss makes of it by chance is taken off, as the highest of several rounds counts. Datagrams
+//     of acknowledgements that arrive at once are one sample (ackBatch).
 //   - The round trip without a queue, baseRTT, is the least mean of a round, not the least sample:
 //     what is in flight on a path with jitter fills the mean. When the mean has been well above it
 //     for four rounds, it is measured anew, at most every 2.5 s, instead of after ten seconds.
@@ -67,6 +68,7 @@ type bbr struct {
 	random       uint32  // state of a linear congruential generator
 
 	round  bbrRound
+	batch  ackBatch
 	loss   pathLoss
 	rivals bbrRivals
 
@@ -119,6 +121,10 @@ func (b *bbr) Acked(now time.Duration, s *RateSample) {
 func (b *bbr) endRound(now time.Duration) {
 	r := b.round
 	b.round = bbrRound{}
+	if r.rated.delivered == 0 {
+		r.rated.add(&b.batch)
+		b.batch.acked = 0
+	}
 	b.rounds++
 	b.extra[b.rounds%bbrFilter] = 0
 	b.loss.begin(now, b.sending(r.appLimited))

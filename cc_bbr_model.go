@@ -8,7 +8,7 @@ type bbrRound struct {
 	rtt         time.Duration // sum of its samples
 	rtts        int           // their number
 	vary        time.Duration // sum of the differences of two in a row
-	rated       rateSpan      // of its samples of the rate together
+	rated       rateSpan      // of its batches of acknowledgements together
 	most        int64         // largest sample of the rate
 	appLimited  bool          // the application limited a sample
 	roomLimited bool          // the send window or the peer's did
@@ -54,7 +54,7 @@ func (b *bbr) observe(now time.Duration, s *RateSample) {
 		}
 	}
 	if s.Rate > 0 {
-		r.rated.add(s)
+		b.batch.take(now, s, &r.rated)
 		r.most = max(r.most, s.Rate)
 		r.appLimited = r.appLimited || s.AppLimited
 		if !b.filled { // Startup paces by what has arrived so far
@@ -64,16 +64,36 @@ func (b *bbr) observe(now time.Duration, s *RateSample) {
 	b.observeExtra(now, s.Acked)
 }
 
-// add takes a sample of the rate, which counts by what it acknowledges.
-func (p *rateSpan) add(s *RateSample) {
-	acked, delivered := float64(s.Acked), float64(s.Delivered-s.PriorDelivered)
-	send, ack := s.sendElapsed.Seconds(), s.ackElapsed.Seconds()
-	if send == 0 && ack == 0 { // not of a session
-		ack = delivered / float64(s.Rate)
+// ackBatch is the newest sample of the rate, with what the samples of the same moment have acknowledged together. A
+// receiver that acknowledges on a timer fills several datagrams at once: each but the last tells of part of what has
+// arrived in the whole interval.
+type ackBatch struct {
+	at        time.Duration
+	acked     int
+	delivered int64
+	send, ack time.Duration
+}
+
+// take takes a sample into the batch. If that is over, it is added to p, and the sample begins the next one.
+func (t *ackBatch) take(now time.Duration, s *RateSample, p *rateSpan) {
+	if now-t.at > bbrHostDelay/8 {
+		p.add(t)
+		*t = ackBatch{at: now}
 	}
-	p.delivered += acked * delivered
-	p.send += acked * send
-	p.ack += acked * ack
+	t.acked += s.Acked
+	t.delivered = s.Delivered - s.PriorDelivered
+	t.send, t.ack = s.sendElapsed, s.ackElapsed
+	if t.send == 0 && t.ack == 0 { // not of a session
+		t.ack = time.Duration(float64(t.delivered) / float64(s.Rate) * float64(time.Second))
+	}
+}
+
+// add adds a batch, which counts by what it acknowledges.
+func (p *rateSpan) add(t *ackBatch) {
+	acked := float64(t.acked)
+	p.delivered += acked * float64(t.delivered)
+	p.send += acked * t.send.Seconds()
+	p.ack += acked * t.ack.Seconds()
 }
 
 // rate returns the bytes a second of all samples together, 0 without one.
