@@ -39,8 +39,8 @@ type pathMTU struct {
 	suspectAt int64 // not before this time is there another suspicion
 	hold      int64 // that was waited for the last one
 
-	lostSize   int   // the longest datagram that was lost
-	lostRounds int   // how often in a row, none as long as that having arrived
+	lostSize   int   // of a long datagram that was lost
+	lostRounds int   // how often in a row one at least as long was, none having arrived
 	lostAt     int64 // when it was last
 
 	sample   uint32 // a segment that went in a jumbo datagram, whose length the segments do not tell
@@ -83,6 +83,8 @@ const (
 	// mtuSuspectMedium is how often that is for those that are no longer than the base, where longer ones are
 	// in use and none of these tells: any path is taken to carry them, but some carry only the floor.
 	mtuSuspectMedium = 4
+	// mtuLostFor is after how many round trips without another loss a shorter datagram is followed.
+	mtuLostFor = 4
 	// mtuSuspectHold is the time until the next suspicion where nothing at all was answered. It doubles
 	// up to mtuRaise.
 	mtuSuspectHold = int64(time.Second)
@@ -201,12 +203,13 @@ func (p *pathMTU) refuse() {
 }
 
 // lost takes the loss of a long datagram, and says whether that it was lost for its length is to be found
-// out: for a round trip and more, rounds times, no other one as long has arrived.
+// out: for a round trip and more, rounds times, no other one as long has arrived. A shorter one is followed
+// where the longer is not sent any more, such as a message that has expired.
 func (p *pathMTU) lost(now int64, size int, rtt int64, rounds int) bool {
 	switch {
-	case size > p.lostSize:
+	case p.lostRounds == 0, size < p.lostSize && now-p.lostAt >= mtuLostFor*rtt:
 		p.lostSize, p.lostRounds, p.lostAt = size, 1, now
-	case size == p.lostSize && now-p.lostAt >= rtt:
+	case size >= p.lostSize && now-p.lostAt >= rtt:
 		p.lostRounds++
 		p.lostAt = now
 	}

@@ -492,3 +492,32 @@ func TestPathMTUMedium(t *testing.T) {
 		}
 	}
 }
+
+// The loss of a longer datagram, which is never sent again as its message has expired, hides nothing of the
+// losses of shorter ones.
+func TestPathMTUExpired(t *testing.T) {
+	narrowing(t, sessionKinds[0].cfg, nil, mtuPath, func(s *stream) {
+		write := func(expires time.Time) {
+			size := s.c.core.mss
+			if expires.IsZero() {
+				size -= 40
+			}
+			s.check(s.c.WriteMessage(make([]byte, size), expires))
+		}
+		s.c.SetStreamMode(false)
+		s.until(func() bool {
+			s.check(s.c.WriteMessage(make([]byte, 5000), time.Time{}))
+			return s.size() == mtuEthernet && !s.searching()
+		}, 20*time.Second)
+		s.sleep(time.Second)
+		s.narrow(1300)
+		before := s.got.Load()
+		write(time.Now().Add(50 * time.Millisecond))
+		s.sleep(time.Second)
+		write(time.Time{})
+		took := s.until(func() bool { return s.got.Load() > before }, 20*time.Second)
+		if s.until(func() bool { return s.size() <= 1300 }, 5*time.Second); took > 5*time.Second || s.size() > 1300 {
+			t.Errorf("arrives after %v, in datagrams of %d bytes", took, s.size())
+		}
+	})
+}
