@@ -50,18 +50,24 @@ func (f *flowControl) onHeard(now int64) {
 	}
 }
 
-// zeroWindowProbe makes a probe due when the peer's zero window has kept data waiting for long
-// enough (RFC 9293, section 3.8.6.1: https://www.rfc-editor.org/rfc/rfc9293#section-3.8.6.1). The
-// wait grows by half with each probe. It starts anew with each reply, and without one with
-// IKCP_PROBE_INIT. held leaves this probe out.
-func (f *flowControl) zeroWindowProbe(now int64, held bool) {
+// zeroWindowProbe makes a probe due when the peer's zero window has kept data waiting for rto, as the
+// window update may have been lost, and then ever more rarely (RFC 9293, section 3.8.6.1:
+// https://www.rfc-editor.org/rfc/rfc9293#section-3.8.6.1). The wait doubles with each probe up to
+// IKCP_PROBE_INIT, and grows by half from there. It starts anew with each reply, and without one with
+// IKCP_PROBE_INIT at most. held leaves this probe out.
+func (f *flowControl) zeroWindowProbe(now, rto int64, held bool) {
+	const usual, most = IKCP_PROBE_INIT * int64(time.Millisecond), IKCP_PROBE_LIMIT * int64(time.Millisecond)
 	switch {
 	case f.probeAt == 0:
-		f.probeWait = IKCP_PROBE_INIT * int64(time.Millisecond)
+		f.probeWait = min(rto, usual)
 		f.probeAt = now + f.probeWait
 	case now >= f.probeAt:
-		f.probeWait = min(f.probeWait+f.probeWait/2, IKCP_PROBE_LIMIT*int64(time.Millisecond))
-		f.probeAt = now + IKCP_PROBE_INIT*int64(time.Millisecond) // probeWait, once it is answered
+		if f.probeWait < usual {
+			f.probeWait = min(2*f.probeWait, usual)
+		} else {
+			f.probeWait = min(f.probeWait+f.probeWait/2, most)
+		}
+		f.probeAt = now + min(f.probeWait, usual) // probeWait, once it is answered
 		f.probeDue = f.probeDue || !held
 	}
 }

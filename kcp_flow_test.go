@@ -27,7 +27,8 @@ func TestWindowProbing(t *testing.T) {
 		wait = append(wait, (p.at-last)/int64(time.Second))
 		last = p.at
 	}
-	if got := fmt.Sprint(wait); got != "[7 10 15 23 35 53 79 119 120 120 120 120]" {
+	// From the RTO, 0.2 s, on.
+	if got := fmt.Sprint(wait); got != "[0 0 0 1 3 6 7 10 15 23 35 53 79 119 120 120 120 120]" {
 		t.Error(got)
 	}
 	// One that is lost is sent again soon: it may have been the peer's only sign of life.
@@ -44,9 +45,9 @@ func TestWindowProbing(t *testing.T) {
 	n.hear(h)
 	n.write(1)
 	probes := len(n.commands(IKCP_CMD_WASK))
-	n.pass(7 * second)
+	n.pass(time.Duration(n.rtt.rto))
 	if got := len(n.commands(IKCP_CMD_WASK)); got != probes+1 {
-		t.Errorf("%d probes after 7 s, want 1", got-probes)
+		t.Errorf("%d probes after the RTO, want 1", got-probes)
 	}
 }
 
@@ -84,7 +85,7 @@ func TestWindowClosesAndReopens(t *testing.T) {
 	for i := range 10 {
 		l.send(l.a, fmt.Sprint(i))
 	}
-	l.advance(second)
+	l.advance(60 * millisecond) // and no probe is due
 	l.b.want("free", 0)
 	l.a.want("peer window", 0)
 	l.a.want("nxt", 4)
@@ -94,7 +95,7 @@ func TestWindowClosesAndReopens(t *testing.T) {
 	if told := l.b.commands(IKCP_CMD_WINS); len(told) != 1 || told[0].wnd != 1 {
 		t.Fatalf("told %v", told)
 	}
-	l.advance(second)
+	l.advance(60 * millisecond)
 	l.a.want("nxt", 5)
 	for i := 1; i < 10; {
 		for _, m := range l.recv(l.b) {
@@ -110,21 +111,19 @@ func TestWindowClosesAndReopens(t *testing.T) {
 	}
 }
 
-// When the telling is lost, the probe brings it.
+// When the telling is lost, a probe brings it, soon.
 func TestLostWindowUpdate(t *testing.T) {
 	l := newLine(t, 10*millisecond)
 	l.b.WndSize(128, 1)
 	l.a.flow.peerWnd = 1
 	l.send(l.a, "0")
 	l.send(l.a, "1")
-	l.advance(second)
+	l.advance(60 * millisecond)
 	l.cut = true
 	l.expect(l.b, "0")
-	l.advance(5 * second)
+	l.advance(10 * millisecond)
 	l.cut = false
-	l.advance(second)
-	l.expect(l.b)
-	l.advance(second)
+	l.advance(400 * millisecond)
 	l.expect(l.b, "1")
 }
 

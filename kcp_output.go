@@ -176,7 +176,7 @@ func (k *KCP) writeWindowSegments(now int64) {
 	if f.peerWnd > 0 || k.snd.waiting() == 0 {
 		f.probeAt = 0
 	} else {
-		f.zeroWindowProbe(now, k.repeatsHeld && f.awaitingReply)
+		f.zeroWindowProbe(now, k.rtt.rto, k.repeatsHeld && f.awaitingReply)
 	}
 	if k.peer.dueAt() <= now && k.peer.question(now, k.rtt.rto) {
 		f.probeDue = true

@@ -880,7 +880,7 @@ func protocolConstants() map[string]uint64 {
 
 		"initial RTO": IKCP_RTO_DEF, "least RTO": IKCP_RTO_MIN, "least RTO, low latency": IKCP_RTO_NDL, "longest RTO": IKCP_RTO_MAX,
 		"initial window": autoWindow, "largest automatic window": autoWindowMax,
-		"first window probe": IKCP_PROBE_INIT, "longest window probe": IKCP_PROBE_LIMIT,
+		"unanswered window probe": IKCP_PROBE_INIT, "longest window probe": IKCP_PROBE_LIMIT,
 		"ACK delay": ms(time.Duration(ackDelayMax)), "ACK batch": ackEvery, "ACK batch of a stream": thinMax, "ACK delay of a stream": ms(time.Duration(thinDelayMax)),
 		"user timeout": ms(userTimeout), "keepalive probes": keepAliveProbes,
 		"linger time": ms(closeTimeout), "drain": ms(time.Duration(closingMaxRTO)),

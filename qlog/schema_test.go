@@ -43,7 +43,7 @@ stream = frame_type: "stream", stream_id: uint, ?offset: uint, ?fin: bool, ?raw:
 ack = frame_type: "ack", ?ack_delay: float, ?acked_ranges: [AckRange], *
 datagram = frame_type: "datagram", ?raw: RawInfo, *
 
-metrics_updated = ?min_rtt: float, ?smoothed_rtt: float, ?latest_rtt: float, ?rtt_variance: float, ?pto_count: uint, ?congestion_window: uint, ?bytes_in_flight: uint, ?ssthresh: uint, ?packets_in_flight: uint, ?pacing_rate: uint, ?rto: float, ?send_window: uint, ?peer_window: uint, ?delivery_rate: uint ;ours
+metrics_updated = ?min_rtt: float, ?smoothed_rtt: float, ?latest_rtt: float, ?rtt_variance: float, ?pto_count: uint, ?congestion_window: uint, ?bytes_in_flight: uint, ?ssthresh: uint, ?packets_in_flight: uint, ?pacing_rate: uint, ?rto: float, ?send_window: uint, ?peer_window: uint, ?delivery_rate: uint, ?queueing_delay: float ;ours
 congestion_state_updated = ?old: text, new: text, ?trigger: text
 
 limit_updated = ?old: text, new: text ;ours
