@@ -214,7 +214,7 @@ func (k *KCP) noteLongLost(now int64, sn uint32, s *sendSegment) {
 
 // noteLongArrived notes that segment sn has arrived.
 func (k *KCP) noteLongArrived(sn uint32, s *sendSegment) {
-	if p := k.pmtu; p != nil && (p.sampled || p.lostRounds > 0) {
+	if p := k.pmtu; p != nil && (p.sampled || p.suspicious()) {
 		if size := k.lengthOf(sn, s); !p.suspect {
 			p.arrived(size)
 		}

@@ -39,9 +39,7 @@ type pathMTU struct {
 	suspectAt int64 // not before this time is there another suspicion
 	hold      int64 // that was waited for the last one
 
-	lostSize   int   // of a long datagram that was lost
-	lostRounds int   // how often in a row one at least as long was, none having arrived
-	lostAt     int64 // when it was last
+	longestLost, shorterLost lostLength
 
 	sample   uint32 // a segment that went in a jumbo datagram, whose length the segments do not tell
 	sampleTS uint32 // and its time stamp
@@ -172,7 +170,7 @@ func (p *pathMTU) end(now int64, b *mtuBounds) {
 		p.wait = min(max(2*p.wait, mtuRaise), mtuRaiseMost)
 		p.nextAt = now + p.wait
 	}
-	p.searching, p.suspect, p.lostSize, p.lostRounds = false, false, 0, 0
+	p.searching, p.suspect, p.longestLost, p.shorterLost = false, false, lostLength{}, lostLength{}
 }
 
 // sent notes that the probe was sent, and says until when it may be answered.
@@ -202,24 +200,39 @@ func (p *pathMTU) refuse() {
 	}
 }
 
-// lost takes the loss of a long datagram, and says whether that it was lost for its length is to be found
-// out: for a round trip and more, rounds times, no other one as long has arrived. A shorter one is followed
-// where the longer is not sent any more, such as a message that has expired.
-func (p *pathMTU) lost(now int64, size int, rtt int64, rounds int) bool {
-	switch {
-	case p.lostRounds == 0, size < p.lostSize && now-p.lostAt >= mtuLostFor*rtt:
-		p.lostSize, p.lostRounds, p.lostAt = size, 1, now
-	case size >= p.lostSize && now-p.lostAt >= rtt:
-		p.lostRounds++
-		p.lostAt = now
-	}
-	return p.lostRounds >= rounds && !p.suspect && now >= p.suspectAt
+// lostLength is how often in a row datagrams of a length were lost, none as long having arrived.
+type lostLength struct {
+	size, rounds int
+	at           int64 // when one was lost last
 }
+
+// lost takes the loss of a long datagram, and says whether that it was lost for its length is to be found
+// out: for a round trip and more, rounds times, no other one as long has arrived. Shorter ones are followed
+// beside the longest, which may not be sent any more, such as a message that has expired.
+func (p *pathMTU) lost(now int64, size int, rtt int64, rounds int) bool {
+	l := &p.longestLost
+	if size < l.size {
+		l = &p.shorterLost
+	}
+	switch {
+	case size > l.size, size < l.size && now-l.at >= mtuLostFor*rtt:
+		*l = lostLength{size, 1, now}
+	case size == l.size && now-l.at >= rtt:
+		l.rounds++
+		l.at = now
+	}
+	return size == l.size && l.rounds >= rounds && !p.suspect && now >= p.suspectAt
+}
+
+// suspicious says whether the loss of long datagrams is followed.
+func (p *pathMTU) suspicious() bool { return p.longestLost.rounds > 0 || p.shorterLost.rounds > 0 }
 
 // arrived takes the arrival of a datagram of that length, which had no fragments.
 func (p *pathMTU) arrived(size int) {
-	if size >= p.lostSize {
-		p.lostSize, p.lostRounds = 0, 0
+	for _, l := range []*lostLength{&p.longestLost, &p.shorterLost} {
+		if size >= l.size {
+			*l = lostLength{}
+		}
 	}
 }
 
