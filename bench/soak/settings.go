@@ -170,7 +170,11 @@ func (w *world) limit(r *rand.Rand) {
 	l := &w.listening
 	l.LimitAmplification = chance(r, 0.5)
 	l.UnprovenTimeout = one(r, 0, -1, 2*time.Minute)
-	l.MaxUnproven, l.MaxUnprovenPerPrefix = one(r, 0, -1, 1, 5), one(r, 0, -1, 1, 5)
+	low := 1
+	if w.has(featStalls) { // for longer than a session that makes way is given
+		low = 100
+	}
+	l.MaxUnproven, l.MaxUnprovenPerPrefix = one(r, 0, -1, low, 5*low), one(r, 0, -1, low, 5*low)
 	kcp.SetWindowMemory(one[int64](r, 0, -1, 4<<20))
 	l.MaxSessions, l.MaxSessionsPerPrefix = one(r, 0, 100_000), one(r, 0, 100_000)
 }
