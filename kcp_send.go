@@ -20,10 +20,7 @@ func (k *KCP) send(b []byte) int {
 		tail = k.snd.at(k.snd.end - 1).p
 		fill = min(len(b), max(0, k.roomOf(k.snd.end-1)-len(tail.data)))
 	}
-	count := 0
-	if first, others := k.dataRoom(), k.roomOf(k.snd.end+1); fill < len(b) {
-		count = 1 + (max(0, len(b)-fill-first)+others-1)/others
-	}
+	count := k.segmentsOf(len(b) - fill)
 	if count > maxFragments {
 		return -2
 	}
@@ -47,6 +44,15 @@ func (k *KCP) send(b []byte) int {
 		k.log.bytes(IKCP_LOG_SEND, "kcp send", k.conv, size)
 	}
 	return 0
+}
+
+// segmentsOf is how many segments n bytes are cut into, or more than maxFragments.
+func (k *KCP) segmentsOf(n int) (count int) {
+	for sn := k.snd.end; n > 0 && count <= maxFragments; sn++ {
+		n -= k.roomOf(sn)
+		count++
+	}
+	return count
 }
 
 // dataRoom is the most data bytes of the segment that is cut next.

@@ -159,3 +159,28 @@ func TestFirstMessageOfSealedSession(t *testing.T) {
 		closeAll(client, server)
 	})
 }
+
+// The last segment of a message ends it, whichever segments before it have less room for data than others, as
+// those have that a listener may get before the handshake of a sealed session.
+func TestMessageEndsBesideMarks(t *testing.T) {
+	for end := uint32(IKCP_WND_RCV - 6); end < IKCP_WND_RCV+2; end++ {
+		for size := IKCP_MTU_DEF; size < 6*IKCP_MTU_DEF; size += 50 {
+			n := alone(t)
+			n.seal.room, n.seal.mark = 300, make([]byte, 200)
+			n.snd.una, n.snd.nxt, n.snd.end = end, end, end
+			if n.Send(make([]byte, size)) != 0 {
+				t.Fatalf("%d bytes are refused", size)
+			}
+			got := 0
+			for sn := end; sn != n.snd.end; sn++ {
+				p := n.snd.at(sn).p
+				if got += len(p.data); int(p.frg) != int(n.snd.end-1-sn) || len(p.data) == 0 {
+					t.Fatalf("segment %d of %d to %d has frg %d and %d bytes", sn, end, n.snd.end, p.frg, len(p.data))
+				}
+			}
+			if got != size {
+				t.Fatalf("%d of %d bytes", got, size)
+			}
+		}
+	}
+}
