@@ -147,13 +147,14 @@
 //   - kcp_*.go: what the core does. It is a state machine that takes the time as an argument, does
 //     no I/O and reports its next deadline. kcp_session.go is the session's view of it and
 //     kcp_manual.go that of a program that drives it by hand; below are kcp_input.go, kcp_acked.go,
-//     kcp_identity.go, kcp_validation.go, kcp_send.go, kcp_output.go, kcp_write.go, kcp_acks.go, kcp_records.go, kcp_loss.go,
-//     kcp_limits.go, kcp_congestion.go, kcp_autotune.go, kcp_dgram.go, kcp_message.go,
-//     kcp_repair_out.go, kcp_repair_in.go, kcp_mtu.go, kcp_memory.go, kcp_log.go, kcp_trace.go.
+//     kcp_identity.go, kcp_validation.go, kcp_send.go, kcp_output.go, kcp_write.go, kcp_acks.go,
+//     kcp_records.go, kcp_loss.go, kcp_limits.go, kcp_congestion.go, kcp_autotune.go, kcp_dgram.go,
+//     kcp_message.go, kcp_repair_out.go, kcp_repair_in.go, kcp_mtu.go, kcp_memory.go, kcp_log.go,
+//     kcp_trace.go.
 //     kcp.go is its state, made of types with files of their own: sendwindow.go, recvwindow.go,
-//     window_memory.go, early_queue.go, dgram_queue.go, dgram_repeats.go, report.go, repair_sender.go, repair_rate.go,
-//     repair_decoder.go, repair_symbol.go, flow_control.go,
-//     input_state.go, ack_queue.go, ack_ranges.go, ack_proof.go, records.go, peer_caps.go, peer_params.go, peer_path.go,
+//     window_memory.go, early_queue.go, dgram_queue.go, dgram_repeats.go, report.go, repair_sender.go,
+//     repair_rate.go, repair_decoder.go, repair_symbol.go, flow_control.go, input_state.go, ack_queue.go,
+//     ack_ranges.go, ack_proof.go, records.go, peer_caps.go, peer_params.go, peer_path.go,
 //     peer_identity.go, path_mtu.go, rtt.go, queue_delay.go, loss_state.go, duplicate_queue.go, delivery_rate.go,
 //     rate_filter.go, pacer.go, bucket.go, datagram_writer.go, logger.go.
 //   - congestion.go: the interface of congestion controllers; cc_*.go: those there are. path_loss.go:

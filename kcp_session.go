@@ -68,7 +68,10 @@ func (k *KCP) payloadMax(headers int) int { return k.mtu - headers }
 // rtts returns the round-trip estimates.
 func (k *KCP) rtts() rttEstimator { return k.rtt }
 
+// retransmitAfter is the timeout of what was sent level times before without an answer, and timedOutTwice
+// whether data has timed out twice in a row, and nothing was acknowledged since.
 func (k *KCP) retransmitAfter(level int) int64 { return k.rtt.after(level) }
+func (k *KCP) timedOutTwice() bool             { return k.snd.timedOutTwice() }
 
 // cork holds new data back until a flush, or ends that.
 func (k *KCP) cork(on bool)   { k.corked = on }
@@ -89,8 +92,6 @@ func (k *KCP) sentSegments() int { return k.snd.inFlight.n }
 
 // shortPath says whether the smoothed round trip is known and less than rtt.
 func (k *KCP) shortPath(rtt int64) bool { return k.rtt.srtt > 0 && k.rtt.srtt < rtt }
-
-func (k *KCP) timedOutTwice() bool { return k.snd.timedOutTwice() }
 
 // peerKnown says whether it is known what the peer can do, peerTakesFIN whether it takes FIN and
 // RST as this end does, and capsUnknown whether a window probe has to find out: the peer has sent

@@ -39,7 +39,8 @@ type pathMTU struct {
 	suspectAt int64 // not before this time is there another suspicion
 	hold      int64 // that was waited for the last one
 
-	longestLost, shorterLost lostLength
+	longestLost lostLength // of the longest that were lost
+	shorterLost lostLength // of shorter ones
 
 	sample   uint32 // a segment that went in a jumbo datagram, whose length the segments do not tell
 	sampleTS uint32 // and its time stamp
@@ -81,7 +82,7 @@ const (
 	// mtuSuspectMedium is how often that is for those that are no longer than the base, where longer ones are
 	// in use and none of these tells: any path is taken to carry them, but some carry only the floor.
 	mtuSuspectMedium = 4
-	// mtuLostFor is after how many round trips without another loss a shorter datagram is followed.
+	// mtuLostFor is after how many round trips without a loss of its length a still shorter one is followed.
 	mtuLostFor = 4
 	// mtuSuspectHold is the time until the next suspicion where nothing at all was answered. It doubles
 	// up to mtuRaise.
@@ -215,7 +216,7 @@ func (p *pathMTU) lost(now int64, size int, rtt int64, rounds int) bool {
 		l = &p.shorterLost
 	}
 	switch {
-	case size > l.size, size < l.size && now-l.at >= mtuLostFor*rtt:
+	case size > l.size, size < l.size && now-l.at >= mtuLostFor*rtt: // the latter of shorterLost alone
 		*l = lostLength{size, 1, now}
 	case size == l.size && now-l.at >= rtt:
 		l.rounds++

@@ -1,7 +1,6 @@
 package kcp
 
 import (
-	"fmt"
 	"io"
 	"testing"
 	"time"
@@ -11,35 +10,24 @@ import (
 
 // An idle sealed session holds at most a kilobyte more than one that is not.
 func TestSealedIdleMemory(t *testing.T) {
-	count := lighter(2000, 200)
 	var held [2]int64
 	for kind := range held {
-		virtual(t, netem.Path{Delay: time.Millisecond}, func(w *world) {
+		config := func(w *world) *config {
 			cfg := w.config(newCrypt(t, "gcm"), 0, 0)
 			if kind == 0 {
 				unsealed(cfg)
 			}
-			l := w.listen(cfg, "10.0.0.2:2000")
-			before := heapInUse()
-			var all []*UDPSession
-			for i := range count {
-				c := cfg.dial(uint32(i), l.Addr(), newSocket(w.bind(fmt.Sprintf("10.0.%d.%d:1000", 4+i>>8, i&255)), true))
-				c.Write([]byte("x"))
-				s, err := l.AcceptKCP()
-				w.check(err)
+			return cfg
+		}
+		held[kind] = idleHeap(t, netem.Path{Delay: time.Millisecond}, lighter(2000, 200), config, func(w *world, all []*UDPSession) {
+			for i := 0; i < len(all); i += 2 {
+				c, s := all[i], all[i+1]
 				if _, err := io.ReadFull(s, make([]byte, 1)); err != nil {
 					t.Fatal(err)
 				}
 				s.Write([]byte("y"))
 				io.ReadFull(c, make([]byte, 1))
-				all = append(all, c, s)
 			}
-			w.sleep(3 * time.Minute)
-			held[kind] = (heapInUse() - before) / int64(len(all))
-			for _, s := range all {
-				s.Abort()
-			}
-			l.Close()
 		})
 	}
 	t.Logf("%d bytes an end of a session, %d sealed: %d more", held[0], held[1], held[1]-held[0])

@@ -24,7 +24,7 @@ const (
 	IKCP_DEADLINK    = 20     // published limit of transmissions; here time decides, see SetUserTimeout
 	IKCP_THRESH_INIT = 2      // published start of ssthresh; here slow start ends with the first loss
 	IKCP_THRESH_MIN  = 2      // published lower bound of ssthresh; not used
-	IKCP_PROBE_INIT  = 7000   // wait from which on probes of a zero window become rarer by half each
+	IKCP_PROBE_INIT  = 7000   // longest wait for the answer to a zero-window probe; from there on waits grow by half
 	IKCP_PROBE_LIMIT = 120000 // longest wait between two zero-window probes
 )
 

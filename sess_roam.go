@@ -5,7 +5,7 @@ import (
 )
 
 const (
-	// pathsLeft is how many of them are remembered: Wi-Fi, cellular, and what comes between.
+	// pathsLeft is how many left paths are remembered: Wi-Fi, cellular, and what comes between.
 	pathsLeft = 4
 	// pathMemory is how long round trip and congestion of an address are likely as they were.
 	pathMemory = int64(time.Minute)

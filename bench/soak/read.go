@@ -108,15 +108,21 @@ func (e *end) readOnce(r *rand.Rand, b []byte) (int, error) {
 	return e.s.Read(b)
 }
 
-// tryRead reads by TryRead, when it is notified.
-func (e *end) tryRead(b []byte) (int, error) {
-	ready := make(chan struct{}, 1)
-	e.s.SetReadNotify(func() {
+// signal returns a channel that has something after one call of notify or more.
+func signal() (c chan struct{}, notify func()) {
+	c = make(chan struct{}, 1)
+	return c, func() {
 		select {
-		case ready <- struct{}{}:
+		case c <- struct{}{}:
 		default:
 		}
-	})
+	}
+}
+
+// tryRead reads by TryRead, when it is notified.
+func (e *end) tryRead(b []byte) (int, error) {
+	ready, notify := signal()
+	e.s.SetReadNotify(notify)
 	defer e.s.SetReadNotify(nil)
 	for {
 		n, err := e.s.TryRead(b)

@@ -127,13 +127,8 @@ func (e *end) tryWrite(r *rand.Rand, b []byte) (n int, err error) {
 	if chance(r, 0.5) {
 		return e.s.TryWrite(b)
 	}
-	room := make(chan struct{}, 1)
-	e.s.SetWriteNotify(func() {
-		select {
-		case room <- struct{}{}:
-		default:
-		}
-	})
+	room, notify := signal()
+	e.s.SetWriteNotify(notify)
 	defer e.s.SetWriteNotify(nil)
 	for n < len(b) && err == nil {
 		var some int
